@@ -1,0 +1,142 @@
+"""Measurement: what an instrument found, as tidy tables, with where every number comes from."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from alternet.storage import safe_name, write_atomically, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measurement:
+    """The tables of one instrument for one or more models.
+
+    Attributes:
+        instrument: Name of the instrument, e.g. `fourier`.
+        tables: Tidy tables by name, one observation a row, first column `model`; the main one is called `table`.
+        provenances: For each model, in the order of the tables, the settings, weights, data, versions and device that
+            the numbers come from.
+
+    Example:
+        >>> table = pd.DataFrame({"model": ["a"], "metric": ["accuracy"], "value": [0.5]})
+        >>> m = Measurement(instrument="calibration", tables={"table": table}, provenances=({"model": {"name": "a"}},))
+        >>> m.models
+        ('a',)
+    """
+
+    instrument: str
+    tables: Mapping[str, pd.DataFrame]
+    provenances: tuple[Mapping[str, Any], ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The main table."""
+        return self.tables["table"]
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """The provenance of the one model measured; for several models see `provenances`."""
+        if len(self.provenances) != 1:
+            raise ValueError(
+                f"This {self.instrument} measurement holds {len(self.provenances)} models, so it has no single "
+                "provenance. Read `provenances`, one for each of `models`."
+            )
+        return self.provenances[0]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, in order."""
+        return tuple(provenance["model"]["name"] for provenance in self.provenances)
+
+    def of(self, model: str) -> "Measurement":
+        """The part of this measurement that belongs to one model."""
+        if model not in self.models:
+            raise ValueError(f"No model {model!r} in this {self.instrument} measurement; it holds {self.models}.")
+        tables = {name: t[t["model"] == model].reset_index(drop=True) for name, t in self.tables.items()}
+        return replace(self, tables=tables, provenances=(self.provenances[self.models.index(model)],))
+
+    def save(self, out: str | Path) -> Path:
+        """Write `OUT/<model>/<instrument>/` for every model: the tables as CSV, then the provenance as JSON.
+
+        Returns:
+            The folder `out`. The provenance is written last, so a folder that has one is complete.
+        """
+        for model in self.models:
+            folder, part = folder_of(out, model, self.instrument), self.of(model)
+            for name, table in part.tables.items():
+                write_atomically(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+            write_json(folder / PROVENANCE, dict(part.provenance))
+        return Path(out)
+
+    @staticmethod
+    def load(folder: str | Path) -> "Measurement":
+        """Read back one `OUT/<model>/<instrument>` folder.
+
+        Raises:
+            ValueError: The folder is not a finished measurement, or one of its files cannot be read.
+        """
+        folder = Path(folder)
+        if not (folder / PROVENANCE).is_file():
+            raise ValueError(f"{folder} is not a finished measurement: it has no {PROVENANCE}. Measure it again.")
+        try:
+            provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+            tables = {path.stem: _read(path) for path in sorted(folder.glob("*.csv"))}
+            measurement = Measurement(
+                instrument=provenance["instrument"], tables=tables, provenances=(provenance,)
+            )
+            if not isinstance(measurement.models[0], str) or "table" not in tables:
+                raise KeyError("table")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder} holds a damaged measurement ({error}). Delete it and measure again.") from error
+        return measurement
+
+    @staticmethod
+    def concat(measurements: "Iterable[Measurement]") -> "Measurement":
+        """One measurement with the models of several, in order; all of the same instrument."""
+        parts = list(measurements)
+        if len({part.instrument for part in parts}) != 1:
+            got = sorted({part.instrument for part in parts})
+            raise ValueError(f"concat joins measurements of one instrument, got {got or 'none'}. Group them first.")
+        names = [name for part in parts for name in part.models]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"concat got {', '.join(twice)} more than once. Give each model a name of its own.")
+        tables = {key: pd.concat([part.tables[key] for part in parts], ignore_index=True) for key in parts[0].tables}
+        provenances = tuple(provenance for part in parts for provenance in part.provenances)
+        return Measurement(instrument=parts[0].instrument, tables=tables, provenances=provenances)
+
+    def draw(self) -> "Figure":
+        """The instrument's figure, in the paper's layout."""
+        from alternet.figures import draw
+
+        return draw(self)
+
+
+def folder_of(out: str | Path, model: str, instrument: str) -> Path:
+    """Where the measurement of a model by an instrument lies under `out`."""
+    return Path(out) / safe_name(model) / instrument
+
+
+def find_measurements(out: str | Path) -> list[Measurement]:
+    """Every finished measurement under a folder, in the order of their paths.
+
+    Raises:
+        ValueError: There is none.
+    """
+    folders = sorted(path.parent for path in Path(out).rglob(PROVENANCE))
+    found = [Measurement.load(folder) for folder in folders]
+    if not found:
+        raise ValueError(f"No finished measurement under {out}: expected {out}/<model>/<instrument>/{PROVENANCE}.")
+    return found
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, float_precision="round_trip", dtype={"model": str}, keep_default_na=False, na_values=[""])

@@ -1,0 +1,74 @@
+"""Scale-out: which process of how many this is, and how the processes put their parts together.
+
+Under `torchrun` every process runs the same program. The runner and the training loop deal out their work by
+`rank()` and `world()` and join it with the functions below; outside torchrun these are 0 and 1 and nothing happens.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """Number of this process, from 0; process 0 alone writes results."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes work together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started, if it did, for the length of a block."""
+    if "RANK" not in os.environ or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def local_device(name: str | None = None) -> torch.device:
+    """The device of this process: the one named, or a GPU of its own where there are any, or the CPU.
+
+    Raises:
+        ValueError: The device does not exist here.
+    """
+    if name is None:
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"Device {name!r} cannot be used here ({str(error).splitlines()[0]}). Try --device cpu."
+        ) from error
+    return device
+
+
+def gather(value: T) -> list[T]:
+    """The value of every process, in order of rank, in every process."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_first(value: T) -> T:
+    """The value that process 0 has, in every process."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]

@@ -1,0 +1,120 @@
+"""Files that survive a kill: atomic writes, a journal of finished rows, and safe names for folders."""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def safe_name(name: str) -> str:
+    """A model's name as one folder name: `/`, `:`, `@` and whatever else a file system may refuse become `_`.
+
+    Example:
+        >>> safe_name("resnet50@weights/best.pth"), safe_name("..")
+        ('resnet50_weights_best.pth', '_.')
+    """
+    return re.sub(r"[^\w.+=-]", "_", re.sub(r"^[.-]", "_", name.strip()), flags=re.ASCII)[:200] or "_"
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: a temporary neighbour, flushed to the disk, then renamed.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; an older file at `path` is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented UTF-8 JSON, atomically."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+class Journal:
+    """Rows of finished items, one JSON line an item, on the disk before `add` returns.
+
+    The first line states what is being measured (`identity`). A line cut off by a kill is ignored and overwritten.
+    Each process writes a file of its own (`part`), and all of them are read, so a run may go on with another number of
+    processes.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> with Journal(folder, identity="a") as journal:
+        ...     journal.add("0", [[1.5]])
+        >>> Journal(folder, identity="a").done()
+        {'0': [[1.5]]}
+    """
+
+    def __init__(self, folder: Path, *, identity: str, part: int = 0) -> None:
+        self.folder, self.identity = folder, identity
+        self.path = folder / f"items.{part}.jsonl"
+
+    def done(self) -> dict[str, list]:
+        """The rows of every finished item, whichever process measured it.
+
+        Raises:
+            ValueError: The folder holds items of another measurement.
+        """
+        rows: dict[str, list] = {}
+        for path in sorted(self.folder.glob("items.*.jsonl")):
+            lines = list(_whole_lines(path))
+            if lines and lines[0] != {"identity": self.identity}:
+                raise ValueError(
+                    f"{self.folder} holds a half-finished measurement with other settings, weights or data. "
+                    "Give another --out, or delete that folder to start again."
+                )
+            rows.update({line["item"]: line["rows"] for line in lines[1:]})
+        return rows
+
+    def __enter__(self) -> "Journal":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        whole = "".join(json.dumps(line) + "\n" for line in _whole_lines(self.path)) if self.path.exists() else ""
+        write_atomically(self.path, whole or json.dumps({"identity": self.identity}) + "\n")
+        self._file = self.path.open("a", encoding="utf-8")
+        return self
+
+    def add(self, item: str, rows: list) -> None:
+        """Store the rows of one finished item."""
+        self._file.write(json.dumps({"item": item, "rows": rows}) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def remove(self) -> None:
+        """Delete the journal files once the finished tables are safe."""
+        for path in self.folder.glob("items.*.jsonl"):
+            path.unlink(missing_ok=True)
+
+
+def _whole_lines(path: Path) -> Iterator[dict]:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            value = json.loads(line) if line.endswith("\n") else None
+        except json.JSONDecodeError:
+            return
+        if value is None:
+            return
+        yield value
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
