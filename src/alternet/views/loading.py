@@ -1,0 +1,195 @@
+"""From a name to a Subject: timm's models and ours, torchvision's, transformers', weight files, training runs."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import alternet.models  # registers our models in timm
+from alternet.models import load_released
+from alternet.seeding import random_state_kept
+from alternet.views.subject import Subject
+from alternet.views.weights import fill, number_of_classes, read_run, read_weights
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+def load(
+    name: str,
+    *,
+    img_size: int | None = None,
+    num_classes: int | None = None,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+) -> Subject:
+    """Build a model by name and give it back as a Subject, in evaluation mode.
+
+    Args:
+        name: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
+            `hf:ID` for transformers (a hub id or a local folder), or `run:DIR` for what `train` wrote. WEIGHTS is
+            a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`. Without WEIGHTS they are random.
+        img_size: Side of the images; position embeddings are resampled as timm does.
+        num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
+        device: Where the model shall be.
+        seed: Seed of random weights.
+
+    Raises:
+        ValueError: No such model, or weights that are missing, damaged, unsafe or made for another model.
+
+    Example:
+        >>> load("test_vit", num_classes=5).input_size
+        (3, 160, 160)
+    """
+    if img_size is not None and img_size < 1:
+        raise ValueError(f"The image size must be at least 1, got {img_size}.")
+    kind, rest = name.split(":", 1) if name.split(":", 1)[0] in BUILDERS else ("", name)
+    with random_state_kept(seed=seed):
+        model, facts = BUILDERS[kind](rest, img_size, num_classes)
+    if img_size is not None:
+        channels = (facts.get("input_size") or _channels(model))[0]
+        facts["input_size"] = (channels, img_size, img_size)
+    return Subject(model.to(device).eval(), name=name, **facts)
+
+
+Built = tuple[nn.Module, dict[str, Any]]
+
+
+def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Built:
+    name, _, weights = name.partition("@")
+    if not timm.is_model(name):
+        raise ValueError(_unknown(name, timm.list_models(), "timm model"))
+    if weights in ("", "pretrained"):
+        return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
+    state = read_weights(Path(weights))
+    overlay = {"num_classes": num_classes or number_of_classes(state, _classifier(name))}
+    if name in alternet.models.NAMES:
+        return _fill_ours(_create_timm(name, img_size, overlay["num_classes"]), state, name), {}
+    try:
+        overlay["state_dict"] = state
+        return _create_timm(name, img_size, overlay["num_classes"], pretrained=True, pretrained_cfg_overlay=overlay), {}
+    except (RuntimeError, KeyError, AttributeError, ValueError) as error:
+        fill(_create_timm(name, img_size, overlay["num_classes"]), state, name)
+        raise ValueError(f"{weights} does not fit {name}: {str(error).splitlines()[0]}") from error
+
+
+def _create_timm(name: str, img_size: int | None, num_classes: int | None, **options: Any) -> nn.Module:
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    try:
+        if img_size is None:
+            return timm.create_model(name, **options)
+        try:
+            return timm.create_model(name, img_size=img_size, **options)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            return timm.create_model(name, **options)
+    except (OSError, RuntimeError) as error:
+        if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
+            raise ValueError(_unreachable(name, error)) from error
+        raise
+
+
+def _fill_ours(model: nn.Module, state: Mapping[str, Tensor], name: str) -> nn.Module:
+    """Our own checkpoints, or else the authors' released ones."""
+    if set(state) & set(model.state_dict()):
+        return fill(model, state, name)
+    load_released(model, state)
+    return model
+
+
+def _classifier(name: str) -> tuple[str, ...]:
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    classifier = getattr(config, "classifier", None) or ()
+    return (classifier,) if isinstance(classifier, str) else tuple(classifier)
+
+
+def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) -> Built:
+    name, _, weights = name.partition("@")
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ValueError(_unknown(name, known, "torchvision classifier"))
+    best = torchvision.models.get_model_weights(name).DEFAULT  # pyright: ignore[reportAttributeAccessIssue]
+    preset = best.transforms()
+    side = img_size or preset.crop_size[0]
+    facts = {"input_size": (3, side, side), "mean": tuple(preset.mean), "std": tuple(preset.std)}
+    options: dict[str, Any] = {"image_size": img_size} if img_size and name.startswith("vit_") else {}
+    if weights == "pretrained":
+        try:
+            return torchvision.models.get_model(name, weights=best, **options), facts
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ValueError(_unreachable(f"tv:{name}", error)) from error
+    state = read_weights(Path(weights)) if weights else {}
+    classes = num_classes or number_of_classes(state, ())
+    options |= {} if classes is None else {"num_classes": classes}
+    model = torchvision.models.get_model(name, weights=None, **_quietly(name), **options)
+    return (fill(model, state, f"tv:{name}") if weights else model), facts
+
+
+def _quietly(name: str) -> dict[str, Any]:
+    """GoogLeNet and Inception warn unless told to initialise themselves."""
+    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _from_transformers(name: str, img_size: int | None, num_classes: int | None) -> Built:
+    try:
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+    except ImportError as error:
+        raise ValueError("hf: models need transformers. Install it with: pip install 'alternet[hf]'") from error
+    if "@" in name:
+        raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
+    options = {} if num_classes is None else {"num_labels": num_classes, "ignore_mismatched_sizes": True}
+    try:
+        model = AutoModelForImageClassification.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise ValueError(_unreachable(f"hf:{name}", error)) from error
+    if img_size is not None and getattr(model.config, "image_size", img_size) not in (img_size, [img_size] * 2):
+        raise ValueError(f"hf:{name} takes images of side {model.config.image_size}, got --img-size {img_size}.")
+    try:
+        processor = AutoImageProcessor.from_pretrained(name)
+        facts = {"mean": tuple(processor.image_mean), "std": tuple(processor.image_std)}
+    except (OSError, ValueError, AttributeError, ImportError):
+        facts = {}
+    return model, facts
+
+
+def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Built:
+    run = read_run(Path(folder))
+    if num_classes not in (None, run.num_classes):
+        raise ValueError(f"run:{folder} has {run.num_classes} classes, got {num_classes}. Leave the number out.")
+    side = {} if img_size in (None, run.input_size[-1]) else {"img_size": img_size}
+    try:
+        model = timm.create_model(run.model, num_classes=run.num_classes, **run.model_args)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"run:{folder} names a model that cannot be built ({error}). Is alternet up to date?") from error
+    fill(model, run.weights, f"run:{folder}")
+    if side and hasattr(model, "set_input_size"):
+        model.set_input_size(**side)
+    return model, {"input_size": run.input_size, "mean": run.mean, "std": run.std, "history": Path(folder)}
+
+
+BUILDERS = {"": _from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}
+
+
+def _channels(model: nn.Module) -> tuple[int]:
+    config = getattr(model, "pretrained_cfg", {})
+    return (getattr(model, "in_chans", None) or (config.get("input_size") or (3,))[0],)
+
+
+def _unknown(name: str, known: list[str], what: str) -> str:
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"Did you mean {', '.join(near)}?" if near else "See: alternet list models."
+    return f"There is no {what} {name!r}. {hint}"
+
+
+def _unreachable(name: str, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return (
+        f"The weights of {name} cannot be fetched ({reason}). "
+        "Check the name and the network, or give a file: NAME@weights.safetensors."
+    )

@@ -1,0 +1,127 @@
+"""Weight files and training runs, read without trusting them, and put into a model strictly."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a weight file, under their plain names.
+
+    Checkpoints of common training scripts are unwrapped (`state_dict`, `model`; the averaged weights first) and the
+    prefixes `module.` and `_orig_mod.` removed. Pickles are read with `weights_only=True`, so no code in them runs.
+
+    Raises:
+        ValueError: The file is missing, damaged, unsafe, or holds no weights.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no weight file {path}. Give a .safetensors or .pth file, or write @pretrained.")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} is no weight file that can be read: expected one of {', '.join(SUFFIXES)}.")
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds objects other than tensors, which could run code, so it was not opened. "
+            "Save only the weights: torch.save(model.state_dict(), ...), or a .safetensors file."
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} cannot be read as weights: {reason} Is the file complete?") from error
+    return _unwrapped(content, path)
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], name: str) -> nn.Module:
+    """Put weights into a model; every name and shape must agree.
+
+    Raises:
+        ValueError: Some are missing, unexpected or misshaped; the line names a few of each.
+    """
+    own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in state.items()}
+    misfits = {
+        "missing": [key for key in own if key not in given],
+        "unexpected": [key for key in given if key not in own],
+        "of another shape": [f"{k} {given[k]} for {own[k]}" for k in own if k in given and own[k] != given[k]],
+    }
+    if any(misfits.values()):
+        told = "; ".join(f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in misfits.items() if keys)
+        raise ValueError(f"The weights do not fit {name}: {told}. Are they weights of another model?")
+    model.load_state_dict(dict(state))
+    return model
+
+
+def number_of_classes(state: Mapping[str, Tensor], classifier: tuple[str, ...]) -> int | None:
+    """How many classes weights were trained for: the rows of the classifier's matrix, by default the last matrix."""
+    named = [f"{name}.weight" for name in classifier if f"{name}.weight" in state]
+    matrices = named or [key for key, value in state.items() if value.ndim >= 2 and key.endswith("weight")][-1:]
+    return state[matrices[0]].shape[0] if matrices else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a training run wrote about its model."""
+
+    model: str
+    model_args: dict[str, Any]
+    num_classes: int
+    input_size: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights: dict[str, Tensor]
+
+
+def read_run(folder: Path) -> Run:
+    """The finished training run in a folder.
+
+    Raises:
+        ValueError: The folder is no training run, or the run is not finished, or a file is damaged.
+    """
+    if not (folder / "run.json").is_file():
+        raise ValueError(f"{folder} is no training run: it has no run.json. Train one: alternet train --out {folder}.")
+    if not (folder / "weights.safetensors").is_file():
+        raise ValueError(f"The training in {folder} is not finished. Start the same alternet train again to go on.")
+    averaged = folder / "ema.safetensors"
+    weights = read_weights(averaged if averaged.is_file() else folder / "weights.safetensors")
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return Run(
+            model=str(facts["model"]),
+            model_args=dict(facts["model_args"]),
+            num_classes=int(facts["num_classes"]),
+            input_size=_triple(facts["input_size"]),
+            mean=tuple(map(float, facts["mean"])),
+            std=tuple(map(float, facts["std"])),
+            weights=weights,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'run.json'} is damaged ({error}). Train again into another folder.") from error
+
+
+def _triple(value: Any) -> tuple[int, int, int]:
+    channels, height, width = map(int, value)
+    return channels, height, width
+
+
+def _unpickled(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
+    state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    if not state:
+        raise ValueError(f"{path} holds no weights: expected a dictionary of tensors by name.")
+    return {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in state.items()}
