@@ -1,0 +1,15 @@
+"""The paper's models, registered in timm by this import, and the loader of the authors' released weights."""
+
+from alternet.models import alternet, conv_vit, paper_resnet, preresnet, vit_mini
+from alternet.models.alternet import AlterNet
+from alternet.models.conv_vit import ConvViT
+from alternet.models.paper_resnet import PaperResNet
+from alternet.models.preresnet import PreResNet
+from alternet.models.released import load_released
+
+#: Every model name that this package adds to timm.
+NAMES: tuple[str, ...] = tuple(
+    name for module in (alternet, preresnet, paper_resnet, conv_vit, vit_mini) for name in module.default_cfgs
+)
+
+__all__ = ["NAMES", "AlterNet", "ConvViT", "PaperResNet", "PreResNet", "load_released"]

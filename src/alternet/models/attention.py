@@ -1,0 +1,208 @@
+"""Local self-attention on feature maps: in windows (AlterNet) and in a sliding neighbourhood (convolutional attention).
+
+Both are one `scaled_dot_product_attention` call whose additive mask says which keys a query sees and with which bias. The pure functions
+build that mask and lay feature maps out as windows; the two modules hold the weights.
+
+Second derivatives need the math kernel: `with torch.nn.attention.sdpa_kernel(SDPBackend.MATH): ...`.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+def relative_position_bias(table: Float[Tensor, "a a"], window: tuple[int, int]) -> Float[Tensor, "l l"]:
+    """Spread a table of relative positions over all pairs of tokens of one window.
+
+    Entry `[i, j]` is what query `i` adds to its score for key `j`: the table's value at the offset `j - i`, the zero offset being its centre.
+
+    Args:
+        table: One value an offset; side `2p - 1` for windows of at most `p` a side.
+        window: Height and width in tokens, each at most `p`.
+
+    Returns:
+        The bias of the `l = height * width` tokens in row-major order.
+
+    Example:
+        >>> table = torch.arange(9.0).view(3, 3)  # windows of 2 x 2; the centre, 4, is the offset (0, 0)
+        >>> relative_position_bias(table, (1, 2))
+        tensor([[4., 5.],
+                [3., 4.]])
+    """
+    p = (len(table) + 1) // 2
+    h, w = window
+    pairs = table.unfold(0, p, 1).unfold(1, p, 1).flip(0, 1)  # [query row, query column, key row, key column]
+    return pairs[:h, :w, :h, :w].reshape(h * w, h * w)
+
+
+def to_windows(x: Float[Tensor, "n c h w"], window: tuple[int, int]) -> Float[Tensor, "m l c"]:
+    """Cut feature maps into windows of tokens; maps that do not divide are padded with zeros at the bottom and the right.
+
+    Args:
+        x: Feature maps.
+        window: Height and width of a window, in tokens.
+
+    Returns:
+        `m = n * rows * columns` windows in row-major order, image by image, each of `l` tokens in row-major order.
+
+    Example:
+        >>> to_windows(torch.arange(8.0).view(1, 1, 2, 4), (2, 2)).squeeze(-1)
+        tensor([[0., 1., 4., 5.],
+                [2., 3., 6., 7.]])
+    """
+    (p, q), (h, w) = window, x.shape[-2:]
+    if h % p or w % q:
+        x = F.pad(x, (0, -w % q, 0, -h % p))
+    tiles = x.unflatten(3, (-1, q)).unflatten(2, (-1, p))  # [n, c, rows, p, columns, q]
+    return tiles.permute(0, 2, 4, 3, 5, 1).reshape(-1, p * q, x.shape[1])
+
+
+def from_windows(
+    tokens: Float[Tensor, "m l c"], window: tuple[int, int], size: tuple[int, int]
+) -> Float[Tensor, "n c h w"]:
+    """Put windows of tokens back on the feature maps that `to_windows` cut, without the padding.
+
+    Args:
+        tokens: Windows as `to_windows` orders them.
+        window: Height and width of a window, in tokens.
+        size: Height and width of the feature maps.
+
+    Example:
+        >>> maps = torch.randn(2, 3, 5, 7)
+        >>> torch.equal(from_windows(to_windows(maps, (2, 4)), (2, 4), (5, 7)), maps)
+        True
+    """
+    (p, q), (h, w) = window, size
+    rows, columns = -(-h // p), -(-w // q)
+    tiles = tokens.view(-1, rows, columns, p, q, tokens.shape[2]).permute(0, 5, 1, 3, 2, 4)
+    maps = tiles.reshape(len(tiles), tokens.shape[2], rows * p, columns * q)
+    return maps if (rows * p, columns * q) == (h, w) else maps[..., :h, :w]
+
+
+def is_token(size: tuple[int, int], window: tuple[int, int], device: torch.device) -> Bool[Tensor, "windows l"] | None:
+    """Which tokens of each window lie on the map; None if all do, because then nothing is padded.
+
+    Args:
+        size: Height and width of the feature maps.
+        window: Height and width of a window, in tokens.
+        device: Where to build the mask.
+
+    Example:
+        >>> is_token((2, 3), (2, 2), torch.device("cpu"))
+        tensor([[ True,  True,  True,  True],
+                [ True, False,  True, False]])
+    """
+    (p, q), (h, w) = window, size
+    if h % p == 0 and w % q == 0:
+        return None
+    return to_windows(torch.ones(1, 1, h, w, device=device), window).squeeze(-1).bool()
+
+
+def hide(scores: Float[Tensor, "*s"], visible: Bool[Tensor, "*t"]) -> Tensor:
+    """Give the keys that must not be seen a score so low that their softmax weight is exactly zero.
+
+    A finite value, because a row of minus infinities is not a number after the softmax.
+    """
+    return scores.masked_fill(~visible, torch.finfo(scores.dtype).min / 2)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside non-overlapping windows, with a learnt relative position bias (Park and Kim 2022, appendix D.5).
+
+    All heads share one table of `(2p - 1)^2` biases. Maps of any size are taken: windows that hang over the edge are padded and the padding
+    masked; a map smaller than the window is one window.
+
+    Attributes:
+        relative_position_bias: [2p - 1, 2p - 1], initialised to 0.02 N(0, 1).
+
+    Example:
+        >>> attention = WindowAttention(8, 32, heads=2, head_dim=4, window_size=4)
+        >>> attention(torch.randn(1, 8, 10, 6)).shape
+        torch.Size([1, 32, 10, 6])
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, *, heads: int, head_dim: int = 64, window_size: int = 7) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.window_size = heads, head_dim, window_size
+        self.qkv = nn.Linear(dim_in, 3 * heads * head_dim, bias=False)
+        self.relative_position_bias = nn.Parameter(torch.randn(2 * window_size - 1, 2 * window_size - 1) * 0.02)
+        self.proj = nn.Linear(heads * head_dim, dim_out)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
+        """Attend within each window of feature maps."""
+        size = (x.shape[-2], x.shape[-1])
+        window = (min(self.window_size, size[0]), min(self.window_size, size[1]))
+        qkv = self.qkv(to_windows(x, window)).unflatten(2, (3, self.heads, self.head_dim))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=self._mask(x, window).to(q.dtype))
+        return from_windows(self.proj(y.transpose(1, 2).flatten(2)), window, size)
+
+    def _mask(self, x: Tensor, window: tuple[int, int]) -> Tensor:
+        bias = relative_position_bias(self.relative_position_bias, window)
+        real = is_token((x.shape[-2], x.shape[-1]), window, x.device)
+        if real is None:
+            return bias
+        return hide(bias, real[:, None]).repeat(len(x), 1, 1)[:, None]
+
+    def extra_repr(self) -> str:
+        """Show the settings that the sub-modules do not."""
+        return f"heads={self.heads}, window_size={self.window_size}"
+
+
+def neighbourhood_bias(size: tuple[int, int], kernel_size: int) -> Float[Tensor, "l l+1"]:
+    """Mask of convolutional attention: each token sees the `k x k` tokens around it, and the zero padding at the border.
+
+    A zero-padded neighbour has score 0 and value 0 and takes part in the softmax. All of a query's padded neighbours together are one more
+    key, the last, of score `log(count)`. An even kernel reaches one token further down and right than up and left.
+
+    Args:
+        size: Height and width of the map, in tokens.
+        kernel_size: Side `k` of the neighbourhood.
+
+    Returns:
+        Scores to add, for `l = height * width` queries and as many keys plus the padding.
+
+    Example:
+        >>> neighbourhood_bias((1, 3), 3).exp()  # 6 of the middle token's 9 neighbours are padding
+        tensor([[1., 1., 0., 7.],
+                [1., 1., 1., 6.],
+                [0., 1., 1., 7.]])
+    """
+    before, after = (kernel_size - 1) // 2, kernel_size // 2
+    near = []
+    for side in size:
+        offset = torch.arange(side)[None, :] - torch.arange(side)[:, None]
+        near.append((offset >= -before) & (offset <= after))
+    seen = torch.kron(near[0].int(), near[1].int()).bool()
+    padded = kernel_size**2 - seen.sum(1, keepdim=True)
+    scores = torch.cat([torch.zeros(seen.shape), padded.float().log()], dim=1)
+    return hide(scores, torch.cat([seen, padded > 0], dim=1))
+
+
+class ConvAttention(nn.Module):
+    """Multi-head self-attention of each token over its `k x k` neighbourhood (Yang et al. 2019; Park and Kim 2022, figure 7).
+
+    Example:
+        >>> attention = ConvAttention(8, heads=2, head_dim=4)
+        >>> attention(torch.randn(1, 8, 5, 6), neighbourhood_bias((5, 6), 3)).shape
+        torch.Size([1, 8, 5, 6])
+    """
+
+    def __init__(self, dim: int, *, heads: int, head_dim: int = 64) -> None:
+        super().__init__()
+        self.heads, self.head_dim = heads, head_dim
+        self.qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
+        self.proj = nn.Linear(heads * head_dim, dim)
+
+    def forward(self, x: Float[Tensor, "n c h w"], bias: Float[Tensor, "l l+1"]) -> Float[Tensor, "n c h w"]:
+        """Attend to what `neighbourhood_bias` lets each token see."""
+        qkv = self.qkv(x.flatten(2).transpose(1, 2)).unflatten(2, (3, self.heads, self.head_dim))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        return self.proj(y.transpose(1, 2).flatten(2)).transpose(1, 2).unflatten(2, x.shape[-2:])
+
+    def extra_repr(self) -> str:
+        """Show the settings that the sub-modules do not."""
+        return f"heads={self.heads}"

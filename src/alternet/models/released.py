@@ -1,0 +1,149 @@
+"""Load the checkpoints that the paper's authors released: their names for the weights, mapped to ours, strictly."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from alternet.models.alternet import AlterNet
+from alternet.models.conv_vit import ConvViT
+from alternet.models.paper_resnet import PaperResNet
+from alternet.models.preresnet import PreResNet
+
+Rules = list[tuple[str, str]]
+
+CLASSIFIER = (r"^classifier\.0\.dense\.", "head.fc.")
+PRE_ACTIVATION: Rules = [
+    CLASSIFIER,
+    (r"^layer0\.(?:layer0\.)?0\.", "stem.conv."),
+    (r"^classifier\.0\.bn\.", "norm."),
+    (r"^(stages\.\d+\.\d+)\.bn\.", r"\1.norm1."),
+    (r"^(stages\.\d+\.\d+)\.conv1\.", r"\1.branch.conv1."),
+    (r"^(stages\.\d+\.\d+)\.conv([23])\.0\.", r"\1.branch.norm\2."),
+    (r"^(stages\.\d+\.\d+)\.conv([23])\.2\.", r"\1.branch.conv\2."),
+    (r"\.shortcut\.0\.", ".shortcut."),
+    # attention blocks
+    (r"^(stages\.\d+\.\d+)\.conv\.", r"\1.branch.conv1."),
+    (r"^(stages\.\d+\.\d+)\.norm2\.", r"\1.branch.norm2."),
+    (r"\.attn\.attn\.to_qkv\.", ".branch.attn.qkv."),
+    (r"\.attn\.attn\.to_out\.0\.", ".branch.attn.proj."),
+    (r"\.attn\.pos_embedding$", ".branch.attn.relative_position_bias"),
+]
+POST_ACTIVATION: Rules = [
+    CLASSIFIER,
+    (r"^layer0\.0\.", "stem.conv."),
+    (r"^layer0\.1\.", "stem.norm."),
+    (r"\.conv([123])\.0\.", r".branch.conv\1."),
+    (r"\.conv([123])\.1\.", r".branch.norm\1."),
+    (r"\.shortcut\.0\.", ".shortcut.conv."),
+    (r"\.shortcut\.1\.", ".shortcut.norm."),
+]
+CONVOLUTIONAL_VIT: Rules = [
+    (r"^embedding\.0\.", "stem.conv."),
+    (r"^embedding\.2\.pos_embedding$", "pos_embed"),
+    (r"^transformers\.", "blocks."),
+    (r"\.norm([12])\.1\.", r".norm\1."),
+    (r"\.attn\.to_qkv\.", ".attn.qkv."),
+    (r"\.attn\.to_out\.0\.", ".attn.proj."),
+    (r"\.ff\.net\.0\.", ".mlp.fc1."),
+    (r"\.ff\.net\.3\.", ".mlp.fc2."),
+    (r"^classifier\.2\.", "head.norm."),
+    (r"^classifier\.3\.", "head.fc."),
+]
+RULES: dict[type[nn.Module], Rules] = {
+    AlterNet: PRE_ACTIVATION,
+    PreResNet: PRE_ACTIVATION,
+    PaperResNet: POST_ACTIVATION,
+    ConvViT: CONVOLUTIONAL_VIT,
+}
+
+
+def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Load weights that carry the released code's names into one of our models.
+
+    Every weight of the model must be there, in its shape, and nothing else; otherwise the model is left as it was.
+
+    Args:
+        model: An `AlterNet`, `PreResNet`, `PaperResNet` or `ConvViT` of the same settings.
+        state_dict: The released model's `state_dict()`; read a file with `torch.load(path, weights_only=True)`.
+
+    Raises:
+        TypeError: If the model is none of ours, or `state_dict` holds anything but tensors.
+        ValueError: If weights are missing, unknown or of another shape; the message names the first few.
+
+    Example:
+        >>> from alternet.models.preresnet import PreResNet
+        >>> load_released(PreResNet(depths=(1,), widths=(8,)), {})
+        Traceback (most recent call last):
+        ...
+        ValueError: The weights are not those of this PreResNet: 23 missing (head.fc.bias, head.fc.weight, norm.bias, ...); expected every \
+weight of the released model in its shape and no other, so check the model's name and settings.
+    """
+    rules = next((rules for kind, rules in RULES.items() if isinstance(model, kind)), None)
+    if rules is None:
+        names = ", ".join(kind.__name__ for kind in RULES)
+        raise TypeError(
+            f"Released weights do not fit a {type(model).__name__}: expected one of {names}; create such a model."
+        )
+    _require_tensors(state_dict)
+    ours = model.state_dict()
+    theirs = {_rename(key, rules): value for key, value in _join_projections(state_dict).items()}
+    theirs = {key: _as_linear(value, ours.get(key)) for key, value in theirs.items()}
+    problems = _differences(ours, theirs)
+    if problems:
+        raise ValueError(
+            f"The weights are not those of this {type(model).__name__}: {'; '.join(problems)}; expected every weight of the released "
+            "model in its shape and no other, so check the model's name and settings."
+        )
+    model.load_state_dict(theirs)
+
+
+def _require_tensors(state_dict: Mapping[str, Tensor]) -> None:
+    strange = [key for key, value in state_dict.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise TypeError(
+            f"The state dict holds {type(state_dict[strange[0]]).__name__} under {strange[0]!r}: expected tensors only; "
+            "if this is a whole checkpoint, pass the state dict in it."
+        )
+
+
+def _join_projections(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    joined = dict(state_dict)
+    for key in state_dict:
+        values = key.replace(".to_q.", ".to_kv.")
+        if values != key and values in joined and joined[key].shape[1:] == joined[values].shape[1:]:
+            joined[key.replace(".to_q.", ".to_qkv.")] = torch.cat([joined.pop(key), joined.pop(values)])
+    return joined
+
+
+def _rename(key: str, rules: Rules) -> str:
+    key = key.removeprefix("module.")  # saved from DataParallel
+    key = re.sub(r"^layer([1-9]\d*)\.", lambda layer: f"stages.{int(layer[1]) - 1}.", key)
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def _as_linear(value: Tensor, like: Tensor | None) -> Tensor:
+    """Give a 1 x 1 convolution the shape of the linear layer that it equals."""
+    is_pointwise = like is not None and like.ndim == 2 and value.ndim == 4 and value.shape[2:] == (1, 1)
+    return value.flatten(1) if is_pointwise else value
+
+
+def _differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
+    shapes = [
+        f"{key} {list(theirs[key].shape)} instead of {list(ours[key].shape)}"
+        for key in sorted(ours.keys() & theirs.keys())
+        if theirs[key].shape != ours[key].shape
+    ]
+    found = {
+        "missing": sorted(ours.keys() - theirs.keys()),
+        "unknown": sorted(theirs.keys() - ours.keys()),
+        "of another shape": shapes,
+    }
+    return [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in found.items()
+        if names
+    ]
