@@ -1,0 +1,94 @@
+"""The `alternet` command: one file a command, heavy imports inside it, one clear line for every error."""
+
+import os
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from alternet.cli.demo import demo
+from alternet.cli.listing import listing
+from alternet.cli.measure import measure
+from alternet.cli.report import report
+from alternet.cli.taps import taps
+from alternet.cli.train import train
+
+DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="See how a vision classifier works inside, with the instruments of 'How Do Vision Transformers Work?'.",
+    epilog="Begin with: alternet demo. Every command takes up its work where it stopped when it is started again.",
+)
+app.command()(demo)
+app.command(name="list")(listing)
+app.command()(taps)
+app.command()(measure)
+app.command()(train)
+app.command()(report)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    del debug  # taken out by `main`, so that it may stand anywhere on the line
+    if version:
+        from alternet import __version__
+
+        typer.echo(f"alternet {__version__}")
+        raise typer.Exit(DONE)
+    if context.invoked_subcommand is None:
+        raise click.UsageError("Missing command.", ctx=context)
+
+
+def main() -> NoReturn:
+    """Entry point: run the command and end with 0 done, 1 a measurement failed, 2 a wrong call."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    code = run(arguments, debug=debug)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def run(arguments: list[str], *, debug: bool = False) -> int:
+    """Run one command line and return its exit code.
+
+    Example:
+        >>> run(["--version"])
+        alternet 0.1.0
+        0
+    """
+    try:
+        return app(arguments, standalone_mode=False, prog_name="alternet") or DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.format_message(), err=True)
+        return WRONG_CALL
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "alternet"
+        return _tell(f"{error.format_message()} See: {where} --help", WRONG_CALL, error, debug)
+    except (KeyboardInterrupt, click.Abort) as error:
+        line = "Stopped. What is finished is kept; start the same command again to go on."
+        return _tell(line, INTERRUPTED, error, debug)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except ValueError as error:
+        return _tell(str(error), WRONG_CALL, error, debug)
+    except Exception as error:  # whatever it is, the user gets one line and an exit code
+        return _tell(f"{type(error).__name__}: {error}", FAILED, error, debug)
+
+
+def _tell(line: str, code: int, error: BaseException, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    typer.echo("alternet: " + " ".join(line.split()), err=True)
+    return code

@@ -1,0 +1,68 @@
+"""The options that several commands share, and how `--set` and `--out` are read."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Models = Annotated[
+    list[str],
+    typer.Option(
+        "-m",
+        "--model",
+        help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID or run:DIR; WEIGHTS is a file or `pretrained`. "
+        "May be given several times.",
+    ),
+]
+Model = Annotated[
+    str, typer.Option("-m", "--model", help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID or run:DIR.")
+]
+Data = Annotated[
+    str,
+    typer.Option(help="photos, digits, a folder of images, cifar10, cifar100, imagenet:PATH, or a timm data set name."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the results; what it already holds is not done again.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one.")]
+ImgSize = Annotated[int | None, typer.Option(min=1, help="Side of the images; by default the model's own.")]
+Seed = Annotated[int, typer.Option(help="Seed of whatever is random: weights, subsets, instruments.")]
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting. May be given several times.")
+]
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """`["bins=15"]` as `{"bins": 15}`; values are read as YAML.
+
+    Example:
+        >>> parse_settings(["bins=15", "axis=paper"])
+        {'bins': 15, 'axis': 'paper'}
+    """
+    import yaml
+
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set takes KEY=VALUE, got {pair!r}; for example --set bins=15.")
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {pair}: the value cannot be read. Quote it: --set '{key}=...'.") from error
+    return settings
+
+
+def writable(out: Path) -> Path:
+    """Make the output folder, or say now that it cannot be written.
+
+    Raises:
+        ValueError: It is a file, or may not be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".alternet-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"The folder {out} cannot be written ({error.strerror}). Give another --out.") from error
+    return out
