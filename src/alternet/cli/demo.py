@@ -12,7 +12,9 @@ INSTRUMENTS = ("fourier", "variance", "calibration")
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the networks, the numbers and report.html.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the networks, the numbers and report.html.")] = Path(
+        "runs/demo"
+    ),
     device: Device = None,
 ) -> None:
     """Train three small networks on photographs, measure them, and write a report."""

@@ -19,7 +19,9 @@ class Kind(StrEnum):
 
 
 def listing(
-    kind: Annotated[Kind | None, typer.Argument(help="By default everything but timm's and torchvision's names.")] = None,
+    kind: Annotated[
+        Kind | None, typer.Argument(help="By default everything but timm's and torchvision's names.")
+    ] = None,
     like: Annotated[str | None, typer.Option(help="Only names that contain this, or match it as a pattern.")] = None,
 ) -> None:
     """List models, instruments, data sets, recipes or figures."""

@@ -11,8 +11,8 @@ Models = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID or run:DIR; WEIGHTS is a file or `pretrained`. "
-        "May be given several times.",
+        help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID or run:DIR; WEIGHTS is a file or "
+        "`pretrained`. May be given several times.",
     ),
 ]
 Model = Annotated[

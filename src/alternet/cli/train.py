@@ -23,9 +23,13 @@ def train(
     changed = Recipe.load(recipe).with_settings({"seed": seed} | parse_settings(settings))
     target = local_device(device)
     with processes(target):
-        train_model(model, data, changed, writable(out), img_size=img_size, device=target, report=_say if rank() == 0 else None)
+        train_model(
+            model, data, changed, writable(out), img_size=img_size, device=target, report=_say if rank() == 0 else None
+        )
         if rank() == 0:
-            typer.echo(f"Trained. Measure it: alternet measure fourier variance -m run:{out} --data {data} --out {out}-measured")
+            typer.echo(
+                f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured"
+            )
 
 
 def _say(row: dict) -> None:

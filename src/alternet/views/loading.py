@@ -14,29 +14,31 @@ import alternet.models  # registers our models in timm
 from alternet.models import load_released
 from alternet.seeding import random_state_kept
 from alternet.views.subject import Subject
-from alternet.views.weights import fill, number_of_classes, read_run, read_weights
+from alternet.views.weights import fill, find_run, find_weights, number_of_classes, read_run, read_weights
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 def load(
-    name: str,
+    model: str,
     *,
     img_size: int | None = None,
     num_classes: int | None = None,
     device: str | torch.device = "cpu",
     seed: int = 0,
+    name: str | None = None,
 ) -> Subject:
     """Build a model by name and give it back as a Subject, in evaluation mode.
 
     Args:
-        name: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
+        model: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
             `hf:ID` for transformers (a hub id or a local folder), or `run:DIR` for what `train` wrote. WEIGHTS is
             a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`. Without WEIGHTS they are random.
         img_size: Side of the images; position embeddings are resampled as timm does.
         num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
         device: Where the model shall be.
         seed: Seed of random weights.
+        name: How tables and figures call it; by default `model` itself.
 
     Raises:
         ValueError: No such model, or weights that are missing, damaged, unsafe or made for another model.
@@ -47,13 +49,41 @@ def load(
     """
     if img_size is not None and img_size < 1:
         raise ValueError(f"The image size must be at least 1, got {img_size}.")
-    kind, rest = name.split(":", 1) if name.split(":", 1)[0] in BUILDERS else ("", name)
+    check(model)
+    kind, rest = _split(model)
     with random_state_kept(seed=seed):
-        model, facts = BUILDERS[kind](rest, img_size, num_classes)
+        network, facts = BUILDERS[kind](rest, img_size, num_classes)
     if img_size is not None:
-        channels = (facts.get("input_size") or _channels(model))[0]
+        channels = (facts.get("input_size") or _channels(network))[0]
         facts["input_size"] = (channels, img_size, img_size)
-    return Subject(model.to(device).eval(), name=name, **facts)
+    return Subject(network.to(device).eval(), name=name or model, **facts)
+
+
+def check(model: str) -> None:
+    """Refuse at once a name that `load` could not find, before anything long begins.
+
+    Raises:
+        ValueError: No such model, weight file or training run.
+    """
+    kind, rest = _split(model)
+    name, _, weights = rest.partition("@")
+    if kind == "" and not timm.is_model(name):
+        raise ValueError(_unknown(name, timm.list_models(), "timm model"))
+    if kind == "tv" and name not in _torchvision_names():
+        raise ValueError(_unknown(name, _torchvision_names(), "torchvision classifier"))
+    if kind == "run":
+        find_run(Path(rest))
+    elif weights not in ("", "pretrained"):
+        find_weights(Path(weights))
+
+
+def _split(model: str) -> tuple[str, str]:
+    kind, colon, rest = model.partition(":")
+    return (kind, rest) if colon and kind in BUILDERS else ("", model)
+
+
+def _torchvision_names() -> list[str]:
+    return torchvision.models.list_models(module=torchvision.models)
 
 
 Built = tuple[nn.Module, dict[str, Any]]
@@ -61,8 +91,6 @@ Built = tuple[nn.Module, dict[str, Any]]
 
 def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Built:
     name, _, weights = name.partition("@")
-    if not timm.is_model(name):
-        raise ValueError(_unknown(name, timm.list_models(), "timm model"))
     if weights in ("", "pretrained"):
         return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
     state = read_weights(Path(weights))
@@ -111,9 +139,6 @@ def _classifier(name: str) -> tuple[str, ...]:
 
 def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) -> Built:
     name, _, weights = name.partition("@")
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise ValueError(_unknown(name, known, "torchvision classifier"))
     best = torchvision.models.get_model_weights(name).DEFAULT  # pyright: ignore[reportAttributeAccessIssue]
     preset = best.transforms()
     side = img_size or preset.crop_size[0]
@@ -166,7 +191,9 @@ def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Bui
     try:
         model = timm.create_model(run.model, num_classes=run.num_classes, **run.model_args)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"run:{folder} names a model that cannot be built ({error}). Is alternet up to date?") from error
+        raise ValueError(
+            f"run:{folder} names a model that cannot be built ({error}). Is alternet up to date?"
+        ) from error
     fill(model, run.weights, f"run:{folder}")
     if side and hasattr(model, "set_input_size"):
         model.set_input_size(**side)

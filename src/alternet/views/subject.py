@@ -51,7 +51,7 @@ class Subject:
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise TypeError(
-                f"Subject takes a torch nn.Module, got {type(self.model).__name__}. Load a name with alternet.load(...)."
+                f"Subject takes a torch nn.Module, got {type(self.model).__name__}. Load a name with alternet.load()."
             )
         for fact, value in _declared(self.model).items():
             if getattr(self, fact) is None:

@@ -25,10 +25,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: The file is missing, damaged, unsafe, or holds no weights.
     """
-    if not path.is_file():
-        raise ValueError(f"There is no weight file {path}. Give a .safetensors or .pth file, or write @pretrained.")
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path} is no weight file that can be read: expected one of {', '.join(SUFFIXES)}.")
+    find_weights(path)
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except pickle.UnpicklingError as error:
@@ -40,6 +37,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} cannot be read as weights: {reason} Is the file complete?") from error
     return _unwrapped(content, path)
+
+
+def find_weights(path: Path) -> None:
+    """Refuse a weight file that is missing or of a kind that cannot be read."""
+    if not path.is_file():
+        raise ValueError(f"There is no weight file {path}. Give a .safetensors or .pth file, or write @pretrained.")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} is no weight file that can be read: expected one of {', '.join(SUFFIXES)}.")
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], name: str) -> nn.Module:
@@ -82,16 +87,21 @@ class Run:
     weights: dict[str, Tensor]
 
 
+def find_run(folder: Path) -> None:
+    """Refuse a folder that is no finished training run."""
+    if not (folder / "run.json").is_file():
+        raise ValueError(f"{folder} is no training run: it has no run.json. Train one: alternet train --out {folder}.")
+    if not (folder / "weights.safetensors").is_file():
+        raise ValueError(f"The training in {folder} is not finished. Start the same alternet train again to go on.")
+
+
 def read_run(folder: Path) -> Run:
     """The finished training run in a folder.
 
     Raises:
         ValueError: The folder is no training run, or the run is not finished, or a file is damaged.
     """
-    if not (folder / "run.json").is_file():
-        raise ValueError(f"{folder} is no training run: it has no run.json. Train one: alternet train --out {folder}.")
-    if not (folder / "weights.safetensors").is_file():
-        raise ValueError(f"The training in {folder} is not finished. Start the same alternet train again to go on.")
+    find_run(folder)
     averaged = folder / "ema.safetensors"
     weights = read_weights(averaged if averaged.is_file() else folder / "weights.safetensors")
     try:

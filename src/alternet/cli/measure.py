@@ -1,0 +1,148 @@
+"""`alternet measure`: instruments on models, model by model, storing what is finished."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alternet.cli.options import (
+    Data,
+    Device,
+    ImgSize,
+    Models,
+    Out,
+    Seed,
+    Settings,
+    parse_settings,
+    writable,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from alternet.data import Batches
+    from alternet.instruments.base import Instrument
+    from alternet.measurement import Measurement
+    from alternet.views.subject import Subject
+
+
+def measure(
+    instruments: Annotated[list[str], typer.Argument(metavar="INSTRUMENT...", help="See: alternet list instruments.")],
+    model: Models,
+    data: Data,
+    out: Out,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use a fixed, spread-out subset of so many images.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; the numbers do not depend on it.")] = 64,
+    img_size: ImgSize = None,
+    device: Device = None,
+    seed: Seed = 0,
+    settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> None:
+    """Measure models; results lie in OUT/<model>/<instrument>/."""
+    from alternet.scale import local_device, processes
+
+    chosen = choose(instruments, parse_settings(settings), seed)
+    target = local_device(device)
+    options = {"limit": limit, "batch_size": batch_size, "seed": seed}
+    with processes(target):
+        models = {name: name for name in model}
+        if measure_models(chosen, models, data=data, out=writable(out), device=target, img_size=img_size, **options):
+            raise typer.Exit(1)
+
+
+def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "list[Instrument]":
+    """The instruments named, with the settings that belong to each and the seed where they take one.
+
+    A setting may be addressed to one instrument as `fourier.axis`; otherwise every instrument that knows it gets it.
+
+    Raises:
+        ValueError: No such instrument, or a setting that none of them knows.
+    """
+    from dataclasses import fields
+
+    from alternet.instruments.registry import instrument
+
+    kinds = {name: instrument(name) for name in dict.fromkeys(names)}
+    known = {name: {field.name for field in fields(kind)} for name, kind in kinds.items()}
+    chosen = {name: {"seed": seed} if "seed" in known[name] else {} for name in kinds}
+    for key, value in settings.items():
+        scope, _, setting = key.rpartition(".")
+        takers = [name for name in kinds if scope in ("", name) and setting in known[name]]
+        for name in takers or [scope if scope in kinds else next(iter(kinds))]:
+            chosen[name][setting] = value  # without a taker, the first one refuses it and offers near matches
+    return [kinds[name].with_settings(chosen[name]) for name in kinds]
+
+
+def measure_models(
+    instruments: "Sequence[Instrument]",
+    models: Mapping[str, str],
+    *,
+    data: str,
+    out: Path,
+    device: "torch.device",
+    img_size: int | None = None,
+    **options: Any,
+) -> int:
+    """Measure each of `models` (display name → MODEL) with each instrument; returns how many measurements failed."""
+    from alternet.storage import safe_name
+    from alternet.views.loading import check, load
+
+    folders = [safe_name(name) for name in models]
+    if twice := sorted({name for name in folders if folders.count(name) > 1}):
+        raise ValueError(f"Several of the models would share the folder {', '.join(twice)}. Measure them one by one.")
+    for model in models.values():
+        check(model)
+    failed = 0
+    for name, model in models.items():
+        subject = load(model, img_size=img_size, device=device, seed=options.get("seed", 0), name=name)
+        if "@" not in model and ":" not in model:
+            _say(
+                f"note: {name} has random weights; name a file or write {model}@pretrained for trained ones.", err=True
+            )
+        failed += _measure_model(instruments, subject, _images(data, subject, options), out)
+    return failed
+
+
+def _images(data: str, subject: "Subject", options: Mapping[str, Any]) -> "Batches":
+    """The data at the size and with the channels that the model takes."""
+    from alternet.data import batches
+
+    channels, height, width = subject.input_size or (3, None, None)
+    size = {} if height is None else {"img_size": height if height == width else (height, width)}
+    return batches(data, colour=channels == 3, **size, **{key: value for key, value in options.items() if value})
+
+
+def _measure_model(instruments: "Sequence[Instrument]", subject: "Subject", images: "Batches", out: Path) -> int:
+    """Measure one model with all instruments, together where they can share a pass."""
+    from alternet.instruments.runner import measure_each
+
+    failed = 0
+    for instrument, result in measure_each(instruments, subject, images, out=out):
+        if isinstance(result, Exception):
+            failed += 1
+            _say(f"{instrument.name:<12} {subject.name}: failed. {result}", err=True)
+        else:
+            _tell(result, out)
+    if images.skipped:
+        _say(f"note: {len(images.skipped)} files could not be read: {', '.join(list(images.skipped)[:5])}", err=True)
+    return failed
+
+
+def _tell(measurement: "Measurement", out: Path) -> None:
+    """Where the numbers lie and, in a sentence, what they say."""
+    from alternet.figures import FIGURES
+    from alternet.measurement import folder_of
+
+    (model,) = measurement.models
+    _say(f"{measurement.instrument:<12} {folder_of(out, model, measurement.instrument) / 'table.csv'}")
+    if figure := FIGURES.get(measurement.instrument):
+        for sentence in figure.sentences(measurement):
+            _say(f"{'':<12} {sentence}")
+
+
+def _say(line: str, *, err: bool = False) -> None:
+    from alternet.scale import rank
+
+    if rank() == 0:
+        typer.echo(line, err=err)
