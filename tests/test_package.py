@@ -1,0 +1,77 @@
+"""The package as a whole: imports point one way and stay light, the public names are there, the README runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import alternet
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_imports_point_one_way():
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "KEPT" in done.stdout
+
+
+def test_import_brings_no_torch():
+    done = python(
+        "import sys, alternet, alternet.cli, alternet.figures, alternet.report; print('torch' in sys.modules)"
+    )
+    assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize("order", ["import alternet, timm", "import timm, alternet"])
+def test_our_models_are_in_timm_in_either_order(order: str):
+    done = python(f"{order}; print(timm.create_model('alternet_mini', num_classes=7).num_classes)")
+    assert done.stdout.strip() == "7", done.stderr
+
+
+@pytest.mark.parametrize("name", alternet.__all__)
+def test_every_public_name_is_there_and_documented(name: str):
+    assert (getattr(alternet, name).__doc__ or "").strip()
+
+
+def test_an_unknown_public_name_says_what_there_is():
+    with pytest.raises(AttributeError, match="it offers load, Subject"):
+        _ = alternet.fuorier
+
+
+def fenced(kind: str) -> list[str]:
+    pages = [ROOT / "README.md", ROOT / "docs" / "index.md"]
+    return [block for page in pages for block in re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.DOTALL)]
+
+
+@pytest.mark.parametrize("block", fenced("python"), ids=lambda block: block.splitlines()[-1][:40])
+def test_python_blocks_run(block: str, tmp_path: Path):
+    done = python(block, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", fenced("console"), ids=["readme", "index"])
+def test_console_blocks_run(block: str, tmp_path: Path):
+    commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+    assert commands
+    for command in commands:
+        words = [str(Path(sys.executable).parent / "alternet"), *command.split()[1:]]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def test_texts_speak_of_the_project_alone():
+    texts = [p for d in ("src", "docs", "benchmarks", "scripts") for p in (ROOT / d).rglob("*") if p.is_file()]
+    texts += [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "Makefile", ROOT / ".ci/run"]
+    words = re.compile(r"/work/|/tmp/|\bTODO\b|\bFIXME\b|NotImplementedError|extra-index-url")
+    texts = [p for p in texts if p.suffix in {".py", ".md", ".yaml", ".html", ".css", ".sh", ".csv", ""}]
+    found = [f"{p.relative_to(ROOT)}: {m[0]}" for p in texts for m in words.finditer(p.read_text(errors="replace"))]
+    assert not found
