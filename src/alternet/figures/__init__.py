@@ -1,0 +1,69 @@
+"""Figures: one drawing an instrument, from the numbers of a measurement alone, without torch and without a display."""
+
+from difflib import get_close_matches
+
+from matplotlib.figure import Figure
+
+from alternet.figures import calibration, fourier, style, training, variance
+from alternet.figures.exhibit import Exhibit, Panel
+from alternet.figures.style import save, svg
+from alternet.measurement import Measurement
+
+__all__ = ["FIGURES", "Exhibit", "Panel", "draw", "exhibit", "register", "save", "sentences", "svg"]
+
+FIGURES: dict[str, Exhibit] = {
+    "training": training.EXHIBIT,
+    "fourier": fourier.EXHIBIT,
+    "variance": variance.EXHIBIT,
+    "calibration": calibration.EXHIBIT,
+}
+"""By instrument, in the order of a report."""
+
+
+def register(instrument: str, exhibit: Exhibit) -> None:
+    """Give an instrument of your own a figure and a section in the report.
+
+    Raises:
+        ValueError: The instrument has one already.
+    """
+    if instrument in FIGURES:
+        raise ValueError(f"Instrument {instrument!r} has a figure already. Give yours another name.")
+    FIGURES[instrument] = exhibit
+
+
+def exhibit(instrument: str) -> Exhibit:
+    """How the report shows an instrument.
+
+    Raises:
+        ValueError: It has no figure.
+    """
+    if instrument not in FIGURES:
+        near = get_close_matches(instrument, FIGURES) or list(FIGURES)
+        raise ValueError(
+            f"There is no figure for {instrument!r}. Did you mean {', '.join(near)}? "
+            "For an instrument of your own, call alternet.figures.register first."
+        )
+    return FIGURES[instrument]
+
+
+def draw(measurement: Measurement) -> Figure:
+    """The figure of a measurement of one or more models; needs no display and changes no global setting.
+
+    Raises:
+        ValueError: The instrument has no figure, or a column that it needs is missing or damaged.
+    """
+    shown = exhibit(measurement.instrument)
+    shown.check(measurement)
+    with style.context():
+        return shown.draw(measurement)
+
+
+def sentences(measurement: Measurement) -> list[str]:
+    """What the numbers of a measurement say, one sentence a model.
+
+    Raises:
+        ValueError: The instrument has no figure, or a column that it needs is missing or damaged.
+    """
+    shown = exhibit(measurement.instrument)
+    shown.check(measurement)
+    return shown.sentences(measurement)

@@ -1,0 +1,195 @@
+"""Calibration figure: reliability diagrams with their histograms of confidence (Fig F.1a of the paper)."""
+
+from math import ceil, isnan
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from alternet.figures import interactive
+from alternet.figures.exhibit import Exhibit, Panel
+from alternet.figures.style import FAINT, INK, Drawing, elide, label, model_styles
+from alternet.figures.units import signed
+from alternet.measurement import Measurement
+
+GAP = "#F2B8A0"
+
+
+def metrics(table: pd.DataFrame) -> dict[str, float]:
+    """The metrics of one model by name.
+
+    Example:
+        >>> metrics(pd.DataFrame({"metric": ["accuracy"], "value": [0.5]}))
+        {'accuracy': 0.5}
+    """
+    return {str(k): float(v) for k, v in zip(table["metric"], table["value"], strict=True)}
+
+
+def overconfidence(reliability: pd.DataFrame) -> float:
+    """Mean confidence less accuracy over all images: positive where the network believes too much.
+
+    Example:
+        >>> bins = pd.DataFrame({"count": [1, 3, 0], "accuracy": [0, 1, None], "confidence": [0.4, 0.8, None]})
+        >>> round(overconfidence(bins), 3)
+        -0.05
+    """
+    filled = reliability[reliability["count"] > 0]
+    gaps = (filled["confidence"] - filled["accuracy"]) * filled["count"]
+    return float(gaps.sum() / filled["count"].sum()) if len(filled) else float("nan")
+
+
+def draw(measurement: Measurement) -> Drawing:
+    """One reliability diagram a model, each above the histogram of its confidences."""
+    count = len(measurement.models)
+    columns = min(count, 3 if count in (3, 5, 6) else 2)
+    rows = ceil(count / columns)
+    figure = Drawing(figsize=(3.5 * columns if columns > 1 else 4.6, 4.3 * rows + 0.4), layout="constrained")
+    heights = [3, 1] * rows
+    axes = figure.subplots(2 * rows, columns, sharex=True, squeeze=False, height_ratios=heights)
+    for index, (model, style) in enumerate(model_styles(measurement.models).items()):
+        row, column = 2 * (index // columns), index % columns
+        _reliability(axes[row, column], measurement.of(model), style["color"], first=column == 0)
+        _histogram(axes[row + 1, column], measurement.of(model), style["color"], first=column == 0)
+    for index in range(count, rows * columns):
+        axes[2 * (index // columns), index % columns].set_axis_off()
+        axes[2 * (index // columns) + 1, index % columns].set_axis_off()
+    figure.legend(handles=_handles(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _reliability(axis: Axes, one: Measurement, colour: str, *, first: bool) -> None:
+    bins = one.tables["reliability"]
+    bins = bins[bins["count"] > 0]
+    low, width = bins["low"], bins["high"] - bins["low"]
+    axis.bar(low, bins["accuracy"], width, align="edge", color=colour, alpha=0.75, edgecolor="white", linewidth=0.8)
+    gap = bins["confidence"] - bins["accuracy"]
+    axis.bar(
+        low,
+        gap,
+        width,
+        bottom=bins["accuracy"],
+        align="edge",
+        color=GAP,
+        alpha=0.55,
+        hatch="////",
+        edgecolor="#B5532A",
+        linewidth=0,
+    )
+    axis.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 2)))
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set_title(label(elide(one.models[0], 30)))
+    axis.tick_params(labelleft=first)
+    axis.text(0.04, 0.97, "\n".join(_figures(metrics(one.table))), transform=axis.transAxes, va="top", fontsize=8.5)
+    if first:
+        axis.set_ylabel("accuracy")
+
+
+def _figures(values: dict[str, float]) -> list[str]:
+    texts = {
+        "accuracy": lambda v: f"accuracy {v:.1%}",
+        "nll": lambda v: f"NLL {v:.3f}",
+        "ece": lambda v: f"ECE {v:.1%}",
+    }
+    return [text(values[name]) for name, text in texts.items() if name in values]
+
+
+def _histogram(axis: Axes, one: Measurement, colour: str, *, first: bool) -> None:
+    bins = one.tables["reliability"]
+    share = bins["count"] / max(int(bins["count"].sum()), 1)
+    axis.bar(
+        bins["low"], share, bins["high"] - bins["low"], align="edge", color=colour, edgecolor="white", linewidth=0.8
+    )
+    axis.set_xlim(0, 1)
+    axis.tick_params(labelbottom=True)
+    axis.set_xlabel("confidence")
+    axis.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
+    if first:
+        axis.set_ylabel("share of images")
+
+
+def _handles() -> list[Any]:
+    gap = Patch(
+        facecolor=GAP, alpha=0.55, hatch="////", edgecolor="#B5532A", linewidth=0, label="gap to mean confidence"
+    )
+    ideal = Line2D([], [], color=INK, linewidth=1, linestyle=(0, (4, 2)), label="perfectly calibrated")
+    return [Patch(facecolor=FAINT, label="accuracy in the bin"), gap, ideal]
+
+
+def sentences(measurement: Measurement) -> list[str]:
+    """For each model, its accuracy and whether its confidence is too high or too low."""
+    return [_sentence(model, measurement.of(model)) for model in measurement.models]
+
+
+def _sentence(model: str, one: Measurement) -> str:
+    values, over = metrics(one.table), overconfidence(one.tables["reliability"])
+    parts = [f"accuracy {values['accuracy']:.1%}"] if "accuracy" in values else []
+    if not isnan(over):
+        points = signed(100 * over, 1).lstrip("+−")
+        side = "over-confident" if over > 0 else "under-confident"
+        believed = f"on average {side} by {points} percentage points"
+        parts.append("mean confidence equal to accuracy" if points == "0.0" else believed)
+    if "ece" in values:
+        parts.append(f"expected calibration error {values['ece']:.1%}")
+    return f"{model}: {', '.join(parts) or 'no prediction was measured'}."
+
+
+def plots(measurement: Measurement) -> list[Panel]:
+    """One reliability diagram a model; the histogram is in the hover texts and the bars' width is the bin's."""
+    styles = model_styles(measurement.models)
+    return [_plot(measurement.of(model), model, styles[model]["color"]) for model in measurement.models]
+
+
+def _plot(one: Measurement, model: str, colour: str) -> Panel:
+    bins = one.tables["reliability"]
+    bins = bins[bins["count"] > 0]
+    common = {
+        "type": "bar",
+        "x": interactive.numbers((bins["low"] + bins["high"]) / 2),
+        "width": interactive.numbers(bins["high"] - bins["low"]),
+        "customdata": [list(row) for row in bins[["low", "high", "count"]].itertuples(index=False)],
+    }
+    where = "confidence %{customdata[0]:.2f} to %{customdata[1]:.2f}<br>%{customdata[2]} images<br>"
+    accuracy = {
+        "y": interactive.numbers(bins["accuracy"]),
+        "name": "accuracy",
+        "marker": {"color": colour, "opacity": 0.75},
+    }
+    share = interactive.numbers(bins["count"] / bins["count"].sum())
+    count = {"y": share, "name": "share of images", "marker": {"color": FAINT}, "yaxis": "y2"}
+    ideal = {"x": [0, 1], "y": [0, 1], "mode": "lines", "name": "perfectly calibrated", "hoverinfo": "skip"}
+    line = {"line": {"color": INK, "width": 1, "dash": "dash"}}
+    layout = interactive.layout(x="confidence", y="accuracy")
+    layout["xaxis"] |= {"range": [0, 1], "anchor": "y2"}
+    layout["yaxis"] |= {"range": [0, 1], "domain": [0.32, 1]}
+    layout["yaxis2"] = layout["yaxis"] | {
+        "range": None,
+        "domain": [0, 0.22],
+        "title": {"text": "share"},
+        "tickformat": ".0%",
+    }
+    data = [
+        common | accuracy | {"hovertemplate": f"{where}accuracy %{{y:.1%}}<extra></extra>"},
+        common | count | {"hovertemplate": f"{where}%{{y:.1%}} of all<extra></extra>"},
+        ideal | line,
+    ]
+    return Panel(title=f"{model}: accuracy against confidence", figure={"data": data, "layout": layout})
+
+
+EXHIBIT = Exhibit(
+    title="Calibration",
+    question="When the network is 80 % sure, is it right in 80 % of the cases?",
+    columns={
+        "table": ("model", "metric", "value"),
+        "reliability": ("model", "bin", "low", "high", "count", "accuracy", "confidence"),
+    },
+    draw=draw,
+    sentences=sentences,
+    caution=(
+        "Calibration holds for data like that measured here and says nothing about other data. Bins with few images "
+        "scatter by chance. Training with mixup, CutMix or label smoothing makes networks under-confident, so a "
+        "difference between two networks may come from their recipes and not from their architectures."
+    ),
+    interactive=plots,
+)

@@ -1,0 +1,138 @@
+"""Style: colours, markers and text that read in grey, without a display and byte for byte alike every time."""
+
+import io
+import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+INK, FAINT = "#222222", "#767676"
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
+"""One a model, after Okabe and Ito (2008): apart for every common colour blindness; yellow darkened for white paper."""
+
+DASHES = ("solid", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+"""One a model as well, so that lines stay apart in grey."""
+
+MARKERS = {"stem": "D", "msa": "o", "conv": "s", "mlp": "^", "mixer": "P", "pool": "v"}
+KINDS = {
+    "stem": "stem",
+    "msa": "attention",
+    "conv": "convolution",
+    "mlp": "MLP",
+    "mixer": "token mixing",
+    "pool": "subsampling",
+}
+"""The kinds of units in words."""
+
+RC: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 5,
+    "hatch.linewidth": 0.6,
+    "savefig.dpi": 160,
+    "svg.hashsalt": "alternet",
+    "svg.fonttype": "path",
+}
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_svg_(self) -> str:
+        return svg(self)
+
+
+@contextmanager
+def context() -> Iterator[None]:
+    """Draw in this style, whatever the user's own settings are; they are back afterwards."""
+    with matplotlib.style.context(["default", RC]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def model_styles(models: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """A colour and a dash pattern for each model, in order.
+
+    Example:
+        >>> model_styles(("a", "b"))["b"]["color"]
+        '#D55E00'
+    """
+    colours = islice(cycle(COLOURS), len(models))
+    turns = (i + i // len(COLOURS) for i in range(len(models)))
+    dashes = (DASHES[turn % len(DASHES)] for turn in turns)
+    return {m: {"color": c, "linestyle": d} for m, c, d in zip(models, colours, dashes, strict=True)}
+
+
+def kind_name(kind: str) -> str:
+    """A kind of unit in words; one that this version does not know stands for itself."""
+    return KINDS.get(kind, kind)
+
+
+def elide(name: str, width: int) -> str:
+    """A name of at most `width` characters: what is too long loses its middle.
+
+    Example:
+        >>> elide("swin_tiny_patch4_window7_224", 16)
+        'swin_tin…w7_224'
+    """
+    if len(name) <= width:
+        return name
+    head = (width - 1) // 2 + 1
+    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+
+
+def label(name: str, width: int = 0) -> str:
+    r"""A name as matplotlib text: wrapped to `width` characters if given, never read as mathematics.
+
+    Example:
+        >>> label("a$b"), label("resnet50@best.pth", 10)
+        ('a\\$b', 'resnet50@b\nest.pth')
+    """
+    visible = "".join(c if c.isprintable() else " " for c in name)
+    lines = textwrap.wrap(visible, width, break_on_hyphens=False) if width else [visible]
+    return "\n".join(lines).replace("$", r"\$")
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG text, the same bytes for the same numbers."""
+    buffer = io.StringIO()
+    with context():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as `.svg`, `.png` or `.pdf`, the same bytes for the same numbers.
+
+    Raises:
+        ValueError: The ending is none of these.
+    """
+    path = Path(path)
+    dateless = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+    if path.suffix not in dateless:
+        raise ValueError(f"Cannot write a figure as {path.name!r}: its name must end in .svg, .png or .pdf.")
+    with context():
+        figure.savefig(path, metadata=dateless[path.suffix])
+    return path

@@ -1,0 +1,78 @@
+"""Variance figure: feature-map variance against depth, one panel a model (Fig 9 and D.1 of the paper)."""
+
+from math import ceil
+
+import pandas as pd
+
+from alternet.figures import depth_axis, interactive
+from alternet.figures.exhibit import Exhibit, Panel
+from alternet.figures.style import Drawing, elide, label, model_styles
+from alternet.figures.units import tally
+from alternet.measurement import Measurement
+
+VALUE = "variance"
+
+
+def draw(measurement: Measurement) -> Drawing:
+    """One panel a model with its own scale: variances of different networks are not comparable."""
+    count = len(measurement.models)
+    columns = min(count, 3 if count in (3, 5, 6) else 2)
+    rows = ceil(count / columns)
+    figure = Drawing(figsize=(10.5 if columns > 1 else 7.0, 2.9 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for axis, (model, style) in zip(axes, model_styles(measurement.models).items(), strict=False):
+        points = measurement.of(model).table
+        depth_axis.shade(axis, depth_axis.spans(points))
+        depth_axis.curve(axis, points, VALUE, style)
+        axis.set_title(label(elide(model, 44)))
+        axis.set_ylim(bottom=0)
+        axis.tick_params(labelbottom=True)
+        depth_axis.finish(axis)
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    for axis in axes[::columns]:
+        axis.set_ylabel("feature-map variance")
+    handles = depth_axis.kind_handles(measurement.table["kind"], cells="acts here")
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
+    return figure
+
+
+def sentences(measurement: Measurement) -> list[str]:
+    """For each model, in how many units attention lowers and the others raise the variance, and where it peaks."""
+    return [_sentence(model, measurement.of(model).table) for model in measurement.models]
+
+
+def _sentence(model: str, points: pd.DataFrame) -> str:
+    known = points.dropna(subset=[VALUE])
+    if known.empty:
+        return f"{model}: no variance could be measured."
+    top = known.loc[known[VALUE].idxmax()]
+    peak = f"it is largest, {top[VALUE]:.3g}, at depth {top['depth']:.2f} ({top['tap']})"
+    return f"{model}: {tally(points, VALUE, quantity='the variance of feature maps', digits=3)}; {peak}."
+
+
+def plots(measurement: Measurement) -> list[Panel]:
+    """One plot a model."""
+    return [_plot(measurement.of(model).table, model) for model in measurement.models]
+
+
+def _plot(points: pd.DataFrame, model: str) -> Panel:
+    figure = interactive.against_depth(points, VALUE, (model,), name="feature-map variance")
+    figure["layout"]["showlegend"] = False
+    figure["layout"]["yaxis"]["rangemode"] = "tozero"
+    return Panel(title=f"{model}: variance against depth", figure=figure)
+
+
+EXHIBIT = Exhibit(
+    title="Variance of feature maps",
+    question="Where does the network even its feature maps out, and where does it make them uneven?",
+    columns={"table": ("model", "unit", "tap", "kind", "depth", VALUE)},
+    draw=draw,
+    sentences=sentences,
+    caution=(
+        "Variance has the scale of the activations, which normalisation layers and weights set freely: compare units "
+        "of one network, not networks. A falling variance is what averaging does, but other operations lower it too, "
+        "so it does not show by itself that a unit averages."
+    ),
+    interactive=plots,
+)
