@@ -1,0 +1,116 @@
+"""The commands do what their help says, and go on where they stopped."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from alternet.cli import run
+from alternet.cli.measure import choose
+
+DIGITS = ["--data", "digits", "--limit", "6", "--img-size", "32"]
+
+
+def test_measure_writes_the_tables_and_takes_them_up_again(tmp_path: Path, capsys):
+    arguments = [
+        "measure",
+        "fourier",
+        "variance",
+        "-m",
+        "test_resnet",
+        "-m",
+        "tv:resnet18",
+        *DIGITS,
+        "--out",
+        f"{tmp_path}",
+    ]
+    assert run(arguments) == 0
+    columns = "model,unit,tap,kind,depth,frequency,delta_log_amplitude"
+    header = (tmp_path / "test_resnet/fourier/table.csv").read_text().splitlines()[0]
+    assert header.startswith(columns)
+    assert (tmp_path / "tv_resnet18/variance/provenance.json").is_file()
+    assert "random weights" in capsys.readouterr().err
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.csv")}
+    assert run(arguments) == 0
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.csv")}
+
+
+def test_other_settings_do_not_overwrite(tmp_path: Path, capsys):
+    arguments = ["measure", "fourier", "-m", "test_resnet", *DIGITS, "--out", f"{tmp_path}"]
+    assert run(arguments) == 0
+    before = (tmp_path / "test_resnet/fourier/table.csv").read_bytes()
+    assert run([*arguments, "--set", "axis=paper"]) != 0
+    assert "another settings" in capsys.readouterr().err
+    assert (tmp_path / "test_resnet/fourier/table.csv").read_bytes() == before
+
+
+def test_one_failure_leaves_the_others(tmp_path: Path, monkeypatch, capsys):
+    from alternet.instruments.fourier import Fourier
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the sensor fell off")
+
+    monkeypatch.setattr(Fourier, "tables", broken)
+    arguments = ["measure", "fourier", "variance", "-m", "test_resnet", *DIGITS, "--out", f"{tmp_path}"]
+    assert run(arguments) == 1
+    assert "the sensor fell off" in capsys.readouterr().err
+    assert (tmp_path / "test_resnet/variance/table.csv").is_file()
+    assert not (tmp_path / "test_resnet/fourier").exists()
+
+
+def test_provenance_states_what_was_measured(tmp_path: Path):
+    run(["measure", "variance", "-m", "test_resnet", *DIGITS, "--seed", "3", "--out", f"{tmp_path}"])
+    provenance = json.loads((tmp_path / "test_resnet/variance/provenance.json").read_text())
+    assert provenance["model"]["name"] == "test_resnet" and len(provenance["model"]["weights_sha256"]) == 64
+    assert provenance["images"] == 6 and provenance["data"]["name"].startswith("digits")
+    assert str(tmp_path) not in json.dumps(provenance)
+
+
+@pytest.mark.parametrize("kind", ["models", "instruments", "datasets", "recipes", "figures"])
+def test_lists_name_and_explain(kind: str, capsys):
+    assert run(["list", kind]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("and ")]
+    assert len(lines) >= 2 and all(len(line.split(maxsplit=1)) == 2 for line in lines)
+
+
+def test_a_list_can_be_searched(capsys):
+    assert run(["list", "models", "--like", "*resnet50"]) == 0
+    assert {"resnet50", "tv:resnet50"} <= set(capsys.readouterr().out.split())
+
+
+def test_taps_shows_every_unit(capsys):
+    assert run(["taps", "-m", "alternet_mini"]) == 0
+    assert "msa" in capsys.readouterr().out
+
+
+def test_a_setting_finds_its_instrument():
+    fourier, variance = choose(["fourier", "variance"], {"fourier.axis": "paper"}, seed=0)
+    assert fourier.settings["axis"] == "paper" and "axis" not in variance.settings
+    with pytest.raises(ValueError, match="no setting 'axiss'"):
+        choose(["variance", "fourier"], {"axiss": "paper"}, seed=0)
+
+
+def test_train_measure_report(tmp_path: Path, capsys):
+    train = ["train", "-m", "preresnet_mini", "--data", "digits", "--recipe", "quick", "--set", "epochs=1"]
+    assert run([*train, "--set", "warmup_epochs=0", "--seed", "1", "--out", f"{tmp_path / 'run'}"]) == 0
+    assert "epoch" in capsys.readouterr().out
+    model = f"run:{tmp_path / 'run'}"
+    measure = [
+        "measure",
+        "calibration",
+        "-m",
+        model,
+        "--data",
+        "digits",
+        "--limit",
+        "20",
+        "--out",
+        f"{tmp_path / 'out'}",
+    ]
+    assert run(measure) == 0
+    (table,) = (tmp_path / "out").rglob("calibration/table.csv")
+    accuracy = pd.read_csv(table).set_index("metric").value["accuracy"]
+    assert accuracy > 0.3
+    assert run(["report", f"{tmp_path}", "--out", f"{tmp_path / 'report.html'}"]) == 0
+    assert (tmp_path / "report.html").stat().st_size > 10_000
