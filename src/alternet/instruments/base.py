@@ -1,23 +1,40 @@
 """What an instrument is: settings, columns, and either sums over batches or rows of independent items."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
 from alternet.data.batches import Batches
 from alternet.measurement import Measurement
+from alternet.shapes import FeatureMap, Labels, Logits
 from alternet.views.subject import Subject
+from alternet.views.taps import Tap
 
 View = TypeVar("View")
 Item = tuple[str | int | float, ...]
 Row = Sequence[str | int | float | None]
 Tables = Mapping[str, Iterable[Row]]
+
+
+class Observation(Protocol):
+    """A view that streaming instruments look through, as `Probe` and `Predictions` are.
+
+    Attributes:
+        taps: The taps whose feature maps it shows, in forward order.
+    """
+
+    @property
+    def taps(self) -> Sequence[Tap]: ...
+
+    def observe(self, images: Tensor, visit: Callable[[Tap, Tensor], None]) -> Tensor:
+        """Run the model once, hand every feature map over as it arises, and give the logits."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +52,11 @@ class Instrument(ABC):
     question: ClassVar[str]
     columns: ClassVar[Mapping[str, tuple[str, ...]]]
     needs_labels: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            _check_setting(self.name, field.name, getattr(self, field.name), hints[field.name])
 
     def measure(self, subject: Subject, batches: Batches, *, out: str | Path | None = None) -> Measurement:
         """Measure a model on data.
@@ -69,23 +91,28 @@ class Instrument(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Streaming(Instrument, Generic[View]):
+class Streaming(Instrument):
     """An instrument that needs one pass over the data and keeps nothing but sums.
 
     The runner adds the sums of all batches and all processes, so they must be additive over images: float64 tensors
-    of the same shape for every batch.
+    of the same shape for every batch. Streaming instruments with the same `view` share one pass.
+
+    Attributes:
+        view: How it looks at the model: `Probe` for feature maps, `Predictions` for logits alone.
     """
 
-    @abstractmethod
-    def view(self, subject: Subject) -> AbstractContextManager[View]:
-        """How this instrument looks at the model while the data passes."""
+    view: ClassVar[Callable[[Subject], AbstractContextManager[Observation]]]
+
+    def read(self, tap: Tap, feature: FeatureMap) -> Tensor | None:
+        """What to keep of the feature map of one batch at one tap; nothing by default. It must not change the map."""
+        return None
+
+    def sums(self, readings: Mapping[str, Tensor], logits: Logits, targets: Labels) -> Mapping[str, Tensor]:
+        """What one batch adds to the sums; by default the readings themselves, by name of the tap."""
+        return readings
 
     @abstractmethod
-    def sums(self, view: View, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """What one batch of images in [0, 1] adds to the sums."""
-
-    @abstractmethod
-    def tables(self, view: View, sums: dict[str, Tensor]) -> Tables:
+    def tables(self, taps: Sequence[Tap], sums: Mapping[str, Tensor]) -> Tables:
         """The rows of every table, from the sums over all images."""
 
 
@@ -108,3 +135,15 @@ class Itemised(Instrument, Generic[View]):
     def tables(self, rows: Sequence[Row]) -> Tables:
         """The tables, from the rows of all items in order; override to fill columns that relate items."""
         return {"table": rows}
+
+
+def _check_setting(instrument: str, setting: str, value: object, hint: Any) -> None:
+    if get_origin(hint) is Literal:
+        known, expected = value in get_args(hint), "one of " + ", ".join(map(repr, get_args(hint)))
+    elif hint in (bool, int, float, str):
+        accepted = (int, float) if hint is float else hint
+        known, expected = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool)), hint.__name__
+    else:
+        return
+    if not known:
+        raise ValueError(f"{instrument} got {setting}={value!r}, expected {expected}.")

@@ -47,9 +47,7 @@ def run(instrument: Instrument, subject: Subject, batches: Batches, *, out: Path
     return measurement
 
 
-def _tables(
-    instrument: Instrument, subject: Subject, batches: Batches, folder: Path | None, identity: str
-) -> Tables:
+def _tables(instrument: Instrument, subject: Subject, batches: Batches, folder: Path | None, identity: str) -> Tables:
     label = f"{instrument.name} · {subject.name}"
     if isinstance(instrument, Streaming):
         return _stream(instrument, subject, batches, label)

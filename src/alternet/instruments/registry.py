@@ -1,0 +1,26 @@
+"""Registry: every instrument by its name."""
+
+from difflib import get_close_matches
+
+from alternet.instruments.base import Instrument
+from alternet.instruments.calibration import Calibration
+from alternet.instruments.fourier import Fourier
+from alternet.instruments.variance import Variance
+
+INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in (Fourier, Variance, Calibration)}
+
+
+def instrument(name: str) -> type[Instrument]:
+    """The instrument of that name.
+
+    Raises:
+        ValueError: There is none; near matches are offered.
+
+    Example:
+        >>> instrument("fourier")(axis="paper").settings["axis"]
+        'paper'
+    """
+    if name not in INSTRUMENTS:
+        near = get_close_matches(name, INSTRUMENTS) or list(INSTRUMENTS)
+        raise ValueError(f"No instrument {name!r}. Did you mean {', '.join(near)}?")
+    return INSTRUMENTS[name]
