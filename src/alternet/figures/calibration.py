@@ -1,5 +1,6 @@
 """Calibration figure: reliability diagrams with their histograms of confidence (Fig F.1a of the paper)."""
 
+from collections.abc import Iterator
 from math import ceil, isnan
 from typing import Any
 
@@ -14,7 +15,8 @@ from alternet.figures.style import FAINT, INK, Drawing, elide, label, model_styl
 from alternet.figures.units import signed
 from alternet.measurement import Measurement
 
-GAP = "#F2B8A0"
+GAP: dict[str, Any] = {"facecolor": "none", "hatch": "////", "edgecolor": "#555555", "linewidth": 0}
+IDEAL = (0, (4, 2))
 
 
 def metrics(table: pd.DataFrame) -> dict[str, float]:
@@ -45,45 +47,39 @@ def draw(measurement: Measurement) -> Drawing:
     count = len(measurement.models)
     columns = min(count, 3 if count in (3, 5, 6) else 2)
     rows = ceil(count / columns)
-    figure = Drawing(figsize=(3.5 * columns if columns > 1 else 4.6, 4.3 * rows + 0.4), layout="constrained")
-    heights = [3, 1] * rows
-    axes = figure.subplots(2 * rows, columns, sharex=True, squeeze=False, height_ratios=heights)
-    for index, (model, style) in enumerate(model_styles(measurement.models).items()):
-        row, column = 2 * (index // columns), index % columns
-        _reliability(axes[row, column], measurement.of(model), style["color"], first=column == 0)
-        _histogram(axes[row + 1, column], measurement.of(model), style["color"], first=column == 0)
-    for index in range(count, rows * columns):
-        axes[2 * (index // columns), index % columns].set_axis_off()
-        axes[2 * (index // columns) + 1, index % columns].set_axis_off()
-    figure.legend(handles=_handles(), loc="outside lower center", ncols=3)
+    figure = Drawing(figsize=(3.5 * columns if columns > 1 else 4.6, 4.6 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(2 * rows, columns, sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1] * rows)
+    pairs = [(upper, lower) for above, below in _paired(axes) for upper, lower in zip(above, below, strict=True)]
+    for pair, (model, style) in zip(pairs, model_styles(measurement.models).items(), strict=False):
+        _reliability(pair[0], measurement.of(model), style["color"])
+        _histogram(pair[1], measurement.of(model), style["color"])
+    for pair in pairs[count:]:
+        pair[0].set_axis_off()
+        pair[1].set_axis_off()
+    for above, below in _paired(axes):
+        above[0].set_ylabel("accuracy")
+        below[0].set_ylabel("share of images")
+    figure.legend(handles=_handles(), loc="outside lower center", ncols=3 if columns > 1 else 1)
     return figure
 
 
-def _reliability(axis: Axes, one: Measurement, colour: str, *, first: bool) -> None:
+def _paired(axes: Any) -> Iterator[tuple[Any, Any]]:
+    yield from zip(axes[0::2], axes[1::2], strict=True)
+
+
+def _reliability(axis: Axes, one: Measurement, colour: str) -> None:
     bins = one.tables["reliability"]
     bins = bins[bins["count"] > 0]
     low, width = bins["low"], bins["high"] - bins["low"]
     axis.bar(low, bins["accuracy"], width, align="edge", color=colour, alpha=0.75, edgecolor="white", linewidth=0.8)
     gap = bins["confidence"] - bins["accuracy"]
-    axis.bar(
-        low,
-        gap,
-        width,
-        bottom=bins["accuracy"],
-        align="edge",
-        color=GAP,
-        alpha=0.55,
-        hatch="////",
-        edgecolor="#B5532A",
-        linewidth=0,
-    )
-    axis.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 2)))
-    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.bar(low, gap, width, bottom=bins["accuracy"], align="edge", **GAP)
+    axis.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=IDEAL)
+    axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.set_title(label(elide(one.models[0], 30)))
-    axis.tick_params(labelleft=first)
-    axis.text(0.04, 0.97, "\n".join(_figures(metrics(one.table))), transform=axis.transAxes, va="top", fontsize=8.5)
-    if first:
-        axis.set_ylabel("accuracy")
+    box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2}
+    text = "\n".join(_figures(metrics(one.table)))
+    axis.text(0.04, 0.97, text, transform=axis.transAxes, va="top", fontsize=8.5, bbox=box)
 
 
 def _figures(values: dict[str, float]) -> list[str]:
@@ -95,26 +91,19 @@ def _figures(values: dict[str, float]) -> list[str]:
     return [text(values[name]) for name, text in texts.items() if name in values]
 
 
-def _histogram(axis: Axes, one: Measurement, colour: str, *, first: bool) -> None:
+def _histogram(axis: Axes, one: Measurement, colour: str) -> None:
     bins = one.tables["reliability"]
     share = bins["count"] / max(int(bins["count"].sum()), 1)
-    axis.bar(
-        bins["low"], share, bins["high"] - bins["low"], align="edge", color=colour, edgecolor="white", linewidth=0.8
-    )
-    axis.set_xlim(0, 1)
+    width = bins["high"] - bins["low"]
+    axis.bar(bins["low"], share, width, align="edge", color=colour, edgecolor="white", linewidth=0.8)
     axis.tick_params(labelbottom=True)
     axis.set_xlabel("confidence")
     axis.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-    if first:
-        axis.set_ylabel("share of images")
 
 
 def _handles() -> list[Any]:
-    gap = Patch(
-        facecolor=GAP, alpha=0.55, hatch="////", edgecolor="#B5532A", linewidth=0, label="gap to mean confidence"
-    )
-    ideal = Line2D([], [], color=INK, linewidth=1, linestyle=(0, (4, 2)), label="perfectly calibrated")
-    return [Patch(facecolor=FAINT, label="accuracy in the bin"), gap, ideal]
+    ideal = Line2D([], [], color=INK, linewidth=1, linestyle=IDEAL, label="perfectly calibrated")
+    return [Patch(facecolor=FAINT, label="accuracy in the bin"), Patch(**GAP, label="gap to mean confidence"), ideal]
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -144,7 +133,7 @@ def plots(measurement: Measurement) -> list[Panel]:
 def _plot(one: Measurement, model: str, colour: str) -> Panel:
     bins = one.tables["reliability"]
     bins = bins[bins["count"] > 0]
-    common = {
+    common: dict[str, Any] = {
         "type": "bar",
         "x": interactive.numbers((bins["low"] + bins["high"]) / 2),
         "width": interactive.numbers(bins["high"] - bins["low"]),

@@ -90,8 +90,10 @@ def curve(axis: Axes, points: pd.DataFrame, value: str, style: dict[str, Any]) -
     axis.plot(rows["depth"], rows[value], zorder=3, **style)
     for kind, part in rows.groupby("kind", sort=False):
         face = style["color"] if kind == "msa" else "white"
-        look = {"marker": MARKERS.get(str(kind), "X"), "markerfacecolor": face, "markeredgecolor": style["color"]}
-        axis.plot(part["depth"], part[value], linestyle="none", zorder=4, **look)
+        marks = axis.scatter(
+            part["depth"], part[value], 26, marker=MARKERS.get(str(kind), "X"), zorder=4, linewidth=1.2
+        )
+        marks.set(facecolor=face, edgecolor=style["color"])
 
 
 def finish(axis: Axes) -> None:
@@ -116,8 +118,15 @@ def model_handles(styles: dict[str, dict[str, Any]], *, width: int = 34) -> list
 
 def _marker(kind: str) -> Line2D:
     face = INK if kind == "msa" else "white"
-    look = {"marker": MARKERS.get(kind, "X"), "markerfacecolor": face, "markeredgecolor": INK}
-    return Line2D([], [], linestyle="none", label=_listed(label(kind_name(kind))), **look)
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker=MARKERS.get(kind, "X"),
+        markerfacecolor=face,
+        markeredgecolor=INK,
+        label=_listed(label(kind_name(kind))),
+    )
 
 
 def _listed(text: str) -> str:

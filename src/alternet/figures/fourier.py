@@ -41,13 +41,14 @@ def draw(measurement: Measurement) -> Drawing:
     count = len(measurement.models)
     columns = 3 if count in (3, 5, 6) else 2
     rows = -(-count // columns)
+    parts: Any
     if count == 1:
         figure = Drawing(figsize=(10.5, 4.2), layout="constrained")
-        upper, lower = figure.subfigures(1, 2, width_ratios=[1, 1.5])
-        columns = 1
+        parts, columns = figure.subfigures(1, 2, width_ratios=[1, 1.5]), 1
     else:
         figure = Drawing(figsize=(10.5, 3.2 * rows + 4.0 + 0.22 * count), layout="constrained")
-        upper, lower = figure.subfigures(2, 1, height_ratios=[3.2 * rows, 4.0 + 0.22 * count])
+        parts = figure.subfigures(2, 1, height_ratios=[3.2 * rows, 4.0 + 0.22 * count])
+    upper, lower = parts
     _spectra(upper, measurement, rows, columns)
     _against_depth(lower, measurement)
     return figure
@@ -83,8 +84,9 @@ def _spectrum(axis: Axes, table: pd.DataFrame) -> None:
 def _against_depth(figure: SubFigure, measurement: Measurement) -> None:
     points, styles = highest(measurement.table), model_styles(measurement.models)
     layout = {model: depth_axis.spans(points[points["model"] == model]) for model in measurement.models}
+    count = len(layout)
     same = depth_axis.alike(layout.values())
-    height = 0.28 * len(layout)
+    height = 0.28 * count
     axes = figure.subplots(1 if same else 2, 1, sharex=True, squeeze=False, height_ratios=[1] if same else [4, height])
     axis = axes[0, 0]
     if same:
@@ -97,11 +99,10 @@ def _against_depth(figure: SubFigure, measurement: Measurement) -> None:
     axis.set_ylabel("Δ log amplitude")
     depth_axis.finish(axes[-1, 0])
     entries = depth_axis.model_handles(styles) + depth_axis.kind_handles(points["kind"], cells="acts here")
-    figure.legend(
-        handles=entries,
-        loc="outside right center" if len(layout) > 1 else "outside lower center",
-        ncols=1 if len(layout) > 1 else 4,
+    where: dict[str, Any] = (
+        {"loc": "outside lower center", "ncols": 3} if count == 1 else {"loc": "outside right center"}
     )
+    figure.legend(handles=entries, **where)
 
 
 def sentences(measurement: Measurement) -> list[str]:

@@ -17,7 +17,7 @@ INK, FAINT = "#222222", "#767676"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
 """One a model, after Okabe and Ito (2008): apart for every common colour blindness; yellow darkened for white paper."""
 
-DASHES = ("solid", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+DASHES = ("solid", (0, (6, 1.5)), (0, (2, 1)), (0, (6, 1, 1, 1)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
 """One a model as well, so that lines stay apart in grey."""
 
 MARKERS = {"stem": "D", "msa": "o", "conv": "s", "mlp": "^", "mixer": "P", "pool": "v"}

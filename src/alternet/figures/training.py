@@ -75,9 +75,9 @@ def _plot(measurement: Measurement, column: str, words: str) -> Panel:
         shape = {"x": interactive.numbers(rows["epoch"]), "y": interactive.numbers(rows[column])}
         name = {"name": interactive.plain_text(model), "mode": "lines" if len(rows) > 1 else "markers"}
         traces.append(shape | name | {"line": line, "hovertemplate": "epoch %{x}: %{y:.4g}"})
-    layout = interactive.layout(x="epoch", y=words) | {"hovermode": "x unified"}
+    layout: dict[str, Any] = interactive.layout(x="epoch", y=words) | {"hovermode": "x unified"}
     if column == "test_accuracy":
-        layout["yaxis"] |= {"range": [0, 1], "tickformat": ".0%"}
+        layout["yaxis"] = layout["yaxis"] | {"range": [0, 1], "tickformat": ".0%"}
     return Panel(title=f"{words.capitalize()} against epochs", figure={"data": traces, "layout": layout})
 
 

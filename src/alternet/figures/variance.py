@@ -23,7 +23,7 @@ def draw(measurement: Measurement) -> Drawing:
     for axis, (model, style) in zip(axes, model_styles(measurement.models).items(), strict=False):
         points = measurement.of(model).table
         depth_axis.shade(axis, depth_axis.spans(points))
-        depth_axis.curve(axis, points, VALUE, style)
+        depth_axis.curve(axis, points, VALUE, style | {"linestyle": "solid"})
         axis.set_title(label(elide(model, 44)))
         axis.set_ylim(bottom=0)
         axis.tick_params(labelbottom=True)
@@ -33,7 +33,7 @@ def draw(measurement: Measurement) -> Drawing:
     for axis in axes[::columns]:
         axis.set_ylabel("feature-map variance")
     handles = depth_axis.kind_handles(measurement.table["kind"], cells="acts here")
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if columns > 1 else 3)
     return figure
 
 
@@ -46,7 +46,7 @@ def _sentence(model: str, points: pd.DataFrame) -> str:
     known = points.dropna(subset=[VALUE])
     if known.empty:
         return f"{model}: no variance could be measured."
-    top = known.loc[known[VALUE].idxmax()]
+    top = known.sort_values(VALUE, kind="stable").iloc[-1]
     peak = f"it is largest, {top[VALUE]:.3g}, at depth {top['depth']:.2f} ({top['tap']})"
     return f"{model}: {tally(points, VALUE, quantity='the variance of feature maps', digits=3)}; {peak}."
 

@@ -1,0 +1,236 @@
+"""Contents: the report as plain values, before it becomes a page."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from alternet import figures
+from alternet.figures import Exhibit, Panel
+from alternet.measurement import Measurement
+
+ROWS = 12
+"""How many rows of a table the page shows; the whole table can be saved from it."""
+
+FACTS = ("data", "images", "dtype")
+"""Besides the settings, what must agree before the numbers of two models may be compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The first rows of a table as text, and all of it as a CSV file inside a link."""
+
+    name: str
+    columns: list[str]
+    rows: list[list[str]]
+    count: int
+    file: str
+    link: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One instrument."""
+
+    instrument: str
+    title: str
+    question: str = ""
+    sentences: list[str] = field(default_factory=list)
+    caution: str = ""
+    notes: list[str]
+    image: str = ""
+    alternative: str = ""
+    panels: list[Panel] = field(default_factory=list)
+    provenances: list[tuple[str, str]]
+    tables: list[Table]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """One network: as far as its measurements tell."""
+
+    name: str
+    kind: str
+    parameters: str
+    accuracy: str
+    checksum: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """Everything that the page shows."""
+
+    headline: str
+    summary: str
+    notes: list[str]
+    models: list[ModelRow]
+    sections: list[Section]
+
+
+def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Contents:
+    """What a report says about measurements, one an instrument.
+
+    Raises:
+        ValueError: A measurement lacks a table or column that its figure needs.
+    """
+    ordered = sorted(measurements, key=_place)
+    models = _models(ordered)
+    sections = [_section(one) for one in ordered]
+    return Contents(
+        headline=_headline(list(dict.fromkeys(row.name for row in models))),
+        summary=_summary(ordered),
+        notes=[*notes, *_weights_differ(models)],
+        models=models,
+        sections=sections,
+    )
+
+
+def _place(measurement: Measurement) -> tuple[int, str]:
+    known = list(figures.FIGURES)
+    name = measurement.instrument
+    return (known.index(name) if name in known else len(known)), name
+
+
+def _headline(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"How {names[0]} works inside"
+    if len(names) <= 3:
+        return f"How {', '.join(names[:-1])} and {names[-1]} work inside"
+    return f"How {len(names)} networks work inside"
+
+
+def _summary(measurements: list[Measurement]) -> str:
+    provenances = [p for m in measurements for p in m.provenances if m.instrument != "training"]
+    names = {str(p["data"]["name"]) for p in provenances if isinstance(p.get("data"), Mapping) and "name" in p["data"]}
+    images = {p["images"] for p in provenances if "images" in p}
+    data = f", measured on {', '.join(sorted(names))}" if names else ""
+    count = f" ({images.pop():,} images)" if names and len(images) == 1 else ""
+    titles = ", ".join(m.instrument for m in measurements)
+    return f"{titles}{data}{count}."
+
+
+def _models(measurements: list[Measurement]) -> list[ModelRow]:
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for measurement in measurements:
+        if measurement.instrument == "training":
+            continue
+        for provenance in measurement.provenances:
+            model = provenance["model"]
+            row = rows.setdefault((model["name"], str(model.get("weights_sha256") or "")), {})
+            row["kind"] = str(model.get("class", ""))
+            row["parameters"] = _million(model.get("parameters"))
+            if accuracy := _accuracy(measurement, model["name"]):
+                row["accuracy"] = accuracy
+    return [
+        ModelRow(
+            name=name,
+            checksum=checksum,
+            kind=row["kind"],
+            parameters=row["parameters"],
+            accuracy=row.get("accuracy", ""),
+        )
+        for (name, checksum), row in rows.items()
+    ]
+
+
+def _million(count: Any) -> str:
+    return f"{count / 1e6:.2f} M" if isinstance(count, int) else ""
+
+
+def _accuracy(measurement: Measurement, model: str) -> str:
+    if measurement.instrument != "calibration" or not {"metric", "value"} <= set(measurement.table):
+        return ""
+    table = measurement.of(model).table
+    value = table.loc[table["metric"] == "accuracy", "value"]
+    return f"{value.iloc[0]:.1%}" if len(value) else ""
+
+
+def _weights_differ(models: list[ModelRow]) -> list[str]:
+    names = [row.name for row in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [f"{name} stands for different weights in different instruments; see the list of models." for name in twice]
+
+
+def _section(measurement: Measurement) -> Section:
+    exhibit = figures.FIGURES.get(measurement.instrument)
+    shared: dict[str, Any] = {
+        "instrument": measurement.instrument,
+        "notes": _differences(measurement),
+        "provenances": [(p["model"]["name"], _json(p)) for p in measurement.provenances],
+        "tables": [_table(measurement.instrument, name, table) for name, table in measurement.tables.items()],
+    }
+    return _shown(measurement, exhibit, shared) if exhibit else Section(title=measurement.instrument, **shared)
+
+
+def _shown(measurement: Measurement, exhibit: Exhibit, shared: dict[str, Any]) -> Section:
+    exhibit.check(measurement)
+    return Section(
+        title=exhibit.title,
+        question=exhibit.question,
+        sentences=exhibit.sentences(measurement),
+        caution=exhibit.caution,
+        image=_data_uri("image/svg+xml", figures.svg(figures.draw(measurement))),
+        alternative=f"{exhibit.title} of {', '.join(measurement.models)}. The sentences below say what it shows.",
+        panels=exhibit.interactive(measurement) if exhibit.interactive else [],
+        **shared,
+    )
+
+
+def _differences(measurement: Measurement) -> list[str]:
+    """Settings and data that are not the same for all models."""
+    facts = {p["model"]["name"]: _comparable(p) for p in measurement.provenances}
+    keys = dict.fromkeys(key for one in facts.values() for key in one)
+    notes = []
+    for key in keys:
+        values: dict[str, list[str]] = {}
+        for name, one in facts.items():
+            values.setdefault(one.get(key, "unknown"), []).append(name)
+        if len(values) > 1:
+            notes.append(f"{key}: " + "; ".join(f"{value} for {', '.join(names)}" for value, names in values.items()))
+    return notes
+
+
+def _comparable(provenance: Mapping[str, Any]) -> dict[str, str]:
+    settings = provenance.get("settings")
+    flat = dict(settings) if isinstance(settings, Mapping) else {}
+    for fact in FACTS:
+        if fact in provenance:
+            flat[fact] = _short(provenance[fact])
+    return {key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in flat.items()}
+
+
+def _short(value: Any) -> Any:
+    """Data by its name and the beginning of its fingerprint."""
+    if isinstance(value, Mapping) and "name" in value:
+        return f"{value['name']} ({str(value.get('fingerprint', 'no fingerprint'))[:8]})"
+    return value
+
+
+def _table(instrument: str, name: str, table: pd.DataFrame) -> Table:
+    csv = table.to_csv(index=False, lineterminator="\n")
+    head = table.head(ROWS)
+    return Table(
+        name=name,
+        columns=[str(column) for column in table.columns],
+        rows=[[_cell(value) for value in row] for row in head.itertuples(index=False)],
+        count=len(table),
+        file=f"{instrument}.csv" if name == "table" else f"{instrument}-{name}.csv",
+        link=_data_uri("text/csv;charset=utf-8", csv),
+    )
+
+
+def _cell(value: Any) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _data_uri(kind: str, text: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(text.encode('utf-8')).decode('ascii')}"

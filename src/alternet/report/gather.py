@@ -1,0 +1,114 @@
+"""Gather: what lies under the folders of a report, measurements and training logs, told apart by model and folder."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alternet.figures import training
+from alternet.measurement import PROVENANCE, Measurement
+
+RUN, LOG = "run.json", "log.csv"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One measurement of one model, and the folder in which it lies."""
+
+    folder: Path
+    measurement: Measurement
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.measurement.models[0]
+
+
+def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
+    """Everything under the folders, one measurement an instrument, and what a reader must know about it.
+
+    A model that an instrument measured in several folders is kept as often, its name followed by the folder.
+
+    Raises:
+        ValueError: A folder does not exist, there is nothing under them, or a file is damaged.
+    """
+    paths = list(paths)
+    folders = {folder.resolve(): folder for path in paths for folder in _folders(path)}
+    found = [Found(folder, _load(folder)) for folder in folders.values()]
+    if not found:
+        where = ", ".join(map(str, paths)) or "no folder at all"
+        raise ValueError(
+            f"Nothing to report under {where}: expected <model>/<instrument>/{PROVENANCE} or a training run with "
+            f"{RUN} and {LOG}. Measure something first: alternet measure fourier -m resnet18 --data photos --out out."
+        )
+    groups: dict[str, list[Found]] = {}
+    for one in found:
+        groups.setdefault(one.measurement.instrument, []).append(one)
+    notes: list[str] = []
+    return [_joined(instrument, group, notes) for instrument, group in groups.items()], notes
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a folder. Give the folders that `alternet measure` or `train` wrote.")
+    finished = [file.parent for file in path.rglob(PROVENANCE)]
+    runs = [file.parent for file in path.rglob(RUN) if (file.parent / LOG).is_file()]
+    return sorted({*finished, *runs})
+
+
+def _load(folder: Path) -> Measurement:
+    return Measurement.load(folder) if (folder / PROVENANCE).is_file() else _training(folder)
+
+
+def _training(folder: Path) -> Measurement:
+    """The log of a training run as a measurement of its model."""
+    try:
+        facts = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        model = facts["model"]
+        if not isinstance(model, str):
+            raise TypeError(f"its `model` is {model!r}, expected a name")
+        log = pd.read_csv(folder / LOG, float_precision="round_trip")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder} holds a damaged training run: {RUN} or {LOG} cannot be read ({error}). Train it again."
+        ) from error
+    rows = log.drop(columns="model", errors="ignore")
+    rows.insert(0, "model", model)
+    provenance = {"instrument": "training", **facts, "model": {"name": model}}
+    measurement = Measurement(instrument="training", tables={"table": rows}, provenances=(provenance,))
+    try:
+        training.EXHIBIT.check(measurement)
+    except ValueError as error:
+        raise ValueError(f"{folder / LOG} cannot be drawn. {error}") from error
+    return measurement
+
+
+def _joined(instrument: str, group: list[Found], notes: list[str]) -> Measurement:
+    names = [one.model for one in group]
+    twice = {name for name in names if names.count(name) > 1}
+    for name in sorted(twice):
+        where = ", ".join(_where(one) for one in group if one.model == name)
+        notes.append(f"{instrument} measured {name} more than once ({where}); each is shown with its folder.")
+    renamed = [_renamed(one, f"{one.model} [{_where(one)}]") if one.model in twice else one for one in group]
+    try:
+        return Measurement.concat([one.measurement for one in renamed])
+    except KeyError as error:
+        where = ", ".join(str(one.folder) for one in group)
+        raise ValueError(f"The {instrument} measurements in {where} do not all have a table {error}.") from error
+
+
+def _where(one: Found) -> str:
+    """The folder that tells one measurement of a model from another: that of the run or of all measurements."""
+    here = one.folder if one.measurement.instrument == "training" else one.folder.parent.parent
+    return here.as_posix()
+
+
+def _renamed(one: Found, name: str) -> Found:
+    tables = {key: table.assign(model=name) for key, table in one.measurement.tables.items()}
+    (old,) = one.measurement.provenances
+    model: Mapping[str, Any] = {**old["model"], "name": name}
+    measurement = replace(one.measurement, tables=tables, provenances=({**old, "model": model},))
+    return Found(one.folder, measurement)
