@@ -47,8 +47,9 @@ def measure(
     options = {"limit": limit, "batch_size": batch_size, "seed": seed}
     with processes(target):
         models = {name: name for name in model}
-        if measure_models(chosen, models, data=data, out=writable(out), device=target, img_size=img_size, **options):
-            raise typer.Exit(1)
+        code = measure_models(chosen, models, data=data, out=writable(out), device=target, img_size=img_size, **options)
+    if code:
+        raise typer.Exit(code)
 
 
 def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "list[Instrument]":
@@ -84,7 +85,10 @@ def measure_models(
     img_size: int | None = None,
     **options: Any,
 ) -> int:
-    """Measure each of `models` (display name → MODEL) with each instrument; returns how many measurements failed."""
+    """Measure each of `models` (display name → MODEL) with each instrument; returns the exit code.
+
+    It is 1 where some measurement failed, and 2 where nothing at all could be measured of what was asked for.
+    """
     from alternet.storage import safe_name
     from alternet.views.loading import check, load
 
@@ -93,15 +97,17 @@ def measure_models(
         raise ValueError(f"Several of the models would share the folder {', '.join(twice)}. Measure them one by one.")
     for model in models.values():
         check(model)
-    failed = 0
+    results: list[Measurement | Exception] = []
     for name, model in models.items():
         subject = load(model, img_size=img_size, device=device, seed=options.get("seed", 0), name=name)
         if "@" not in model and ":" not in model:
             _say(
                 f"note: {name} has random weights; name a file or write {model}@pretrained for trained ones.", err=True
             )
-        failed += _measure_model(instruments, subject, _images(data, subject, options), out)
-    return failed
+        results += _measure_model(instruments, subject, _images(data, subject, options), out)
+    if not any(isinstance(result, Exception) for result in results):
+        return 0
+    return 2 if all(isinstance(result, ValueError) for result in results) else 1
 
 
 def _images(data: str, subject: "Subject", options: Mapping[str, Any]) -> "Batches":
@@ -113,20 +119,22 @@ def _images(data: str, subject: "Subject", options: Mapping[str, Any]) -> "Batch
     return batches(data, colour=channels == 3, **size, **{key: value for key, value in options.items() if value})
 
 
-def _measure_model(instruments: "Sequence[Instrument]", subject: "Subject", images: "Batches", out: Path) -> int:
+def _measure_model(
+    instruments: "Sequence[Instrument]", subject: "Subject", images: "Batches", out: Path
+) -> "list[Measurement | Exception]":
     """Measure one model with all instruments, together where they can share a pass."""
     from alternet.instruments.runner import measure_each
 
-    failed = 0
+    results = []
     for instrument, result in measure_each(instruments, subject, images, out=out):
+        results.append(result)
         if isinstance(result, Exception):
-            failed += 1
-            _say(f"{instrument.name:<12} {subject.name}: failed. {result}", err=True)
+            _say(f"alternet: {instrument.name} of {subject.name} failed: {result}", err=True)
         else:
             _tell(result, out)
     if images.skipped:
         _say(f"note: {len(images.skipped)} files could not be read: {', '.join(list(images.skipped)[:5])}", err=True)
-    return failed
+    return results
 
 
 def _tell(measurement: "Measurement", out: Path) -> None:

@@ -1,8 +1,13 @@
 """`alternet train`: train a model by a recipe."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from alternet.cli.options import Data, Device, ImgSize, Model, Out, Seed, Settings, parse_settings, writable
+
+if TYPE_CHECKING:
+    from alternet.training import Row
 
 
 def train(
@@ -27,12 +32,10 @@ def train(
             model, data, changed, writable(out), img_size=img_size, device=target, report=_say if rank() == 0 else None
         )
         if rank() == 0:
-            typer.echo(
-                f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured"
-            )
+            typer.echo(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")
 
 
-def _say(row: dict) -> None:
+def _say(row: "Row") -> None:
     typer.echo(
         f"epoch {row['epoch']:>4}  loss {row['train_loss']:.3f}  "
         f"test accuracy {row['test_accuracy']:.3f}  test nll {row['test_nll']:.3f}  {row['seconds']:.0f} s"

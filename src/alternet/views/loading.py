@@ -16,8 +16,6 @@ from alternet.seeding import random_state_kept
 from alternet.views.subject import Subject
 from alternet.views.weights import fill, find_run, find_weights, number_of_classes, read_run, read_weights
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-
 
 def load(
     model: str,
@@ -94,7 +92,7 @@ def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Buil
     if weights in ("", "pretrained"):
         return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
     state = read_weights(Path(weights))
-    overlay = {"num_classes": num_classes or number_of_classes(state, _classifier(name))}
+    overlay: dict[str, Any] = {"num_classes": num_classes or number_of_classes(state, _classifier(name))}
     if name in alternet.models.NAMES:
         return _fill_ours(_create_timm(name, img_size, overlay["num_classes"]), state, name), {}
     try:
@@ -195,8 +193,9 @@ def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Bui
             f"run:{folder} names a model that cannot be built ({error}). Is alternet up to date?"
         ) from error
     fill(model, run.weights, f"run:{folder}")
-    if side and hasattr(model, "set_input_size"):
-        model.set_input_size(**side)
+    resize = getattr(model, "set_input_size", None)
+    if side and callable(resize):
+        resize(**side)
     return model, {"input_size": run.input_size, "mean": run.mean, "std": run.std, "history": Path(folder)}
 
 
