@@ -1,12 +1,12 @@
 """Hand a model back exactly as it was: the one place that saves and restores a model's state."""
 
-import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
 import torch
 from torch import nn
+
+from alternet.seeding import random_state_kept
 
 
 @contextmanager
@@ -32,31 +32,6 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
         model.eval()
         with torch.no_grad():
             yield model
-
-
-@contextmanager
-def random_state_kept(seed: int | None = None) -> Iterator[None]:
-    """Run a block without a trace in the global random generators, from `seed` if one is given.
-
-    Example:
-        >>> with random_state_kept(seed=0):
-        ...     first = torch.rand(())
-        >>> with random_state_kept(seed=0):
-        ...     bool(first == torch.rand(()))
-        True
-    """
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            if seed is not None:
-                random.seed(seed)
-                np.random.seed(seed % 2**32)
-                torch.manual_seed(seed)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 def _keep_modules(model: nn.Module, undo: ExitStack) -> None:

@@ -1,0 +1,64 @@
+"""Random state: run a block from a seed and leave no trace of it, and derive independent seeds from one."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def random_state_kept(seed: int | None = None) -> Iterator[None]:
+    """Run a block without a trace in the global random generators, from `seed` if one is given.
+
+    Example:
+        >>> with random_state_kept(seed=0):
+        ...     first = torch.rand(())
+        >>> with random_state_kept(seed=0):
+        ...     bool(first == torch.rand(()))
+        True
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            if seed is not None:
+                random.seed(seed)
+                np.random.seed(seed % 2**32)
+                torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def reseed(*parts: int | str) -> None:
+    """Set the generators of Python, NumPy and torch (on the CPU) to a state that depends on `parts` alone.
+
+    Call it inside `random_state_kept`, as often as wanted: it costs microseconds.
+
+    Example:
+        >>> with random_state_kept():
+        ...     reseed(0, "image", 17)
+        ...     first = random.random()
+        ...     reseed(0, "image", 17)
+        ...     first == random.random()
+        True
+    """
+    seed = derived_seed(*parts)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A seed below 2**32 that belongs to `parts`, the same on every machine.
+
+    Example:
+        >>> derived_seed(0, "image", 17) == derived_seed(0, "image", 17) != derived_seed(0, "image", 18)
+        True
+    """
+    text = repr(tuple(part if isinstance(part, str) else int(part) for part in parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
