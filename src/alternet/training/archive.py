@@ -1,0 +1,106 @@
+"""The archive: everything that a run stores, in an order in which a kill at any moment loses at most one epoch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from alternet.scale import world
+from alternet.storage import write_json
+from alternet.training.checkpoint import write_checkpoint, write_weights
+from alternet.training.learner import Learner
+from alternet.training.log import Log, Row
+from alternet.training.recipe import Recipe
+from alternet.training.run import AVERAGED, CHECKPOINT, SNAPSHOTS, WEIGHTS, record
+
+FILES = {"ema": AVERAGED, "model": WEIGHTS}
+"""In the order in which they are written: a folder that has the weights is complete."""
+
+
+class Archive:
+    """Writes the folder of a run; one process of it does.
+
+    Args:
+        folder: The run's folder.
+        identity: The facts that decide the trained weights, for `run.json`.
+        rows: The log of the epochs that an interrupted run has finished.
+
+    Raises:
+        OSError: The folder cannot be written; so do all methods. What was stored before is intact.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], rows: Sequence[Row]) -> None:
+        self.folder, self.identity = folder, identity
+        with _told(folder):
+            for cut_off in folder.glob(f".{CHECKPOINT}.*"):
+                cut_off.unlink()
+            record(folder, identity, finished=False)
+            self.log = Log(folder, rows)
+
+    def keep_epoch(self, learner: Learner, rows: Sequence[Row]) -> None:
+        """Store an epoch: first what may be written twice, then the checkpoint, then the log that belongs to it."""
+        with _told(self.folder):
+            self.log.watch(rows[-1])
+            self.keep_snapshot(learner, done=len(rows))
+            write_checkpoint(self.folder / CHECKPOINT, {"rows": [dict(row) for row in rows], **learner.state()})
+            self.log.write(rows)
+
+    def keep_snapshot(self, learner: Learner, *, done: int) -> None:
+        """Store the weights in `snapshots/` if this is the time for it, then list them in `snapshots.json`."""
+        names = snapshot_names(learner.recipe)
+        if done not in names:
+            return
+        index = [
+            {"file": f"{name}.safetensors", "epoch": epoch, "step": epoch * learner.steps_per_epoch}
+            for epoch, name in names.items()
+            if epoch <= done
+        ]
+        with _told(self.folder):
+            write_weights(self.folder / SNAPSHOTS / f"{names[done]}.safetensors", learner.model.state_dict())
+            write_json(self.folder / SNAPSHOTS / "snapshots.json", index)
+
+    def finish(self, learner: Learner, rows: Sequence[Row]) -> None:
+        """Store the weights, then that they are final; only then the checkpoint is of no more use."""
+        seconds = round(sum(row["seconds"] for row in rows), 3)
+        with _told(self.folder):
+            for name in [name for name in FILES if name in learner.networks()]:
+                write_weights(self.folder / FILES[name], learner.networks()[name].state_dict())
+            circumstances = {"seconds": seconds, "device": learner.device.type, "processes": world()}
+            record(self.folder, self.identity, finished=True, **circumstances)
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.log.close()
+
+
+def snapshot_names(recipe: Recipe) -> dict[int, str]:
+    """The snapshots of a run: epochs done -> name. The final weights are not among them, they are a file of their own.
+
+    Example:
+        >>> snapshot_names(Recipe(epochs=6, warmup_epochs=1, snapshot_every=2))
+        {0: 'init', 1: 'warmup', 2: 'epoch-0002', 4: 'epoch-0004'}
+    """
+    every = range(0, recipe.total_epochs, recipe.snapshot_every) if recipe.snapshot_every else ()
+    names = {epoch: f"epoch-{epoch:04d}" for epoch in every} | {0: "init"}
+    if recipe.warmup_epochs:
+        names[recipe.warmup_epochs] = "warmup"
+    return dict(sorted(names.items()))
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say in one line which folder could not be written, and that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename == str(folder):
+            raise  # told already, by a call within this one
+        reason = error.strerror or str(error)
+        line = f"The training folder cannot be written ({reason}); finished epochs are kept. Make room and start again"
+        raise OSError(error.errno, line, str(folder)) from error

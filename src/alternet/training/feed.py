@@ -1,0 +1,134 @@
+"""The feed: which images a run sees in which order, cut into batches that depend on the seed alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from alternet.data.batches import Batches
+from alternet.scale import rank, world
+
+Key = tuple[int, int, int]
+"""Epoch, step and number of an image: all that its augmentation may depend on beside the seed."""
+
+
+class Lessons(Protocol):
+    """Training images that are augmented as a batch, from a seed."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, numbers: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Images [n, c, h, w] in [0, 1] and their targets, augmented by what `seed` says and nothing else."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Feed:
+    """Images to learn from, images to be tested on, and the facts of both.
+
+    Every epoch goes through all training images once, in an order of its own, in batches of `batch_size` over all
+    processes together; the images that are left over at its end (fewer than a batch) are dropped and come in another
+    epoch. The test images are never dropped nor repeated.
+
+    Attributes:
+        lessons: The training images, augmented when they are taken.
+        test_images: The test images.
+        name: Name of the data.
+        fingerprint: Stands for the images of both splits.
+        classes: Names of the classes.
+        input_size: Channels, height and width.
+        mean: Mean of each channel of the training images in [0, 1].
+        std: Standard deviation of each channel.
+        batch_size: Images in a step, over all processes together.
+        seed: Seed of order and augmentation.
+        workers: Processes that prepare batches beside the training; the batches are the same with any number.
+    """
+
+    lessons: Lessons
+    test_images: Batches
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    input_size: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    batch_size: int
+    seed: int
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size % world():
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be split over {world()} processes. "
+                f"It counts the images of all of them: make it a multiple of {world()}."
+            )
+        if len(self.lessons) < self.batch_size:
+            raise ValueError(
+                f"{self.name} has {len(self.lessons)} training images, fewer than one batch of {self.batch_size}. "
+                "Give a smaller batch_size."
+            )
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+        return len(self.lessons) // self.batch_size
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's part of every batch of an epoch, counted from 0."""
+        self._order.epoch = epoch
+        yield from self._loader
+
+    def test(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's part of the test images."""
+        return iter(self.test_images.share(rank(), world()))
+
+    @cached_property
+    def _order(self) -> "_Order":
+        return _Order(images=len(self.lessons), batch_size=self.batch_size, seed=self.seed)
+
+    @cached_property
+    def _loader(self) -> DataLoader:
+        return DataLoader(
+            _Augmented(self.lessons, self.seed),
+            batch_sampler=self._order,
+            collate_fn=_as_it_is,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # the loader draws from it what would otherwise disturb the model's randomness
+        )
+
+
+class _Order(Sampler):
+    """The batches of one epoch as lists of keys; process r takes every world-th image of a batch, from r on."""
+
+    def __init__(self, *, images: int, batch_size: int, seed: int) -> None:
+        self.images, self.batch_size, self.seed, self.epoch = images, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return self.images // self.batch_size
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.images)
+        for step in range(len(self)):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield [(self.epoch, step, int(number)) for number in batch[rank() :: world()]]
+
+
+class _Augmented(Dataset):
+    """Takes a whole batch by its keys; the loader hands such a list to `__getitems__`."""
+
+    def __init__(self, lessons: Lessons, seed: int) -> None:
+        self.lessons, self.seed, self.rank = lessons, seed, rank()
+
+    def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
+        epoch, step, _ = keys[0]
+        return self.lessons.batch([number for _, _, number in keys], (self.seed, epoch, step, self.rank))
+
+
+def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch

@@ -1,0 +1,158 @@
+"""`train`: a model, data and a recipe become a folder with trained weights, a log, and snapshots on the way."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alternet.progress import track
+from alternet.scale import gather, local_device, processes, rank
+from alternet.seeding import derived_seed, random_state_kept
+from alternet.training.archive import Archive
+from alternet.training.checkpoint import read_checkpoint
+from alternet.training.epoch import evaluate, train_epoch
+from alternet.training.feed import Feed
+from alternet.training.learner import Learner
+from alternet.training.log import Row
+from alternet.training.model import build_model
+from alternet.training.recipe import Recipe
+from alternet.training.run import CHECKPOINT, TrainingRun, finished, require_same
+
+Report = Callable[[Row], None]
+
+
+def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings proper are the recipe's
+    model: str,
+    data: str | Feed,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    img_size: int | None = None,
+    device: str | torch.device | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    workers: int = 0,
+    report: Report | None = None,
+) -> TrainingRun:
+    """Train a model by a recipe, or go on where an interrupted call with the same `out` stopped.
+
+    After every epoch the model is tested and a checkpoint is written. On a CPU a run that was killed and started again
+    ends with the same bits as one that was not. A finished run is taken up as it is. Under `torchrun` the processes
+    share every batch; `docs/training.md` says what each file of `out` holds.
+
+    Args:
+        model: A timm name, ours included. The weights begin random, from the recipe's seed.
+        data: A name or path as `alternet.batches` takes it.
+        recipe: How to train.
+        out: Folder of the run.
+        img_size: Side of the images; by default the data's own.
+        device: Where to train; by default a GPU if there is one.
+        model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
+        workers: Processes that prepare images beside the training.
+        report: Called with the row of the log after every epoch, in the first process.
+
+    Raises:
+        ValueError: The model, data and recipe do not fit, or `out` holds the training of something else.
+        FloatingPointError: The loss or a weight is not finite any more. The last good checkpoint is kept.
+        OSError: `out` cannot be written. The last checkpoint is intact.
+
+    Example:
+        >>> run = train("test_vit", "digits", Recipe(epochs=1, lr=1e-3), getfixture("tmp_path"), device="cpu")
+        >>> list(run.log.columns[:5])
+        ['epoch', 'step', 'lr', 'train_loss', 'test_accuracy']
+    """
+    folder, target = Path(out), local_device(None if device is None else str(device))
+    with processes(target), random_state_kept(), _resumable(folder):
+        feed = data if isinstance(data, Feed) else feed_of(data, recipe, img_size=img_size, workers=workers)
+        network, arguments = build_model(model, recipe, feed.input_size, len(feed.classes), model_args or {})
+        identity = _identity(model, arguments, feed, recipe)
+        require_same(folder, identity)
+        if not finished(folder):
+            gather(None)  # every process has looked before the first one writes
+            learner = Learner(
+                model=network,
+                recipe=recipe,
+                device=target,
+                steps_per_epoch=len(feed),
+                mean=feed.mean,
+                std=feed.std,
+            )
+            _run(learner, feed, folder, identity, report)
+            gather(None)
+    return TrainingRun(folder)
+
+
+def _run(learner: Learner, feed: Feed, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
+    rows = _resume(learner, folder)
+    with Archive(folder, identity, rows) if rank() == 0 else nullcontext() as archive:
+        if archive is not None:
+            archive.keep_snapshot(learner, done=len(rows))
+        for epoch in range(len(rows), learner.recipe.total_epochs):
+            rows.append(_epoch(learner, feed, epoch, rows))
+            if archive is not None:
+                archive.keep_epoch(learner, rows)
+            if report is not None and rank() == 0:
+                report(rows[-1])
+        if archive is not None:
+            archive.finish(learner, rows)
+
+
+def _epoch(learner: Learner, feed: Feed, epoch: int, rows: list[Row]) -> Row:
+    begun = time.perf_counter()
+    loss_before = f" · loss {rows[-1]['train_loss']:.3f}" if rows else ""
+    label = f"epoch {epoch + 1}/{learner.recipe.total_epochs}{loss_before}"
+    torch.manual_seed(derived_seed(learner.recipe.seed, "model", epoch, rank()))
+    batches = feed.epoch(epoch)
+    loss, speed, waited = train_epoch(learner, track(batches, label=label, total=len(feed)) if rank() == 0 else batches)
+    tests = {name: evaluate(net, learner, feed.test()) for name, net in learner.networks().items()}
+    averaged = tests.get("ema", (None, None))
+    return Row(
+        epoch=epoch + 1,
+        step=learner.steps,
+        lr=learner.lr,
+        train_loss=loss,
+        test_accuracy=tests["model"][0],
+        test_nll=tests["model"][1],
+        ema_test_accuracy=averaged[0],
+        ema_test_nll=averaged[1],
+        seconds=round(time.perf_counter() - begun, 3),
+        data_seconds=round(waited, 3),
+        images_per_second=round(speed, 1),
+    )
+
+
+def _resume(learner: Learner, folder: Path) -> list[Row]:
+    """The rows of the epochs already done, with the learner as it was after them."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return []
+    state = read_checkpoint(path)
+    learner.load(state)
+    gather(None)  # nobody writes while another still reads
+    return [Row(**row) for row in state["rows"]]
+
+
+def _identity(model: str, arguments: Mapping[str, Any], feed: Feed, recipe: Recipe) -> dict[str, Any]:
+    """What decides the trained weights, and what is needed to load them."""
+    return {
+        "model": model,
+        "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()},
+        "num_classes": len(feed.classes),
+        "input_size": list(feed.input_size),
+        "mean": list(feed.mean),
+        "std": list(feed.std),
+        "data": {"name": feed.name, "fingerprint": feed.fingerprint},
+        "recipe": recipe.as_dict(),
+    }
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Tell whoever presses Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        line = f"Stopped; finished epochs are kept. Start again with the same folder {folder} to go on."
+        raise KeyboardInterrupt(line) from None
