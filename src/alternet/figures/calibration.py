@@ -12,10 +12,10 @@ from matplotlib.patches import Patch
 from alternet.figures import interactive
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.style import FAINT, INK, Drawing, elide, label, model_styles
-from alternet.figures.units import signed
 from alternet.measurement import Measurement
 
-GAP: dict[str, Any] = {"facecolor": "none", "hatch": "////", "edgecolor": "#555555", "linewidth": 0}
+GAP: dict[str, Any] = {"facecolor": "none", "hatch": "////", "edgecolor": "#555555", "linewidth": 0.7}
+KEY = ("upper bars: accuracy in the bin", "lower bars: share of images", "dashed: perfectly calibrated")
 IDEAL = (0, (4, 2))
 
 
@@ -115,7 +115,7 @@ def _sentence(model: str, one: Measurement) -> str:
     values, over = metrics(one.table), overconfidence(one.tables["reliability"])
     parts = [f"accuracy {values['accuracy']:.1%}"] if "accuracy" in values else []
     if not isnan(over):
-        points = signed(100 * over, 1).lstrip("+−")
+        points = f"{abs(100 * over):.1f}"
         side = "over-confident" if over > 0 else "under-confident"
         believed = f"on average {side} by {points} percentage points"
         parts.append("mean confidence equal to accuracy" if points == "0.0" else believed)
@@ -163,7 +163,7 @@ def _plot(one: Measurement, model: str, colour: str) -> Panel:
         common | count | {"hovertemplate": f"{where}%{{y:.1%}} of all<extra></extra>"},
         ideal | line,
     ]
-    return Panel(title=f"{model}: accuracy against confidence", figure={"data": data, "layout": layout})
+    return Panel(title=model, figure={"data": data, "layout": layout | {"showlegend": False}}, key=KEY)
 
 
 EXHIBIT = Exhibit(

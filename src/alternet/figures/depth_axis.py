@@ -76,7 +76,7 @@ def strips(axis: Axes, per_model: dict[str, list[Span]], styles: dict[str, dict[
             shape = {"facecolor": "white", **SHADES.get(span.kind, {})}
             axis.barh(row, span.stop - span.start, left=span.start, height=0.72, linewidth=0, **shape)
             axis.barh(row, span.stop - span.start, left=span.start, height=0.72, fill=False, ec=FAINT, lw=0.4)
-    axis.set_yticks(range(len(rows)), [label(elide(model, 22)) for model in rows])
+    axis.set_yticks(range(len(rows)), [label(elide(model, 28)) for model in rows])
     for text, model in zip(axis.get_yticklabels(), rows, strict=True):
         text.set_color(styles[model]["color"])
     axis.tick_params(axis="y", length=0)

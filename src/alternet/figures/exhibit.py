@@ -18,11 +18,13 @@ class Panel:
         title: What it shows, as a heading and for screen readers.
         figure: A plotly figure as plain JSON values, `{"data": [...], "layout": {...}}`; every text in it that comes
             from a measurement went through `alternet.figures.interactive.plain_text`.
+        key: What its symbols and shades mean, an entry each.
         wide: Whether it needs the whole width of a page.
     """
 
     title: str
     figure: Mapping[str, Any]
+    key: tuple[str, ...] = ()
     wide: bool = False
 
 

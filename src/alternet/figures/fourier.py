@@ -12,7 +12,7 @@ from matplotlib.figure import SubFigure
 
 from alternet.figures import depth_axis, interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import Drawing, elide, label, model_styles
+from alternet.figures.style import Drawing, columns, elide, label, model_styles, say_empty
 from alternet.figures.units import tally
 from alternet.measurement import Measurement
 
@@ -39,31 +39,31 @@ def highest(table: pd.DataFrame) -> pd.DataFrame:
 def draw(measurement: Measurement) -> Drawing:
     """One panel of spectra a model, and below them (beside it, for one model) all models against depth."""
     count = len(measurement.models)
-    columns = 3 if count in (3, 5, 6) else 2
-    rows = -(-count // columns)
+    across = 3 if count in (3, 5, 6) else min(count, 2)
+    rows = -(-count // across)
     parts: Any
     if count == 1:
         figure = Drawing(figsize=(10.5, 4.2), layout="constrained")
-        parts, columns = figure.subfigures(1, 2, width_ratios=[1, 1.5]), 1
+        parts = figure.subfigures(1, 2, width_ratios=[1, 1.5])
     else:
         figure = Drawing(figsize=(10.5, 3.2 * rows + 4.0 + 0.22 * count), layout="constrained")
         parts = figure.subfigures(2, 1, height_ratios=[3.2 * rows, 4.0 + 0.22 * count])
     upper, lower = parts
-    _spectra(upper, measurement, rows, columns)
+    _spectra(upper, measurement, rows, across)
     _against_depth(lower, measurement)
     return figure
 
 
-def _spectra(figure: SubFigure, measurement: Measurement, rows: int, columns: int) -> None:
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+def _spectra(figure: SubFigure, measurement: Measurement, rows: int, across: int) -> None:
+    axes = figure.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
     for axis, model in zip(axes, measurement.models, strict=False):
         _spectrum(axis, measurement.of(model).table)
-        axis.set_title(label(elide(model, 40)))
+        axis.set_title(label(elide(model, 36)))
         axis.tick_params(labelbottom=True)
         axis.set_xlabel("frequency")
     for axis in axes[len(measurement.models) :]:
         axis.set_axis_off()
-    for axis in axes[::columns]:
+    for axis in axes[::across]:
         axis.set_ylabel("Δ log amplitude")
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), DEPTHS), ax=list(axes), aspect=30, pad=0.02)
     bar.set_label("normalised depth")
@@ -72,6 +72,8 @@ def _spectra(figure: SubFigure, measurement: Measurement, rows: int, columns: in
 
 
 def _spectrum(axis: Axes, table: pd.DataFrame) -> None:
+    if table[VALUE].isna().all():
+        say_empty(axis)
     for _, curve in table.groupby("unit", sort=True):
         rows = curve.sort_values("frequency", kind="stable")
         colour = DEPTHS(float(rows["depth"].iloc[0]))
@@ -100,7 +102,9 @@ def _against_depth(figure: SubFigure, measurement: Measurement) -> None:
     depth_axis.finish(axes[-1, 0])
     entries = depth_axis.model_handles(styles) + depth_axis.kind_handles(points["kind"], cells="acts here")
     where: dict[str, Any] = (
-        {"loc": "outside lower center", "ncols": 3} if count == 1 else {"loc": "outside right center"}
+        {"loc": "outside lower center", "ncols": columns(len(entries), 4)}
+        if count == 1
+        else {"loc": "outside right center"}
     )
     figure.legend(handles=entries, **where)
 
@@ -114,19 +118,25 @@ def sentences(measurement: Measurement) -> list[str]:
 
 def plots(measurement: Measurement) -> list[Panel]:
     """The curves against depth, then one plot of spectra a model."""
-    against = interactive.against_depth(highest(measurement.table), VALUE, measurement.models, name="Δ log amplitude")
-    first = Panel(title="Δ log amplitude at the highest frequency, against depth", figure=against, wide=True)
-    return [first, *(_plot(measurement.of(model).table, model) for model in measurement.models)]
+    points, styles = highest(measurement.table), model_styles(measurement.models)
+    colours = {model: style["color"] for model, style in styles.items()}
+    figure = interactive.against_depth(points, VALUE, colours, name="Δ log amplitude")
+    title = "Δ log amplitude at the highest frequency of each feature map, against depth"
+    first = Panel(title=title, figure=figure, key=interactive.key(points["kind"]), wide=True)
+    values = measurement.table[VALUE].dropna()
+    limits = [1.05 * min([0.0, *values]), 1.05 * max([0.0, *values])]
+    return [first, *(_plot(measurement.of(model).table, model, limits) for model in measurement.models)]
 
 
-def _plot(table: pd.DataFrame, model: str) -> Panel:
+def _plot(table: pd.DataFrame, model: str, limits: list[float]) -> Panel:
     traces = [_trace(rows.sort_values("frequency", kind="stable")) for _, rows in table.groupby("unit", sort=True)]
     scale = [[float(x), interactive.rgb(DEPTHS(float(x)))] for x in np.linspace(0, 1, 9)]
     bar: dict[str, Any] = {"title": {"text": "depth"}, "thickness": 10, "outlinewidth": 0}
     marker = {"color": [0, 1], "colorscale": scale, "showscale": True, "colorbar": bar}
     traces.append({"x": [None, None], "y": [None, None], "mode": "markers", "marker": marker, "hoverinfo": "skip"})
-    layout = interactive.layout(x="frequency (× π)", y="Δ log amplitude") | {"showlegend": False}
-    return Panel(title=f"{model}: Δ log amplitude against frequency", figure={"data": traces, "layout": layout})
+    layout = interactive.layout(x="frequency (× π)", y="Δ log amplitude")
+    layout["showlegend"], layout["yaxis"]["range"] = False, limits
+    return Panel(title=model, figure={"data": traces, "layout": layout})
 
 
 def _trace(rows: pd.DataFrame) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from alternet.figures.depth_axis import SHADES, Span, alike, merged, spans
-from alternet.figures.style import FAINT, INK, elide, kind_name, model_styles
+from alternet.figures.style import FAINT, INK, KINDS, elide, kind_name
 
 SYMBOLS = {
     "stem": "diamond",
@@ -19,6 +19,8 @@ SYMBOLS = {
     "mixer": "cross",
     "pool": "triangle-down",
 }
+GLYPHS = {"stem": "◇", "msa": "●", "conv": "□", "mlp": "△", "mixer": "+", "pool": "▽"}
+HUES = {"msa": "grey", "pool": "blue", "mixer": "yellow"}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -74,38 +76,54 @@ def layout(*, x: str, y: str) -> dict[str, Any]:
     }
 
 
-def against_depth(points: pd.DataFrame, value: str, models: tuple[str, ...], *, name: str) -> dict[str, Any]:
-    """A quantity against depth for all models, with the kinds of units as background or as strips below."""
-    parts = {model: points[points["model"] == model].sort_values("unit", kind="stable") for model in models}
+def key(kinds: Iterable[str]) -> tuple[str, ...]:
+    """What the symbols and shades of a plot against depth mean, for the kinds of units that occur.
+
+    Example:
+        >>> key(["stem", "msa", "mlp"])
+        ('◇ stem', '● attention', '△ MLP', 'grey: attention acts here')
+    """
+    present = dict.fromkeys(kinds)
+    known = [kind for kind in dict.fromkeys((*KINDS, *present)) if kind in present]
+    symbols = [f"{GLYPHS.get(kind, '×')} {kind_name(kind)}" for kind in known]
+    return (*symbols, *(f"{HUES[kind]}: {kind_name(kind)} acts here" for kind in known if kind in HUES))
+
+
+def against_depth(points: pd.DataFrame, value: str, colours: dict[str, str], *, name: str) -> dict[str, Any]:
+    """A quantity against depth for the models with these colours; kinds of units as background or as strips below."""
+    parts = {model: points[points["model"] == model].sort_values("unit", kind="stable") for model in colours}
     cells = {model: spans(part) for model, part in parts.items()}
-    styles = model_styles(models)
-    traces = [_curve(part, value, i, styles[model]["color"]) for i, (model, part) in enumerate(parts.items())]
-    plot = layout(x="normalised depth (0: stem, 1: last unit)", y=name)
+    traces = [_curve(part, value, i, colours[model]) for i, (model, part) in enumerate(parts.items())]
+    plot = layout(x="normalised depth", y=name)
+    plot["xaxis"]["range"] = [-0.03, 1.03]
     if alike(cells.values()):
         plot["shapes"] = [_background(span) for span in merged(next(iter(cells.values()))) if span.kind in SHADES]
         return {"data": traces, "layout": plot}
-    share = min(0.4, 0.06 * len(models))
+    share = min(0.4, 0.06 * len(colours))
     plot["yaxis"]["domain"] = [share + 0.06, 1]
     plot["yaxis2"] = {"domain": [0, share], "autorange": "reversed", "fixedrange": True, "automargin": True}
-    plot["yaxis2"] |= {"tickvals": list(range(len(models))), "ticktext": [plain_text(elide(m, 14)) for m in models]}
+    plot["yaxis2"] |= {"tickvals": list(range(len(colours))), "ticktext": [_short(model) for model in colours]}
     plot["xaxis"]["anchor"] = "y2"
     plot["barmode"] = "overlay"
     traces += [_strip(row, of_model) for row, of_model in enumerate(cells.values())]
     return {"data": traces, "layout": plot}
 
 
+def _short(model: str) -> str:
+    return plain_text(elide(model, 14))
+
+
 def _curve(part: pd.DataFrame, value: str, index: int, colour: str) -> dict[str, Any]:
-    model = str(part["model"].iloc[0]) if len(part) else ""
     return {
         "x": numbers(part["depth"]),
         "y": numbers(part[value]),
-        "name": plain_text(model),
+        "name": "".join(plain_text(model) for model in part["model"].iloc[:1]),
         "text": [unit_name(row) for _, row in part.iterrows()],
         "mode": "lines+markers",
         "line": {"color": colour, "dash": dash(index)},
         "marker": {
             "symbol": [SYMBOLS.get(kind, "x") for kind in part["kind"]],
-            "size": 8,
+            "size": 7,
             "color": [colour if kind == "msa" else "white" for kind in part["kind"]],
             "line": {"color": colour, "width": 1.5},
         },

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, FAINT = "#222222", "#767676"
@@ -95,7 +96,7 @@ def elide(name: str, width: int) -> str:
 
     Example:
         >>> elide("swin_tiny_patch4_window7_224", 16)
-        'swin_tin…w7_224'
+        'swin_tin…ow7_224'
     """
     if len(name) <= width:
         return name
@@ -113,6 +114,22 @@ def label(name: str, width: int = 0) -> str:
     visible = "".join(c if c.isprintable() else " " for c in name)
     lines = textwrap.wrap(visible, width, break_on_hyphens=False) if width else [visible]
     return "\n".join(lines).replace("$", r"\$")
+
+
+def columns(entries: int, at_most: int) -> int:
+    """How many columns a legend needs so that its rows are equally long and none is longer than `at_most`.
+
+    Example:
+        >>> columns(7, at_most=7), columns(8, at_most=7), columns(10, at_most=4)
+        (7, 4, 4)
+    """
+    rows = -(-entries // at_most)
+    return -(-entries // rows)
+
+
+def say_empty(axis: Axes) -> None:
+    """Say in an axis that there is nothing to draw, so that it does not look like an oversight."""
+    axis.text(0.5, 0.5, "no values", transform=axis.transAxes, ha="center", va="center", color=FAINT)
 
 
 def svg(figure: Figure) -> str:

@@ -29,14 +29,13 @@ def changes(points: pd.DataFrame, value: str) -> pd.Series:
     return ordered.groupby("model", sort=False)[value].diff().reindex(points.index)
 
 
-def tally(points: pd.DataFrame, value: str, *, quantity: str, digits: int = 2) -> str:
+def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
     """How many units of one model lower (attention) or raise (all others) a quantity, by kind.
 
     Args:
         points: The rows of one model, one a unit: `model`, `unit`, `kind` and the value.
         value: Name of the column.
         quantity: The quantity in words, with its article.
-        digits: Decimals of the median change.
 
     Example:
         >>> points = pd.DataFrame(
@@ -51,30 +50,32 @@ def tally(points: pd.DataFrame, value: str, *, quantity: str, digits: int = 2) -
     clauses = [] if "msa" in kinds else ["no attention"]
     for kind in kinds:
         change = steps.loc[steps["kind"] == kind, "change"]
-        clauses.append(_clause(kind, change, quantity=quantity, digits=digits))
+        clauses.append(_clause(kind, change, quantity=quantity))
         quantity = "it" if change.notna().any() else quantity
     return "; ".join(clauses) if kinds else "only one unit, so nothing to compare"
 
 
-def signed(number: float, digits: int = 2) -> str:
-    """A number with its sign, the minus as a minus.
+def signed(number: float) -> str:
+    """A number to two digits with its sign, the minus as a minus.
 
     Example:
-        >>> signed(-0.111), signed(0.0), signed(-0.001)
-        ('−0.11', '+0.00', '+0.00')
+        >>> signed(-0.1), signed(0.00123), signed(123.4), signed(0.0)
+        ('−0.10', '+0.0012', '+123', '0')
     """
-    rounded = round(number, digits) + 0.0
-    return f"{rounded:+.{digits}f}".replace("-", "−")
+    if number == 0:
+        return "0"
+    text = f"{number:+,.0f}" if abs(number) >= 100 else f"{number:+#.2g}".removesuffix(".")
+    return text.replace("-", "−")
 
 
-def _clause(kind: str, change: pd.Series, *, quantity: str, digits: int) -> str:
+def _clause(kind: str, change: pd.Series, *, quantity: str) -> str:
     name, known = PLURALS.get(kind, f"{kind_name(kind)} units"), change.dropna()
     if known.empty:
         return f"{name}: no value to compare in {_units(len(change))}"
     lowers = kind in LOWERING
     verb = "lower" if lowers else "raise"
     hits = int((known < 0).sum() if lowers else (known > 0).sum())
-    median = signed(float(known.median()), digits)
+    median = signed(float(known.median()))
     median = median if quantity == "it" else f"median change {median}"
     clause = f"{name} {verb}{'s' if kind in SINGULAR else ''} {quantity} in {hits} of {_units(len(known))} ({median})"
     lost = len(change) - len(known)

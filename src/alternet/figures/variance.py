@@ -6,7 +6,7 @@ import pandas as pd
 
 from alternet.figures import depth_axis, interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import Drawing, elide, label, model_styles
+from alternet.figures.style import Drawing, columns, elide, label, model_styles, say_empty
 from alternet.figures.units import tally
 from alternet.measurement import Measurement
 
@@ -16,24 +16,26 @@ VALUE = "variance"
 def draw(measurement: Measurement) -> Drawing:
     """One panel a model with its own scale: variances of different networks are not comparable."""
     count = len(measurement.models)
-    columns = min(count, 3 if count in (3, 5, 6) else 2)
-    rows = ceil(count / columns)
-    figure = Drawing(figsize=(10.5 if columns > 1 else 7.0, 2.9 * rows + 0.6), layout="constrained")
-    axes = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    across = min(count, 3 if count in (3, 5, 6) else 2)
+    rows = ceil(count / across)
+    figure = Drawing(figsize=(10.5 if across > 1 else 7.0, 2.9 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, across, sharex=True, squeeze=False).ravel()
     for axis, (model, style) in zip(axes, model_styles(measurement.models).items(), strict=False):
         points = measurement.of(model).table
         depth_axis.shade(axis, depth_axis.spans(points))
         depth_axis.curve(axis, points, VALUE, style | {"linestyle": "solid"})
-        axis.set_title(label(elide(model, 44)))
+        if points[VALUE].isna().all():
+            say_empty(axis)
+        axis.set_title(label(elide(model, 36)))
         axis.set_ylim(bottom=0)
         axis.tick_params(labelbottom=True)
         depth_axis.finish(axis)
     for axis in axes[count:]:
         axis.set_axis_off()
-    for axis in axes[::columns]:
+    for axis in axes[::across]:
         axis.set_ylabel("feature-map variance")
     handles = depth_axis.kind_handles(measurement.table["kind"], cells="acts here")
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if columns > 1 else 3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 6 if across > 1 else 4))
     return figure
 
 
@@ -48,19 +50,20 @@ def _sentence(model: str, points: pd.DataFrame) -> str:
         return f"{model}: no variance could be measured."
     top = known.sort_values(VALUE, kind="stable").iloc[-1]
     peak = f"it is largest, {top[VALUE]:.3g}, at depth {top['depth']:.2f} ({top['tap']})"
-    return f"{model}: {tally(points, VALUE, quantity='the variance of feature maps', digits=3)}; {peak}."
+    return f"{model}: {tally(points, VALUE, quantity='the variance of feature maps')}; {peak}."
 
 
 def plots(measurement: Measurement) -> list[Panel]:
     """One plot a model."""
-    return [_plot(measurement.of(model).table, model) for model in measurement.models]
+    styles = model_styles(measurement.models)
+    return [_plot(measurement.of(model).table, model, style["color"]) for model, style in styles.items()]
 
 
-def _plot(points: pd.DataFrame, model: str) -> Panel:
-    figure = interactive.against_depth(points, VALUE, (model,), name="feature-map variance")
+def _plot(points: pd.DataFrame, model: str, colour: str) -> Panel:
+    figure = interactive.against_depth(points, VALUE, {model: colour}, name="feature-map variance")
     figure["layout"]["showlegend"] = False
     figure["layout"]["yaxis"]["rangemode"] = "tozero"
-    return Panel(title=f"{model}: variance against depth", figure=figure)
+    return Panel(title=model, figure=figure, key=interactive.key(points["kind"]))
 
 
 EXHIBIT = Exhibit(

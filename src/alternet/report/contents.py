@@ -106,10 +106,8 @@ def _summary(measurements: list[Measurement]) -> str:
     provenances = [p for m in measurements for p in m.provenances if m.instrument != "training"]
     names = {str(p["data"]["name"]) for p in provenances if isinstance(p.get("data"), Mapping) and "name" in p["data"]}
     images = {p["images"] for p in provenances if "images" in p}
-    data = f", measured on {', '.join(sorted(names))}" if names else ""
-    count = f" ({images.pop():,} images)" if names and len(images) == 1 else ""
-    titles = ", ".join(m.instrument for m in measurements)
-    return f"{titles}{data}{count}."
+    count = f" ({images.pop():,} images)" if len(images) == 1 else ""
+    return f"Measured on {', '.join(sorted(names))}{count}." if names else ""
 
 
 def _models(measurements: list[Measurement]) -> list[ModelRow]:
@@ -160,7 +158,7 @@ def _section(measurement: Measurement) -> Section:
         "instrument": measurement.instrument,
         "notes": _differences(measurement),
         "provenances": [(p["model"]["name"], _json(p)) for p in measurement.provenances],
-        "tables": [_table(measurement.instrument, name, table) for name, table in measurement.tables.items()],
+        "tables": [_table(measurement.instrument, name, table) for name, table in _main_first(measurement)],
     }
     return _shown(measurement, exhibit, shared) if exhibit else Section(title=measurement.instrument, **shared)
 
@@ -207,6 +205,10 @@ def _short(value: Any) -> Any:
     if isinstance(value, Mapping) and "name" in value:
         return f"{value['name']} ({str(value.get('fingerprint', 'no fingerprint'))[:8]})"
     return value
+
+
+def _main_first(measurement: Measurement) -> list[tuple[str, pd.DataFrame]]:
+    return sorted(measurement.tables.items(), key=lambda pair: (pair[0] != "table", pair[0]))
 
 
 def _table(instrument: str, name: str, table: pd.DataFrame) -> Table:

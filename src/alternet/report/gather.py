@@ -70,7 +70,7 @@ def _training(folder: Path) -> Measurement:
         model = facts["model"]
         if not isinstance(model, str):
             raise TypeError(f"its `model` is {model!r}, expected a name")
-        log = pd.read_csv(folder / LOG, float_precision="round_trip")
+        log = pd.read_csv(folder / LOG)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder} holds a damaged training run: {RUN} or {LOG} cannot be read ({error}). Train it again."

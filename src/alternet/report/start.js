@@ -6,12 +6,13 @@ const settings = {
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   scrollZoom: false,
 };
+const touch = matchMedia("(pointer: coarse)").matches; // a finger on a plot scrolls the page
 async function start(section) {
   const plots = [...section.querySelectorAll(".plot")];
   const data = JSON.parse(section.querySelector("script[type='application/json']").textContent);
   section.classList.add("live");
   try {
-    await Promise.all(plots.map((plot, i) => Plotly.newPlot(plot, data[i].data, data[i].layout, settings)));
+    await Promise.all(plots.map((plot, i) => Plotly.newPlot(plot, data[i].data, { ...data[i].layout, dragmode: touch ? false : "zoom" }, settings)));
   } catch (error) {
     section.classList.remove("live");
     console.warn("A plot could not be drawn; its image is shown.", error);
