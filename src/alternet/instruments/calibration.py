@@ -74,10 +74,19 @@ def reliability(logits: Logits, targets: Labels, bins: int) -> Float64[Tensor, "
         [[1.0, 1.0], [1.0, 0.0], [0.5, 1.0], [0.0, 1.0]]
     """
     guess, confidence = _answers(logits)
-    upper = torch.arange(1, bins, dtype=torch.float64) / bins
     certain = confidence.float() == 1  # in the precision of a float32 softmax
     values = torch.stack([torch.ones_like(confidence), (guess == targets).double(), confidence, certain.double()])
-    return values @ one_hot(torch.bucketize(confidence, upper), bins).double()
+    return values @ one_hot(bin_of(confidence, bins), bins).double()
+
+
+def bin_of(confidence: Float64[Tensor, " n"], bins: int) -> Labels:
+    """Which of the equally wide bins (low, high] of [0, 1] each value lies in, from 0.
+
+    Example:
+        >>> bin_of(torch.tensor([0.7, 0.7000000000000002, 1.0], dtype=torch.float64), bins=10).tolist()
+        [6, 7, 9]
+    """
+    return torch.bucketize(confidence, torch.arange(1, bins, dtype=torch.float64) / bins)
 
 
 def calibration_error(
@@ -164,12 +173,12 @@ class Calibration(Streaming):
 
     def tables(self, taps: Sequence[Tap], sums: Mapping[str, Tensor]) -> Tables:
         ece, signed = calibration_error(sums["bins"], convention=self.convention)
-        known = {"ece": (ece, None), "signed_ece": (signed, None)}
+        known: dict[str, tuple[float, float | None]] = {"ece": (ece, None), "signed_ece": (signed, None)}
         known |= {metric: (mean_iou(sums[metric], convention=self.convention), None) for metric in ("iou", "iou90")}
         for metric in METRICS:
             if metric not in known:
-                value, error = mean_and_error(sums[metric])
-                known[metric] = (value.item(), error.item())
+                value, error = (float(number) for number in mean_and_error(sums[metric]))
+                known[metric] = (value, error)
         return {"table": [(metric, *known[metric]) for metric in METRICS], "reliability": _diagram(sums["bins"])}
 
 

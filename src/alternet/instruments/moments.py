@@ -1,11 +1,11 @@
 """Moments: count, sum and sum of squares over images, from which a mean and its standard error follow."""
 
 import torch
-from jaxtyping import Float64, Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 
-def double(values: Float[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
+def double(values: Float[Tensor, "..."]) -> Float64[Tensor, "..."]:
     """The values in float64, on the same device if that has float64.
 
     Example:
@@ -15,7 +15,7 @@ def double(values: Float[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 
-def moments(values: Float[Tensor, "n *shape"]) -> Float64[Tensor, "3 *shape"]:
+def moments(values: Float[Tensor, "n ..."]) -> Float64[Tensor, "3 ..."]:
     """Count, sum and sum of squares over the images, in float64; they add up over batches and processes.
 
     Example:
@@ -27,7 +27,7 @@ def moments(values: Float[Tensor, "n *shape"]) -> Float64[Tensor, "3 *shape"]:
     return torch.stack([torch.full_like(total, len(values)), total, values.square().sum(0)])
 
 
-def mean_and_error(sums: Float64[Tensor, "3 *shape"]) -> tuple[Float64[Tensor, "*shape"], Float64[Tensor, "*shape"]]:
+def mean_and_error(sums: Float64[Tensor, "3 ..."]) -> tuple[Float64[Tensor, "..."], Float64[Tensor, "..."]]:
     """Mean over the images and its standard error, s/√n with the unbiased s; one image has no standard error (nan).
 
     Example:

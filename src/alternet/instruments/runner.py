@@ -1,123 +1,239 @@
-"""The one runner: progress, storage, resume and scale-out for every instrument."""
+"""The one runner: which results exist, which instruments share a pass, and storing what was measured."""
 
 import hashlib
 import json
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import Tensor
+import torch
 
 from alternet.data.batches import Batches
-from alternet.instruments.base import Instrument, Item, Itemised, Row, Streaming, Tables
+from alternet.instruments.base import Instrument, Itemised, Streaming, Tables
+from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.measurement import PROVENANCE, Measurement, folder_of
-from alternet.progress import track
-from alternet.scale import from_first, gather, rank, world
+from alternet.scale import gather, rank, world
 from alternet.storage import Journal
 from alternet.views.subject import Subject
 from alternet.views.untouched import untouched
 
 VERSIONED = ("alternet", "torch", "timm", "numpy")
 
+Result = Measurement | Exception
+
+
+class NotStoredError(OSError):
+    """A measurement that is complete but could not be written; `measurement` holds it."""
+
+    def __init__(self, message: str, measurement: Measurement) -> None:
+        super().__init__(message)
+        self.measurement = measurement
+
 
 def run(instrument: Instrument, subject: Subject, batches: Batches, *, out: Path | None) -> Measurement:
     """Measure, or take up what `out` already holds; see `Instrument.measure`."""
-    if instrument.needs_labels and not batches.labelled:
-        raise ValueError(
-            f"{instrument.name} needs labels, but {batches.name!r} has none. "
-            "Give a folder with one subfolder a class, or a labelled data set such as photos."
-        )
-    identity = _identity(instrument, subject, batches)
-    folder = None if out is None else folder_of(out, subject.name, instrument.name)
-    if folder is not None and (stored := from_first(_stored(folder, identity))):
+    ((_, result),) = measure_each([instrument], subject, batches, out=out)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def measure_each(
+    instruments: Sequence[Instrument], subject: Subject, batches: Batches, *, out: Path | None = None
+) -> Iterator[tuple[Instrument, Result]]:
+    """Measure with several instruments; those that look at the model in the same way share one pass over the data.
+
+    Args:
+        instruments: What to measure.
+        subject: The model; it is left exactly as it was.
+        batches: The images.
+        out: Folder to store the results in, as they come.
+
+    Yields:
+        Each instrument, as soon as it is finished, with its measurement or with the error that kept it from one. What
+        `out` already holds comes first. An error in one instrument does not cost the others their results.
+    """
+    waiting: list[_Job] = []
+    for instrument in instruments:
+        job = _Job(instrument, subject, batches, out)
+        stored = _tried(job.taken_up)
+        if stored is None:
+            waiting.append(job)
+        else:
+            yield instrument, stored
+    for jobs in _sharing(waiting):
+        for job, result in _measured(jobs):
+            yield job.instrument, result
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One instrument on one model and data, and where its result belongs."""
+
+    instrument: Instrument
+    subject: Subject
+    batches: Batches
+    out: Path | None
+
+    @property
+    def folder(self) -> Path | None:
+        return None if self.out is None else folder_of(self.out, self.subject.name, self.instrument.name)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers; a stored result is taken up only if all of it agrees."""
+        subject = self.subject
+        facts = {
+            "instrument": self.instrument.name,
+            "settings": self.instrument.settings,
+            "model": {
+                "name": subject.name,
+                "class": type(subject.model).__name__,
+                "parameters": sum(p.numel() for p in subject.model.parameters()),
+                "weights_sha256": subject.weights_sha256,
+            },
+            "input": {"size": subject.input_size, "mean": subject.mean, "std": subject.std},
+            "data": {"name": self.batches.name, "fingerprint": self.batches.fingerprint},
+            "dtype": str(subject.dtype).removeprefix("torch."),
+        }
+        return json.loads(json.dumps(facts))
+
+    def taken_up(self) -> Measurement | None:
+        """The stored result, or nothing, after a check that the measurement can be made and stored."""
+        if self.instrument.needs_labels and not self.batches.labelled:
+            raise ValueError(
+                f"{self.instrument.name} needs labels, but {self.batches.name!r} has none. "
+                "Give a folder with one subfolder a class, or a labelled data set such as photos."
+            )
+        if self.folder is None:
+            return None
+        folder = self.folder
+        stored, *_ = together(lambda: _stored(folder, self.identity) if rank() == 0 else None)
         return stored
+
+
+def _tried(work: Any) -> Any:
+    try:
+        return work()
+    except Exception as error:
+        return error
+
+
+def _sharing(jobs: Sequence[_Job]) -> list[list[_Job]]:
+    """Streaming instruments with equal views together, every other one by itself."""
+    groups: list[list[_Job]] = []
+    for job in jobs:
+        for group in groups:
+            if _view(job) is not None and _view(job) == _view(group[0]):
+                group.append(job)
+                break
+        else:
+            groups.append([job])
+    return groups
+
+
+def _view(job: _Job) -> Any:
+    return job.instrument.view if isinstance(job.instrument, Streaming) else None
+
+
+def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
     begun = time.monotonic()
-    with untouched(subject.model):
-        tables = _tables(instrument, subject, batches, folder, _digest(identity))
-    provenance = identity | _circumstances(subject, batches, time.monotonic() - begun)
+    tables = _tried(lambda: _tables(jobs))
+    if isinstance(tables, Exception) and len(jobs) > 1:
+        for job in jobs:  # one of them may be at fault, the others shall not pay for it
+            yield from _measured([job])
+        return
+    if isinstance(tables, Exception):
+        yield jobs[0], tables
+        return
+    seconds = time.monotonic() - begun
+    names = [job.instrument.name for job in jobs]
+    for job, filled in zip(jobs, tables, strict=True):
+        facts = {"seconds": round(seconds, 3), "same_pass": [name for name in names if name != job.instrument.name]}
+        yield job, _tried(lambda job=job, filled=filled, facts=facts: _kept(job, filled, facts))
+
+
+def _tables(jobs: Sequence[_Job]) -> list[Tables]:
+    subject, batches = jobs[0].subject, jobs[0].batches
+    label = f"{' + '.join(job.instrument.name for job in jobs)} · {subject.name}"
+    streaming = [job.instrument for job in jobs if isinstance(job.instrument, Streaming)]
+    with _undisturbed(subject):
+        if streaming:
+            return stream(streaming, subject, batches, label=label)
+        (job,) = jobs
+        if not isinstance(job.instrument, Itemised):
+            raise TypeError(f"{type(job.instrument).__name__} must derive from Streaming or Itemised.")
+        digest = hashlib.sha256(json.dumps(job.identity, sort_keys=True).encode()).hexdigest()
+        return [itemise(job.instrument, subject, batches, label=label, folder=job.folder, identity=digest)]
+
+
+@contextmanager
+def _undisturbed(subject: Subject) -> Iterator[None]:
+    """The model as it will be left, and no trace of the modes that the caller's code runs in."""
+    with (
+        torch.inference_mode(False),
+        torch.autocast(subject.device.type, enabled=False),
+        untouched(subject.model),
+    ):
+        yield
+
+
+def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
     measurement = Measurement(
-        instrument=instrument.name, tables=_frames(instrument, subject, tables), provenances=(provenance,)
+        instrument=job.instrument.name,
+        tables=_frames(job, tables),
+        provenances=(job.identity | _circumstances(job) | facts,),
     )
-    if folder is not None and out is not None and rank() == 0:
-        measurement.save(out)
-        Journal(folder, identity="").remove()
+    if job.folder is not None:
+        together(lambda: _save(job, measurement) if rank() == 0 else None)
     return measurement
 
 
-def _tables(instrument: Instrument, subject: Subject, batches: Batches, folder: Path | None, identity: str) -> Tables:
-    label = f"{instrument.name} · {subject.name}"
-    if isinstance(instrument, Streaming):
-        return _stream(instrument, subject, batches, label)
-    if isinstance(instrument, Itemised):
-        return _itemise(instrument, subject, batches, label, folder, identity)
-    raise TypeError(f"{type(instrument).__name__} must derive from Streaming or Itemised.")
-
-
-def _stream(instrument: Streaming, subject: Subject, batches: Batches, label: str) -> Tables:
-    share = batches.share(rank(), world())
-    sums: dict[str, Tensor] = {}
-    with instrument.view(subject) as view:
-        for images, targets in track(share, label=label, total=len(share)):
-            _add(sums, instrument.sums(view, images, targets))
-        total: dict[str, Tensor] = {}
-        for part in gather({key: value.cpu() for key, value in sums.items()}):
-            _add(total, part)
-        if not total:
-            raise ValueError(f"{batches.name!r} gave no readable image to measure; skipped: {len(batches.skipped)}.")
-        return {name: list(rows) for name, rows in instrument.tables(view, total).items()}
-
-
-def _add(sums: dict[str, Tensor], part: Mapping[str, Tensor]) -> None:
-    for key, value in part.items():
-        sums[key] = sums[key] + value if key in sums else value
-
-
-def _itemise(
-    instrument: Itemised, subject: Subject, batches: Batches, label: str, folder: Path | None, identity: str
-) -> Tables:
-    with instrument.view(subject, batches) as view:
-        items = {_key(item): item for item in instrument.items(view)}
-        done = {} if folder is None else from_first(Journal(folder, identity=identity).done())
-        mine = [key for key in items if key not in done][rank() :: world()]
-        fresh = dict(_finished(instrument, view, {key: items[key] for key in mine}, label, folder, identity))
-    for part in gather(fresh):
-        done |= part
-    return instrument.tables([row for key in items for row in done[key]])
-
-
-def _finished(
-    instrument: Itemised, view: Any, items: dict[str, Item], label: str, folder: Path | None, identity: str
-) -> Iterator[tuple[str, list[Row]]]:
-    progress = track(items.items(), label=label, total=len(items))
-    if folder is None:
-        for key, item in progress:
-            yield key, instrument.rows(view, item)
-        return
-    with Journal(folder, identity=identity, part=rank()) as journal:
-        for key, item in progress:
-            rows = [list(row) for row in instrument.rows(view, item)]
-            journal.add(key, rows)
-            yield key, rows
-
-
-def _key(item: Item) -> str:
-    return json.dumps(item)
-
-
-def _frames(instrument: Instrument, subject: Subject, tables: Tables) -> dict[str, pd.DataFrame]:
+def _frames(job: _Job, tables: Tables) -> dict[str, pd.DataFrame]:
+    instrument, name = job.instrument, job.subject.name
     if set(tables) != set(instrument.columns):
         raise TypeError(f"{instrument.name} filled the tables {sorted(tables)}, declared {sorted(instrument.columns)}.")
     return {
-        name: pd.DataFrame([(subject.name, *row) for row in rows], columns=["model", *instrument.columns[name]])
-        for name, rows in tables.items()
+        key: pd.DataFrame([(name, *plain(row)) for row in rows], columns=["model", *instrument.columns[key]])
+        for key, rows in tables.items()
     }
 
 
+def _circumstances(job: _Job) -> dict[str, Any]:
+    skipped = sorted({str(name) for part in gather(list(job.batches.skipped)) for name in part})
+    return {
+        "images": job.batches.images,
+        "skipped": skipped,
+        "device": job.subject.device.type,
+        "processes": world(),
+        "versions": {name: version(name) for name in VERSIONED},
+    }
+
+
+def _save(job: _Job, measurement: Measurement) -> None:
+    assert job.out is not None
+    assert job.folder is not None
+    try:
+        measurement.save(job.out)
+    except OSError as error:
+        raise NotStoredError(
+            f"The measurement is complete but could not be written to {job.folder} ({error.strerror or error}). Make "
+            "room there and start again, or take it from this error's `measurement`.",
+            measurement,
+        ) from error
+    Journal(job.folder, identity="").remove()
+
+
 def _stored(folder: Path, identity: dict[str, Any]) -> Measurement | None:
-    if rank() != 0 or not (folder / PROVENANCE).exists():
+    if not (folder / PROVENANCE).exists():
+        _require_writable(folder)
         return None
     stored = Measurement.load(folder)
     for fact, now in identity.items():
@@ -129,40 +245,16 @@ def _stored(folder: Path, identity: dict[str, Any]) -> Measurement | None:
     return stored
 
 
+def _require_writable(folder: Path) -> None:
+    """Fail before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise OSError(f"Cannot write to {folder} ({error.strerror or error}). Give another --out.") from error
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else text[:117] + "..."
-
-
-def _identity(instrument: Instrument, subject: Subject, batches: Batches) -> dict[str, Any]:
-    """What decides the numbers; a stored result is taken up only if all of it agrees."""
-    facts = {
-        "instrument": instrument.name,
-        "settings": instrument.settings,
-        "model": {
-            "name": subject.name,
-            "class": type(subject.model).__name__,
-            "parameters": sum(p.numel() for p in subject.model.parameters()),
-            "weights_sha256": subject.weights_sha256,
-        },
-        "input": {"size": subject.input_size, "mean": subject.mean, "std": subject.std},
-        "data": {"name": batches.name, "fingerprint": batches.fingerprint},
-        "dtype": str(subject.dtype).removeprefix("torch."),
-    }
-    return json.loads(json.dumps(facts))
-
-
-def _digest(identity: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def _circumstances(subject: Subject, batches: Batches, seconds: float) -> dict[str, Any]:
-    skipped = sorted({name for part in gather(list(batches.skipped)) for name in part})
-    return {
-        "images": batches.images,
-        "skipped": skipped,
-        "device": subject.device.type,
-        "processes": world(),
-        "seconds": round(seconds, 3),
-        "versions": {name: version(name) for name in VERSIONED},
-    }

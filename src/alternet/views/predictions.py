@@ -44,6 +44,6 @@ class Predictions:
         """The class scores of images in [0, 1]."""
         return self.subject.logits(images)
 
-    def observe(self, images: Images, visit: Callable[[Any, Tensor], None]) -> Logits:  # noqa: ARG002
+    def observe(self, images: Images, visit: Callable[[Any, Tensor], None]) -> Logits:
         """The class scores alone, so that instruments of predictions and of features run the same way."""
         return self.logits(images)

@@ -1,0 +1,88 @@
+"""Variance: closed forms, invariances, a NumPy loop, and the numbers of the paper's code."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alternet.instruments.variance import Variance, variances
+from alternet.views.taps import Tap
+
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "instruments.npz")
+
+
+def maps(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def row(x):
+    """variance, sample_variance, standard_error of one batch at one tap."""
+    tap = Tap(unit=0, name="t", kind="conv", stage=0, depth=0.5, shape=tuple(x.shape[1:]))
+    (only,) = Variance().tables([tap], {"t": Variance().read(tap, x)})["table"]
+    return np.array(only[4:])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", ["even", "odd", "large"])
+def test_the_papers_code(name, memory_format):
+    x = torch.from_numpy(GOLDEN[f"fourier_{name}_input_seeded"]).contiguous(memory_format=memory_format)
+    assert row(x)[0] == pytest.approx(GOLDEN[f"variance_{name}"].item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (2, 1, 1, 7), (4, 3, 2, 2), (1, 2, 3, 3)])
+def test_a_numpy_loop(shape):
+    x = maps(*shape) * 3 + 7
+    images = x.double().numpy()
+    spatial = [np.mean([np.var(channel, ddof=1) for channel in image]) for image in images]
+    sample = [np.var(image, ddof=1) for image in images]
+    np.testing.assert_allclose(variances(x.double()).numpy(), np.stack([spatial, sample], 1), rtol=1e-10)
+    np.testing.assert_allclose(variances(x).numpy(), np.stack([spatial, sample], 1), rtol=1e-4)
+    np.testing.assert_allclose(row(x)[:2], [np.mean(spatial), np.mean(sample)], rtol=1e-4)
+    if len(x) > 1:
+        assert row(x)[2] == pytest.approx(np.std(spatial, ddof=1) / math.sqrt(len(x)), rel=1e-4)
+    else:
+        assert np.isnan(row(x)[2])
+
+
+def test_constant_maps_vary_only_between_channels():
+    x = torch.tensor([1.0, 5.0])[None, :, None, None].expand(1, 2, 4, 4)
+    variance, sample, _ = row(x)
+    assert variance == 0
+    assert sample == pytest.approx(4 * 32 / 31)
+
+
+def test_mean_of_k_by_k_noise_has_one_k_squareth_of_the_variance():
+    x = maps(64, 8, 24, 24) * 2
+    pooled = row(torch.nn.functional.avg_pool2d(x, 3))
+    assert abs(pooled[0] - 4 / 9) <= 4 * pooled[2]
+    assert pooled[2] < 0.01
+
+
+def test_scale_and_shift():
+    x = maps(2, 3, 6, 6)
+    np.testing.assert_allclose(row(-3 * x), 9 * row(x), rtol=1e-5)
+    np.testing.assert_allclose(row(x + 4), row(x), rtol=1e-4)
+
+
+def test_a_large_mean_does_not_drown_a_small_variance():
+    x = maps(2, 3, 16, 16)
+    assert row(x + 1000)[0] == pytest.approx(row(x)[0], rel=1e-4)
+
+
+def test_one_position_varies_nowhere():
+    assert row(maps(2, 3, 1, 1))[0] == 0
+    assert row(maps(2, 1, 1, 1)).tolist() == [0, 0, 0]
+
+
+def test_a_map_is_not_changed():
+    x = maps(2, 3, 4, 4)
+    before = x.clone()
+    row(x)
+    assert torch.equal(x, before)
+
+
+def test_a_value_that_is_not_finite_is_named():
+    with pytest.raises(ValueError, match="feature map at 't'"):
+        row(torch.full((2, 1, 2, 2), torch.inf))
