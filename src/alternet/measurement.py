@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROVENANCE = "provenance.json"
+NAMES = ("model", "model_b", "tap", "tap_a", "tap_b", "kind", "metric", "corruption", "shape", "texture")
+"""Columns that hold text even where it looks like a number, as a layer called 0 does."""
+
+# Reading a float back exactly is the default from pandas 3.1 on, which no longer wants to be asked for it.
+_EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,9 +95,7 @@ class Measurement:
         try:
             provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
             tables = {path.stem: _read(path) for path in sorted(folder.glob("*.csv"))}
-            measurement = Measurement(
-                instrument=provenance["instrument"], tables=tables, provenances=(provenance,)
-            )
+            measurement = Measurement(instrument=provenance["instrument"], tables=tables, provenances=(provenance,))
             if not isinstance(measurement.models[0], str) or "table" not in tables:
                 raise KeyError("table")
         except (ValueError, KeyError, TypeError) as error:
@@ -139,4 +142,5 @@ def find_measurements(out: str | Path) -> list[Measurement]:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, float_precision="round_trip", dtype={"model": str}, keep_default_na=False, na_values=[""])
+    names = dict.fromkeys(NAMES, str)
+    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""], **_EXACT)  # pyright: ignore

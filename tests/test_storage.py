@@ -1,0 +1,118 @@
+"""Storage: whole files or none, a journal that survives a kill, and names that stay inside their folder."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from alternet.storage import Journal, safe_name, write_atomically, write_json
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("resnet50", "resnet50"),
+        ("tv:vit_b_16@weights/a.pth", "tv_vit_b_16_weights_a.pth"),
+        ("../../etc/passwd", "_._.._etc_passwd"),
+        ("..", "_."),
+        (".hidden", "_hidden"),
+        ("-rf", "_rf"),
+        ("", "_"),
+        ("  ", "_"),
+        ("ünï", "_n_"),
+        ("a\nb\0c", "a_b_c"),
+        ("x" * 500, "x" * 200),
+    ],
+)
+def test_a_name_becomes_one_folder(name, folder, tmp_path):
+    assert safe_name(name) == folder
+    assert (tmp_path / safe_name(name)).resolve().parent == tmp_path.resolve()
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    write_atomically(path, "första")
+    write_atomically(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_no_scrap(tmp_path, monkeypatch, where):
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, where, full)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(path, {"new": 2})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_readable(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "naïve"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "name": "naïve"\n}\n'
+
+
+def note(folder, *items, identity="a", part=0):
+    with Journal(folder, identity=identity, part=part) as journal:
+        for item in items:
+            journal.add(item, [[item, 0.1]])
+
+
+def test_items_are_on_the_disk_before_add_returns(tmp_path):
+    with Journal(tmp_path, identity="a") as journal:
+        journal.add("x", [[1, 0.1 + 0.2, None, float("inf")]])
+        assert Journal(tmp_path, identity="a").done() == {"x": [[1, 0.1 + 0.2, None, float("inf")]]}
+
+
+def test_the_journals_of_all_processes_are_read(tmp_path):
+    note(tmp_path, "x", "z", part=0)
+    note(tmp_path, "y", part=1)
+    assert set(Journal(tmp_path, identity="a").done()) == {"x", "y", "z"}
+
+
+@pytest.mark.parametrize("kept", [1, 2, 10, 20, -2, -1])
+def test_a_line_that_was_cut_off_is_dropped_and_overwritten(tmp_path, kept):
+    note(tmp_path, "x", "y")
+    path = tmp_path / "items.0.jsonl"
+    *before, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(before) + last[:kept])
+    assert set(Journal(tmp_path, identity="a").done()) == {"x"}
+    note(tmp_path, "z")
+    assert set(Journal(tmp_path, identity="a").done()) == {"x", "z"}
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("content", [b"", b'{"ident', b"\xff\xfe\x00"])
+def test_a_journal_that_was_cut_off_at_once_is_empty(tmp_path, content):
+    (tmp_path / "items.0.jsonl").write_bytes(content)
+    assert Journal(tmp_path, identity="a").done() == {}
+    note(tmp_path, "x")
+    assert set(Journal(tmp_path, identity="a").done()) == {"x"}
+
+
+def test_another_measurement_is_refused(tmp_path):
+    note(tmp_path, "x")
+    with pytest.raises(ValueError, match="half-finished measurement with other settings"):
+        Journal(tmp_path, identity="b").done()
+
+
+def test_a_journal_goes_when_its_tables_are_safe(tmp_path):
+    note(tmp_path, "x")
+    note(tmp_path, "y", part=3)
+    (tmp_path / "table.csv").touch()
+    Journal(tmp_path, identity="a").remove()
+    assert [path.name for path in Path(tmp_path).iterdir()] == ["table.csv"]
