@@ -29,6 +29,18 @@ def metrics(table: pd.DataFrame) -> dict[str, float]:
     return {str(k): float(v) for k, v in zip(table["metric"], table["value"], strict=True)}
 
 
+def percent(table: pd.DataFrame, metric: str) -> str:
+    """A metric of one model in percent, with its standard error where that is known.
+
+    Example:
+        >>> percent(pd.DataFrame({"metric": ["accuracy"], "value": [0.5], "standard_error": [0.012]}), "accuracy")
+        '50.0% ± 1.2%'
+    """
+    row = table[table["metric"] == metric].iloc[0]
+    error = row.get("standard_error", float("nan"))
+    return f"{row['value']:.1%}" if pd.isna(error) else f"{row['value']:.1%} ± {error:.1%}"
+
+
 def overconfidence(reliability: pd.DataFrame) -> float:
     """Mean confidence less accuracy over all images: positive where the network believes too much.
 
@@ -78,17 +90,18 @@ def _reliability(axis: Axes, one: Measurement, colour: str) -> None:
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.set_title(label(elide(one.models[0], 30)))
     box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2}
-    text = "\n".join(_figures(metrics(one.table)))
+    text = "\n".join(_figures(one.table))
     axis.text(0.04, 0.97, text, transform=axis.transAxes, va="top", fontsize=8.5, bbox=box)
 
 
-def _figures(values: dict[str, float]) -> list[str]:
+def _figures(table: pd.DataFrame) -> list[str]:
+    values = metrics(table)
     texts = {
-        "accuracy": lambda v: f"accuracy {v:.1%}",
-        "nll": lambda v: f"NLL {v:.3f}",
-        "ece": lambda v: f"ECE {v:.1%}",
+        "accuracy": lambda: f"accuracy {percent(table, 'accuracy')}",
+        "nll": lambda: f"NLL {values['nll']:.3f}",
+        "ece": lambda: f"ECE {values['ece']:.1%}",
     }
-    return [text(values[name]) for name, text in texts.items() if name in values]
+    return [text() for name, text in texts.items() if name in values]
 
 
 def _histogram(axis: Axes, one: Measurement, colour: str) -> None:
@@ -113,7 +126,7 @@ def sentences(measurement: Measurement) -> list[str]:
 
 def _sentence(model: str, one: Measurement) -> str:
     values, over = metrics(one.table), overconfidence(one.tables["reliability"])
-    parts = [f"accuracy {values['accuracy']:.1%}"] if "accuracy" in values else []
+    parts = [f"accuracy {percent(one.table, 'accuracy')}"] if "accuracy" in values else []
     if not isnan(over):
         points = f"{abs(100 * over):.1f}"
         side = "over-confident" if over > 0 else "under-confident"
@@ -176,9 +189,10 @@ EXHIBIT = Exhibit(
     draw=draw,
     sentences=sentences,
     caution=(
-        "Calibration holds for data like that measured here and says nothing about other data. Bins with few images "
-        "scatter by chance. Training with mixup, CutMix or label smoothing makes networks under-confident, so a "
-        "difference between two networks may come from their recipes and not from their architectures."
+        "Calibration holds for data like that measured here and says nothing about other data. What follows ± is one "
+        "standard error; bins with few images scatter by chance. Training with mixup, CutMix or label smoothing makes "
+        "networks under-confident, so a difference between two networks may come from their recipes and not from "
+        "their architectures."
     ),
     interactive=plots,
 )

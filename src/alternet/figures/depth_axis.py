@@ -19,6 +19,10 @@ SHADES: dict[str, dict[str, Any]] = {
 """How the span of a unit is filled; units of other kinds stay white, as in the paper."""
 
 
+ERROR = "standard_error"
+"""The column that says how far a value may be off because only so many images were measured."""
+
+
 class Span(NamedTuple):
     """The stretch of depth over which a unit acts: from the unit before it to itself."""
 
@@ -88,6 +92,15 @@ def curve(axis: Axes, points: pd.DataFrame, value: str, style: dict[str, Any]) -
     """A quantity against depth for one model: a line, and at every unit the marker of its kind."""
     rows = points.sort_values("unit", kind="stable")
     axis.plot(rows["depth"], rows[value], zorder=3, **style)
+    if ERROR in rows:
+        axis.vlines(
+            rows["depth"],
+            rows[value] - 2 * rows[ERROR],
+            rows[value] + 2 * rows[ERROR],
+            color=style["color"],
+            linewidth=0.9,
+            zorder=3,
+        )
     for kind, part in rows.groupby("kind", sort=False):
         face = style["color"] if kind == "msa" else "white"
         marks = axis.scatter(
@@ -102,13 +115,13 @@ def finish(axis: Axes) -> None:
     axis.set_xlabel("normalised depth (0: stem, 1: last unit)")
 
 
-def kind_handles(kinds: Iterable[str], *, cells: str = "shaded") -> list[Artist]:
+def kind_handles(points: pd.DataFrame) -> list[Artist]:
     """Legend entries for the kinds of units that occur: marker, and the shading where there is one."""
-    present = set(kinds)
+    present = set(points["kind"])
     known = [kind for kind in (*KINDS, *sorted(present - set(KINDS))) if kind in present]
     handles: list[Artist] = [_marker(kind) for kind in known]
-    shaded = [Patch(**SHADES[kind], label=f"{kind_name(kind)} {cells}") for kind in known if kind in SHADES]
-    return handles + shaded
+    shaded = [Patch(**SHADES[kind], label=f"{kind_name(kind)} acts here") for kind in known if kind in SHADES]
+    return handles + shaded + ([_error_bar()] if ERROR in points else [])
 
 
 def model_handles(styles: dict[str, dict[str, Any]], *, width: int = 34) -> list[Artist]:
@@ -127,6 +140,10 @@ def _marker(kind: str) -> Line2D:
         markeredgecolor=INK,
         label=_listed(label(kind_name(kind))),
     )
+
+
+def _error_bar() -> Line2D:
+    return Line2D([], [], linestyle="none", marker="|", markersize=11, color=INK, label="±2 standard errors")
 
 
 def _listed(text: str) -> str:

@@ -100,7 +100,7 @@ def _against_depth(figure: SubFigure, measurement: Measurement) -> None:
     axis.set_title("At the highest frequency of each feature map")
     axis.set_ylabel("Δ log amplitude")
     depth_axis.finish(axes[-1, 0])
-    entries = depth_axis.model_handles(styles) + depth_axis.kind_handles(points["kind"], cells="acts here")
+    entries = depth_axis.model_handles(styles) + depth_axis.kind_handles(points)
     where: dict[str, Any] = (
         {"loc": "outside lower center", "ncols": columns(len(entries), 4)}
         if count == 1
@@ -122,13 +122,14 @@ def plots(measurement: Measurement) -> list[Panel]:
     colours = {model: style["color"] for model, style in styles.items()}
     figure = interactive.against_depth(points, VALUE, colours, name="Δ log amplitude")
     title = "Δ log amplitude at the highest frequency of each feature map, against depth"
-    first = Panel(title=title, figure=figure, key=interactive.key(points["kind"]), wide=True)
+    first = Panel(title=title, figure=figure, key=interactive.key(points), wide=True)
     values = measurement.table[VALUE].dropna()
     limits = [1.05 * min([0.0, *values]), 1.05 * max([0.0, *values])]
-    return [first, *(_plot(measurement.of(model).table, model, limits) for model in measurement.models)]
+    alone = len(measurement.models) == 1
+    return [first, *(_plot(measurement.of(model).table, model, limits, alone=alone) for model in measurement.models)]
 
 
-def _plot(table: pd.DataFrame, model: str, limits: list[float]) -> Panel:
+def _plot(table: pd.DataFrame, model: str, limits: list[float], *, alone: bool) -> Panel:
     traces = [_trace(rows.sort_values("frequency", kind="stable")) for _, rows in table.groupby("unit", sort=True)]
     scale = [[float(x), interactive.rgb(DEPTHS(float(x)))] for x in np.linspace(0, 1, 9)]
     bar: dict[str, Any] = {"title": {"text": "depth"}, "thickness": 10, "outlinewidth": 0}
@@ -136,7 +137,7 @@ def _plot(table: pd.DataFrame, model: str, limits: list[float]) -> Panel:
     traces.append({"x": [None, None], "y": [None, None], "mode": "markers", "marker": marker, "hoverinfo": "skip"})
     layout = interactive.layout(x="frequency (× π)", y="Δ log amplitude")
     layout["showlegend"], layout["yaxis"]["range"] = False, limits
-    return Panel(title=model, figure={"data": traces, "layout": layout})
+    return Panel(title=model, figure={"data": traces, "layout": layout}, wide=alone)
 
 
 def _trace(rows: pd.DataFrame) -> dict[str, Any]:

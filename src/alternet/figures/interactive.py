@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from alternet.figures.depth_axis import SHADES, Span, alike, merged, spans
+from alternet.figures.depth_axis import ERROR, SHADES, Span, alike, merged, spans
 from alternet.figures.style import FAINT, INK, KINDS, elide, kind_name
 
 SYMBOLS = {
@@ -76,17 +76,18 @@ def layout(*, x: str, y: str) -> dict[str, Any]:
     }
 
 
-def key(kinds: Iterable[str]) -> tuple[str, ...]:
-    """What the symbols and shades of a plot against depth mean, for the kinds of units that occur.
+def key(points: pd.DataFrame) -> tuple[str, ...]:
+    """What the symbols, shades and bars of a plot against depth mean, as far as they occur.
 
     Example:
-        >>> key(["stem", "msa", "mlp"])
+        >>> key(pd.DataFrame({"kind": ["stem", "msa", "mlp"]}))
         ('◇ stem', '● attention', '△ MLP', 'grey: attention acts here')
     """
-    present = dict.fromkeys(kinds)
+    present = dict.fromkeys(points["kind"])
     known = [kind for kind in dict.fromkeys((*KINDS, *present)) if kind in present]
     symbols = [f"{GLYPHS.get(kind, '×')} {kind_name(kind)}" for kind in known]
-    return (*symbols, *(f"{HUES[kind]}: {kind_name(kind)} acts here" for kind in known if kind in HUES))
+    shades = [f"{HUES[kind]}: {kind_name(kind)} acts here" for kind in known if kind in HUES]
+    return (*symbols, *shades, *(["bars: ±2 standard errors"] if ERROR in points else []))
 
 
 def against_depth(points: pd.DataFrame, value: str, colours: dict[str, str], *, name: str) -> dict[str, Any]:
@@ -114,9 +115,11 @@ def _short(model: str) -> str:
 
 
 def _curve(part: pd.DataFrame, value: str, index: int, colour: str) -> dict[str, Any]:
+    error = {"array": numbers(2 * part[ERROR]), "thickness": 1, "width": 0} if ERROR in part else {"visible": False}
     return {
         "x": numbers(part["depth"]),
         "y": numbers(part[value]),
+        "error_y": error,
         "name": "".join(plain_text(model) for model in part["model"].iloc[:1]),
         "text": [unit_name(row) for _, row in part.iterrows()],
         "mode": "lines+markers",

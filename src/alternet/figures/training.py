@@ -12,6 +12,7 @@ from alternet.figures.style import FAINT, Drawing, model_styles
 from alternet.measurement import Measurement
 
 SHOWN = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
+AVERAGED = "ema_test_accuracy"
 
 
 def chance(measurement: Measurement) -> float | None:
@@ -58,7 +59,9 @@ def _sentence(model: str, rows: pd.DataFrame, against: str) -> str:
         return f"{model}: no test accuracy was measured in training."
     last, count = known.iloc[-1], len(rows)
     epochs = f"{count} epoch" if count == 1 else f"{count} epochs"
-    return f"{model}: test accuracy {last['test_accuracy']:.1%} after {epochs}{against}."
+    averaged = last.get(AVERAGED, float("nan"))
+    mean = "" if pd.isna(averaged) else f", {averaged:.1%} with the moving average of its weights"
+    return f"{model}: test accuracy {last['test_accuracy']:.1%}{mean} after {epochs}{against}."
 
 
 def plots(measurement: Measurement) -> list[Panel]:

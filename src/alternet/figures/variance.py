@@ -34,7 +34,7 @@ def draw(measurement: Measurement) -> Drawing:
         axis.set_axis_off()
     for axis in axes[::across]:
         axis.set_ylabel("feature-map variance")
-    handles = depth_axis.kind_handles(measurement.table["kind"], cells="acts here")
+    handles = depth_axis.kind_handles(measurement.table)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 6 if across > 1 else 4))
     return figure
 
@@ -63,7 +63,7 @@ def _plot(points: pd.DataFrame, model: str, colour: str) -> Panel:
     figure = interactive.against_depth(points, VALUE, {model: colour}, name="feature-map variance")
     figure["layout"]["showlegend"] = False
     figure["layout"]["yaxis"]["rangemode"] = "tozero"
-    return Panel(title=model, figure=figure, key=interactive.key(points["kind"]))
+    return Panel(title=model, figure=figure, key=interactive.key(points))
 
 
 EXHIBIT = Exhibit(

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from alternet import figures
-from alternet.figures import Exhibit, Panel
+from alternet.figures import Panel
 from alternet.measurement import Measurement
 
 ROWS = 12
@@ -70,15 +70,17 @@ class Contents:
     sections: list[Section]
 
 
-def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Contents:
+def contents(measurements: Iterable[Measurement], images: Mapping[str, str], notes: Iterable[str]) -> Contents:
     """What a report says about measurements, one an instrument.
 
-    Raises:
-        ValueError: A measurement lacks a table or column that its figure needs.
+    Args:
+        measurements: One an instrument.
+        images: The figures as SVG text, by instrument; an instrument without one is shown by its tables.
+        notes: What a reader must know first.
     """
     ordered = sorted(measurements, key=_place)
     models = _models(ordered)
-    sections = [_section(one) for one in ordered]
+    sections = [_section(one, images.get(one.instrument)) for one in ordered]
     return Contents(
         headline=_headline(list(dict.fromkeys(row.name for row in models))),
         summary=_summary(ordered),
@@ -152,25 +154,22 @@ def _weights_differ(models: list[ModelRow]) -> list[str]:
     return [f"{name} stands for different weights in different instruments; see the list of models." for name in twice]
 
 
-def _section(measurement: Measurement) -> Section:
-    exhibit = figures.FIGURES.get(measurement.instrument)
+def _section(measurement: Measurement, image: str | None) -> Section:
     shared: dict[str, Any] = {
         "instrument": measurement.instrument,
         "notes": _differences(measurement),
         "provenances": [(p["model"]["name"], _json(p)) for p in measurement.provenances],
         "tables": [_table(measurement.instrument, name, table) for name, table in _main_first(measurement)],
     }
-    return _shown(measurement, exhibit, shared) if exhibit else Section(title=measurement.instrument, **shared)
-
-
-def _shown(measurement: Measurement, exhibit: Exhibit, shared: dict[str, Any]) -> Section:
-    exhibit.check(measurement)
+    if image is None:
+        return Section(title=measurement.instrument, **shared)
+    exhibit = figures.exhibit(measurement.instrument)
     return Section(
         title=exhibit.title,
         question=exhibit.question,
-        sentences=exhibit.sentences(measurement),
+        sentences=figures.sentences(measurement),
         caution=exhibit.caution,
-        image=_data_uri("image/svg+xml", figures.svg(figures.draw(measurement))),
+        image=_data_uri("image/svg+xml", image),
         alternative=f"{exhibit.title} of {', '.join(measurement.models)}. The sentences below say what it shows.",
         panels=exhibit.interactive(measurement) if exhibit.interactive else [],
         **shared,

@@ -10,7 +10,6 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alternet import figures
-from alternet.measurement import Measurement
 from alternet.report.contents import Contents, contents
 from alternet.report.gather import gather
 from alternet.storage import write_atomically
@@ -44,9 +43,12 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     """
     out = Path(out)
     measurements, notes = gather([Path(path) for path in paths])
-    page = html(contents(measurements, notes), _plotly())
-    for measurement in measurements:
-        _write_figures(measurement, out.parent / "figures")
+    drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
+    images = {instrument: figures.svg(figure) for instrument, figure in drawn.items()}
+    page = html(contents(measurements, images, notes), _plotly())
+    for instrument, figure in drawn.items():
+        write_atomically(out.parent / "figures" / f"{instrument}.svg", images[instrument])
+        figures.save(figure, out.parent / "figures" / f"{instrument}.png")
     write_atomically(out, page)
     return out
 
@@ -74,15 +76,6 @@ def html(shown: Contents, plotly: str | None) -> str:
         hashes=[_digest(script) for script in scripts],
         without_plotly=plotly is None,
     )
-
-
-def _write_figures(measurement: Measurement, folder: Path) -> None:
-    if measurement.instrument not in figures.FIGURES:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = figures.draw(measurement)
-    for ending in ("svg", "png"):
-        figures.save(figure, folder / f"{measurement.instrument}.{ending}")
 
 
 def _plotly() -> str | None:
