@@ -1,18 +1,18 @@
-"""AlterNet: a pre-activation ResNet whose stages end in attention blocks (paper, section 4, figures 3c and 11, appendices D and E).
+"""AlterNet: a pre-activation ResNet whose stages end in attention blocks (paper, section 4, figures 3c and 11).
 
-Convolutions amplify high frequencies and attention averages them away; so the two alternate, and attention comes last in a stage. The
-convolution blocks are the pre-activation ResNet's. An attention block is: normalisation, GELU, 1 x 1 convolution to a quarter of the channels,
-normalisation, attention in windows, skip connection. There is no MLP and no shift of the windows: the convolution blocks do their work.
+Convolutions amplify high frequencies and attention averages them away; so the two alternate, and attention comes last
+in a stage. The convolution blocks are the pre-activation ResNet's. An attention block is: normalisation, GELU, 1 x 1
+convolution to a quarter of the channels, normalisation, attention in windows, skip connection. There is no MLP and no
+shift of the windows: the convolution blocks do their work.
 
-The authors' code ignores the stride of an attention block. Here a stage may begin with one: the map is then averaged over 2 x 2 tokens before
-the 1 x 1 convolution, and its skip connection is the strided projection of every other block.
+The authors' code ignores the stride of an attention block. Here a stage may begin with one: the map is then averaged
+over 2 x 2 tokens before the 1 x 1 convolution, and its skip connection is the strided projection of every other block.
 """
 
 from collections import OrderedDict
-from functools import partial
 from typing import Any
 
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models import register_model
 from torch import nn
 
@@ -76,46 +76,62 @@ SIZES = {
     152: {"depths": (3, 8, 36, 4)},
 }
 default_cfgs = describe({**{f"alternet_{size}": CIFAR for size in SIZES}, "alternet_mini": MINI})
-_create = partial(create, AlterNet)
+
+
+def _create(name: str, preset: dict[str, Any], settings: dict[str, Any]) -> AlterNet:
+    settings = preset | settings
+    return create(AlterNet, name, settings, features=len(settings["depths"]))
 
 
 @register_model
 def alternet_18(pretrained: bool = False, **settings: Any) -> AlterNet:
-    """AlterNet-18, 9.5 M parameters, one attention block at the end of the last three stages. The size is the released code's, not the paper's."""
-    return _create("alternet_18", pretrained, SIZES[18] | settings)
+    """AlterNet-18, 9.5 M parameters, one attention block at the end of the last three stages.
+
+    The size is the released code's, not the paper's.
+    """
+    return _create("alternet_18", SIZES[18], settings | {"pretrained": pretrained})
 
 
 @register_model
 def alternet_34(pretrained: bool = False, **settings: Any) -> AlterNet:
-    """AlterNet-34. The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50."""
-    return _create("alternet_34", pretrained, SIZES[34] | settings)
+    """AlterNet-34.
+
+    The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50.
+    """
+    return _create("alternet_34", SIZES[34], settings | {"pretrained": pretrained})
 
 
 @register_model
 def alternet_50(pretrained: bool = False, **settings: Any) -> AlterNet:
     """The paper's AlterNet-50 (figure 11).
 
-    As it stands it is the CIFAR-100 model: 3 x 3 stem, windows of 4 x 4, attention blocks 0/1/1/2 a stage. `stem="imagenet"` makes it the
-    ImageNet model: 7 x 7 stem, windows of 7 x 7, attention blocks 0/1/3/2, 1000 classes.
+    As it stands it is the CIFAR-100 model: 3 x 3 stem, windows of 4 x 4, attention blocks 0/1/1/2 a stage.
+    `stem="imagenet"` makes it the ImageNet model: 7 x 7 stem, windows of 7 x 7, attention blocks 0/1/3/2, 1000 classes.
     """
-    return _create("alternet_50", pretrained, SIZES[50] | settings)
+    return _create("alternet_50", SIZES[50], settings | {"pretrained": pretrained})
 
 
 @register_model
 def alternet_101(pretrained: bool = False, **settings: Any) -> AlterNet:
-    """AlterNet-101. The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50."""
-    return _create("alternet_101", pretrained, SIZES[101] | settings)
+    """AlterNet-101.
+
+    The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50.
+    """
+    return _create("alternet_101", SIZES[101], settings | {"pretrained": pretrained})
 
 
 @register_model
 def alternet_152(pretrained: bool = False, **settings: Any) -> AlterNet:
-    """AlterNet-152. The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50."""
-    return _create("alternet_152", pretrained, SIZES[152] | settings)
+    """AlterNet-152.
+
+    The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50.
+    """
+    return _create("alternet_152", SIZES[152], settings | {"pretrained": pretrained})
 
 
 @register_model
 def alternet_mini(pretrained: bool = False, **settings: Any) -> AlterNet:
-    """Small AlterNet for CPUs, 32 x 32 images; not in the paper. `preresnet_mini` with attention at the end of its last three stages."""
+    """Small AlterNet for CPUs, 32 x 32 images, not in the paper: `preresnet_mini` with attention at stage ends."""
     mini = {
         "block": "basic",
         "depths": (2, 2, 2, 2),
@@ -124,4 +140,4 @@ def alternet_mini(pretrained: bool = False, **settings: Any) -> AlterNet:
         "heads": (1, 2, 4, 8),
         "head_dim": 16,
     }
-    return _create("alternet_mini", pretrained, mini | settings)
+    return _create("alternet_mini", mini, settings | {"pretrained": pretrained})

@@ -1,7 +1,7 @@
 """Local self-attention on feature maps: in windows (AlterNet) and in a sliding neighbourhood (convolutional attention).
 
-Both are one `scaled_dot_product_attention` call whose additive mask says which keys a query sees and with which bias. The pure functions
-build that mask and lay feature maps out as windows; the two modules hold the weights.
+Both are one `scaled_dot_product_attention` call whose additive mask says which keys a query sees and with which bias.
+The pure functions build that mask and lay feature maps out as windows; the two modules hold the weights.
 
 Second derivatives need the math kernel: `with torch.nn.attention.sdpa_kernel(SDPBackend.MATH): ...`.
 """
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 def relative_position_bias(table: Float[Tensor, "a a"], window: tuple[int, int]) -> Float[Tensor, "l l"]:
     """Spread a table of relative positions over all pairs of tokens of one window.
 
-    Entry `[i, j]` is what query `i` adds to its score for key `j`: the table's value at the offset `j - i`, the zero offset being its centre.
+    Entry `[i, j]` is what query `i` adds to its score for key `j`: the table's value at the offset `j - i`, the zero
+    offset being its centre.
 
     Args:
         table: One value an offset; side `2p - 1` for windows of at most `p` a side.
@@ -37,7 +38,7 @@ def relative_position_bias(table: Float[Tensor, "a a"], window: tuple[int, int])
 
 
 def to_windows(x: Float[Tensor, "n c h w"], window: tuple[int, int]) -> Float[Tensor, "m l c"]:
-    """Cut feature maps into windows of tokens; maps that do not divide are padded with zeros at the bottom and the right.
+    """Cut feature maps into windows of tokens, padded with zeros at the bottom and the right where they do not divide.
 
     Args:
         x: Feature maps.
@@ -107,11 +108,21 @@ def hide(scores: Float[Tensor, "*s"], visible: Bool[Tensor, "*t"]) -> Tensor:
     return scores.masked_fill(~visible, torch.finfo(scores.dtype).min / 2)
 
 
-class WindowAttention(nn.Module):
-    """Multi-head self-attention inside non-overlapping windows, with a learnt relative position bias (Park and Kim 2022, appendix D.5).
+def split_heads(tokens: Float[Tensor, "m l e"], heads: int) -> Float[Tensor, "m h l d"]:
+    """Give each head its share of the channels.
 
-    All heads share one table of `(2p - 1)^2` biases. Maps of any size are taken: windows that hang over the edge are padded and the padding
-    masked; a map smaller than the window is one window.
+    Example:
+        >>> split_heads(torch.zeros(2, 16, 12), heads=3).shape
+        torch.Size([2, 3, 16, 4])
+    """
+    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside windows, with a learnt relative position bias (Park and Kim 2022, section 4).
+
+    All heads share one table of `(2p - 1)^2` biases. Maps of any size are taken: windows that hang over the edge are
+    padded and the padding masked; a map smaller than the window is one window.
 
     Attributes:
         relative_position_bias: [2p - 1, 2p - 1], initialised to 0.02 N(0, 1).
@@ -124,8 +135,8 @@ class WindowAttention(nn.Module):
 
     def __init__(self, dim_in: int, dim_out: int, *, heads: int, head_dim: int = 64, window_size: int = 7) -> None:
         super().__init__()
-        self.heads, self.head_dim, self.window_size = heads, head_dim, window_size
-        self.qkv = nn.Linear(dim_in, 3 * heads * head_dim, bias=False)
+        self.heads, self.window_size = heads, window_size
+        self.q, self.k, self.v = (nn.Linear(dim_in, heads * head_dim, bias=False) for _ in range(3))
         self.relative_position_bias = nn.Parameter(torch.randn(2 * window_size - 1, 2 * window_size - 1) * 0.02)
         self.proj = nn.Linear(heads * head_dim, dim_out)
 
@@ -133,8 +144,8 @@ class WindowAttention(nn.Module):
         """Attend within each window of feature maps."""
         size = (x.shape[-2], x.shape[-1])
         window = (min(self.window_size, size[0]), min(self.window_size, size[1]))
-        qkv = self.qkv(to_windows(x, window)).unflatten(2, (3, self.heads, self.head_dim))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        tokens = to_windows(x, window)
+        q, k, v = (split_heads(project(tokens), self.heads) for project in (self.q, self.k, self.v))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=self._mask(x, window).to(q.dtype))
         return from_windows(self.proj(y.transpose(1, 2).flatten(2)), window, size)
 
@@ -151,10 +162,11 @@ class WindowAttention(nn.Module):
 
 
 def neighbourhood_bias(size: tuple[int, int], kernel_size: int) -> Float[Tensor, "l l+1"]:
-    """Mask of convolutional attention: each token sees the `k x k` tokens around it, and the zero padding at the border.
+    """Mask of convolutional attention: a token sees the `k x k` tokens around it, and the zero padding at the border.
 
-    A zero-padded neighbour has score 0 and value 0 and takes part in the softmax. All of a query's padded neighbours together are one more
-    key, the last, of score `log(count)`. An even kernel reaches one token further down and right than up and left.
+    A zero-padded neighbour has score 0 and value 0 and takes part in the softmax. All of a query's padded neighbours
+    together are one more key, the last, of score `log(count)`. An even kernel reaches one token further down and right
+    than up and left.
 
     Args:
         size: Height and width of the map, in tokens.
@@ -164,7 +176,7 @@ def neighbourhood_bias(size: tuple[int, int], kernel_size: int) -> Float[Tensor,
         Scores to add, for `l = height * width` queries and as many keys plus the padding.
 
     Example:
-        >>> neighbourhood_bias((1, 3), 3).exp()  # 6 of the middle token's 9 neighbours are padding
+        >>> neighbourhood_bias((1, 3), 3).exp().round()  # 6 of the middle token's 9 neighbours are padding
         tensor([[1., 1., 0., 7.],
                 [1., 1., 1., 6.],
                 [0., 1., 1., 7.]])
@@ -181,7 +193,7 @@ def neighbourhood_bias(size: tuple[int, int], kernel_size: int) -> Float[Tensor,
 
 
 class ConvAttention(nn.Module):
-    """Multi-head self-attention of each token over its `k x k` neighbourhood (Yang et al. 2019; Park and Kim 2022, figure 7).
+    """Multi-head self-attention of each token over its neighbourhood (Yang et al. 2019; Park and Kim 2022, figure 7).
 
     Example:
         >>> attention = ConvAttention(8, heads=2, head_dim=4)
@@ -191,14 +203,14 @@ class ConvAttention(nn.Module):
 
     def __init__(self, dim: int, *, heads: int, head_dim: int = 64) -> None:
         super().__init__()
-        self.heads, self.head_dim = heads, head_dim
-        self.qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
+        self.heads = heads
+        self.q, self.k, self.v = (nn.Linear(dim, heads * head_dim, bias=False) for _ in range(3))
         self.proj = nn.Linear(heads * head_dim, dim)
 
     def forward(self, x: Float[Tensor, "n c h w"], bias: Float[Tensor, "l l+1"]) -> Float[Tensor, "n c h w"]:
         """Attend to what `neighbourhood_bias` lets each token see."""
-        qkv = self.qkv(x.flatten(2).transpose(1, 2)).unflatten(2, (3, self.heads, self.head_dim))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        tokens = x.flatten(2).transpose(1, 2)
+        q, k, v = (split_heads(project(tokens), self.heads) for project in (self.q, self.k, self.v))
         k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         return self.proj(y.transpose(1, 2).flatten(2)).transpose(1, 2).unflatten(2, x.shape[-2:])

@@ -1,15 +1,18 @@
-"""ViT with 2-D convolutional attention: each token sees its k x k neighbourhood only (paper, section 2 and figure 7; Yang et al. 2019).
+"""ViT with 2-D convolutional attention: each token sees its k x k neighbourhood only (paper, figure 7).
 
-A plain ViT otherwise: pre-norm blocks, MLP of four times the width, learnt absolute positions, stochastic depth. There is no class token; the
-head pools, normalises and classifies. Feature maps are [n, c, h, w] throughout.
+A plain ViT otherwise: pre-norm blocks, MLP of four times the width, learnt absolute positions, stochastic depth. There
+is no class token; the head pools, normalises and classifies. Feature maps are [n, c, h, w] throughout.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from timm.layers import DropPath, LayerNorm2d, Mlp, NormMlpClassifierHead, resample_abs_pos_embed
+from timm.layers.classifier import NormMlpClassifierHead
+from timm.layers.drop import DropPath
+from timm.layers.mlp import Mlp
+from timm.layers.norm import LayerNorm2d
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import register_model
 from timm.models._features import feature_take_indices
 from timm.models._manipulate import checkpoint
@@ -86,7 +89,8 @@ class ConvViT(nn.Module):
         patch, size = self.settings.patch_size, tuple(x.shape[-2:])
         if any(side % patch for side in size):
             raise ValueError(
-                f"Images of {size[0]} x {size[1]} pixels do not divide into patches: expected multiples of {patch}; resize or pad them."
+                f"Images of {size[0]} x {size[1]} pixels do not divide into patches: expected multiples of {patch}; "
+                "resize or pad them."
             )
         x = self.stem(x)
         grid = [x.shape[-2], x.shape[-1]]
@@ -114,10 +118,10 @@ class ConvViT(nn.Module):
         """Compute logits [n, num_classes] of images [n, in_chans, height, width]."""
         return self.forward_head(self.forward_features(x))
 
-    def forward_intermediates(  # noqa: PLR0913 - timm's signature
+    def forward_intermediates(
         self,
         x: Tensor,
-        indices: int | Sequence[int] | None = None,
+        indices: int | list[int] | None = None,
         norm: bool = False,
         stop_early: bool = False,
         output_fmt: str = "NCHW",
@@ -151,12 +155,12 @@ class ConvViT(nn.Module):
         return maps if intermediates_only else (x, maps)
 
     def _run(self, block: nn.Module, x: Tensor, bias: Tensor) -> Tensor:
-        if self.grad_checkpointing and not torch.jit.is_scripting():
+        if self.grad_checkpointing:
             return checkpoint(block, x, bias)
         return block(x, bias)
 
     def prune_intermediate_layers(
-        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Drop the blocks after the last chosen one.
 
@@ -186,7 +190,7 @@ class ConvViT(nn.Module):
         self.head.reset(num_classes, pool_type=global_pool)
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters of two and more dimensions that weight decay should spare: the position embedding."""
+        """Names of the parameters that weight decay spares beside those of one dimension: the position embedding."""
         return {"pos_embed"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
@@ -222,10 +226,8 @@ default_cfgs = describe({"conv_vit_tiny": CIFAR})
 def conv_vit_tiny(pretrained: bool = False, **settings: Any) -> ConvViT:
     """The paper's ViT-Ti with convolutional attention (figure 7), 5.4 M parameters, patches of 4 x 4.
 
-    The paper compares `kernel_size` 3, 5 and 8. It reports how an odd kernel is padded nowhere but in the released settings, and how the even
-    one is nowhere at all; for it see `ConvViTSettings`.
+    The paper compares `kernel_size` 3, 5 and 8. It reports how an odd kernel is padded nowhere but in the released
+    settings, and how the even one is nowhere at all; for it see `ConvViTSettings`.
     """
-    tuned = {"feature_cls": "getter", "out_indices": 3}
-    return create(
-        ConvViT, "conv_vit_tiny", pretrained, settings, pretrained_filter_fn=resample_positions, feature_cfg=tuned
-    )
+    settings["pretrained"] = pretrained
+    return create(ConvViT, "conv_vit_tiny", settings, features=3, pretrained_filter_fn=resample_positions)

@@ -1,14 +1,15 @@
 """Pre-activation ResNet (He et al. 2016), the network that AlterNet is built from (paper, section 4).
 
-Depths and widths are ResNet's; normalisation and ReLU come before each convolution, and a last pair before the pooling. A block that changes
-the shape projects the *activated* map on its skip connection. The paper's CIFAR models have a 3 x 3 stem without max pooling.
+Depths and widths are ResNet's; normalisation and ReLU come before each convolution, and a last pair before the pooling.
+A block that changes the shape projects the *activated* map on its skip connection. The paper's CIFAR models have a 3 x
+3 stem without max pooling.
 """
 
 from collections import OrderedDict
-from functools import partial
 from typing import Any
 
-from timm.layers import BatchNormAct2d, DropPath
+from timm.layers.drop import DropPath
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models import register_model
 from torch import Tensor, nn
 
@@ -43,7 +44,7 @@ class PreActBlock(nn.Module):
 
 
 def convolutions(plan: BlockPlan) -> nn.Sequential:
-    """The branch of a convolution block: two 3 x 3 convolutions, or a bottleneck where the output is wider than they are."""
+    """The branch of a convolution block: two 3 x 3 convolutions, or a bottleneck where the output is wider."""
     width = plan.width
     if plan.dim_out == width:
         shapes = [(plan.dim_in, width, 3, plan.stride), (width, width, 3, 1)]
@@ -91,41 +92,54 @@ SIZES = {
     152: {"depths": (3, 8, 36, 3)},
 }
 default_cfgs = describe({**{f"preresnet_{size}": CIFAR for size in SIZES}, "preresnet_mini": MINI})
-_create = partial(create, PreResNet)
+
+
+def _create(name: str, preset: dict[str, Any], settings: dict[str, Any]) -> PreResNet:
+    settings = preset | settings
+    return create(PreResNet, name, settings, features=len(settings["depths"]))
 
 
 @register_model
 def preresnet_18(pretrained: bool = False, **settings: Any) -> PreResNet:
-    """Pre-activation ResNet-18, 11 M parameters. The size is the released code's; the paper measures ResNet-18 with post-activation."""
-    return _create("preresnet_18", pretrained, SIZES[18] | settings)
+    """Pre-activation ResNet-18, 11 M parameters.
+
+    The size is the released code's; the paper measures ResNet-18 with post-activation.
+    """
+    return _create("preresnet_18", SIZES[18], settings | {"pretrained": pretrained})
 
 
 @register_model
 def preresnet_34(pretrained: bool = False, **settings: Any) -> PreResNet:
     """Pre-activation ResNet-34. The size is the released code's; the paper measures none."""
-    return _create("preresnet_34", pretrained, SIZES[34] | settings)
+    return _create("preresnet_34", SIZES[34], settings | {"pretrained": pretrained})
 
 
 @register_model
 def preresnet_50(pretrained: bool = False, **settings: Any) -> PreResNet:
-    """Pre-activation ResNet-50, 24 M parameters. The paper's build-up (figure 12a) starts from it with one block more: `depths=(3, 4, 6, 4)`."""
-    return _create("preresnet_50", pretrained, SIZES[50] | settings)
+    """Pre-activation ResNet-50, 24 M parameters.
+
+    The paper's build-up (figure 12a) starts from it with one block more: `depths=(3, 4, 6, 4)`.
+    """
+    return _create("preresnet_50", SIZES[50], settings | {"pretrained": pretrained})
 
 
 @register_model
 def preresnet_101(pretrained: bool = False, **settings: Any) -> PreResNet:
-    """Pre-activation ResNet-101. The size is the released code's; the paper measures ResNet-101 with post-activation (appendix C)."""
-    return _create("preresnet_101", pretrained, SIZES[101] | settings)
+    """Pre-activation ResNet-101.
+
+    The size is the released code's; the paper measures ResNet-101 with post-activation (appendix C).
+    """
+    return _create("preresnet_101", SIZES[101], settings | {"pretrained": pretrained})
 
 
 @register_model
 def preresnet_152(pretrained: bool = False, **settings: Any) -> PreResNet:
     """Pre-activation ResNet-152. The size is the released code's; the paper measures none."""
-    return _create("preresnet_152", pretrained, SIZES[152] | settings)
+    return _create("preresnet_152", SIZES[152], settings | {"pretrained": pretrained})
 
 
 @register_model
 def preresnet_mini(pretrained: bool = False, **settings: Any) -> PreResNet:
-    """Small pre-activation ResNet for CPUs, 32 x 32 images; not in the paper. `alternet_mini` with convolutions in place of attention."""
+    """Small pre-activation ResNet for CPUs, 32 x 32 images, not in the paper: `alternet_mini` without attention."""
     mini = {"block": "basic", "depths": (2, 2, 2, 2), "widths": (16, 32, 64, 128)}
-    return _create("preresnet_mini", pretrained, mini | settings)
+    return _create("preresnet_mini", mini, settings | {"pretrained": pretrained})

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from alternet.models.alternet import AlterNet
@@ -26,7 +25,7 @@ PRE_ACTIVATION: Rules = [
     # attention blocks
     (r"^(stages\.\d+\.\d+)\.conv\.", r"\1.branch.conv1."),
     (r"^(stages\.\d+\.\d+)\.norm2\.", r"\1.branch.norm2."),
-    (r"\.attn\.attn\.to_qkv\.", ".branch.attn.qkv."),
+    (r"\.attn\.attn\.to_([qkv])\.", r".branch.attn.\1."),
     (r"\.attn\.attn\.to_out\.0\.", ".branch.attn.proj."),
     (r"\.attn\.pos_embedding$", ".branch.attn.relative_position_bias"),
 ]
@@ -44,7 +43,7 @@ CONVOLUTIONAL_VIT: Rules = [
     (r"^embedding\.2\.pos_embedding$", "pos_embed"),
     (r"^transformers\.", "blocks."),
     (r"\.norm([12])\.1\.", r".norm\1."),
-    (r"\.attn\.to_qkv\.", ".attn.qkv."),
+    (r"\.attn\.to_([qkv])\.", r".attn.\1."),
     (r"\.attn\.to_out\.0\.", ".attn.proj."),
     (r"\.ff\.net\.0\.", ".mlp.fc1."),
     (r"\.ff\.net\.3\.", ".mlp.fc2."),
@@ -74,11 +73,11 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
 
     Example:
         >>> from alternet.models.preresnet import PreResNet
-        >>> load_released(PreResNet(depths=(1,), widths=(8,)), {})
-        Traceback (most recent call last):
-        ...
-        ValueError: The weights are not those of this PreResNet: 23 missing (head.fc.bias, head.fc.weight, norm.bias, ...); expected every \
-weight of the released model in its shape and no other, so check the model's name and settings.
+        >>> try:
+        ...     load_released(PreResNet(depths=(1,), widths=(8,)), {})
+        ... except ValueError as error:
+        ...     print(str(error).split(";")[0])
+        The weights are not those of this PreResNet: 27 missing (head.fc.bias, head.fc.weight, norm.bias, ...)
     """
     rules = next((rules for kind, rules in RULES.items() if isinstance(model, kind)), None)
     if rules is None:
@@ -88,13 +87,20 @@ weight of the released model in its shape and no other, so check the model's nam
         )
     _require_tensors(state_dict)
     ours = model.state_dict()
-    theirs = {_rename(key, rules): value for key, value in _join_projections(state_dict).items()}
-    theirs = {key: _as_linear(value, ours.get(key)) for key, value in theirs.items()}
-    problems = _differences(ours, theirs)
+    theirs: dict[str, Tensor] = {}
+    strange = []
+    for key, value in _split_values(state_dict).items():
+        name = _rename(key, rules)
+        if name not in ours or name in theirs:
+            strange.append(key)
+        else:
+            theirs[name] = _as_linear(value, ours[name])
+    problems = _problems(ours, theirs, strange)
     if problems:
         raise ValueError(
-            f"The weights are not those of this {type(model).__name__}: {'; '.join(problems)}; expected every weight of the released "
-            "model in its shape and no other, so check the model's name and settings."
+            f"The weights are not those of this {type(model).__name__}: {'; '.join(problems)}; "
+            "expected every weight of the released model in its shape and no other, "
+            "so check the model's name and settings."
         )
     model.load_state_dict(theirs)
 
@@ -103,18 +109,20 @@ def _require_tensors(state_dict: Mapping[str, Tensor]) -> None:
     strange = [key for key, value in state_dict.items() if not isinstance(value, Tensor)]
     if strange:
         raise TypeError(
-            f"The state dict holds {type(state_dict[strange[0]]).__name__} under {strange[0]!r}: expected tensors only; "
-            "if this is a whole checkpoint, pass the state dict in it."
+            f"The state dict holds {type(state_dict[strange[0]]).__name__} under {strange[0]!r}: "
+            "expected tensors only; if this is a whole checkpoint, pass the state dict in it."
         )
 
 
-def _join_projections(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    joined = dict(state_dict)
-    for key in state_dict:
-        values = key.replace(".to_q.", ".to_kv.")
-        if values != key and values in joined and joined[key].shape[1:] == joined[values].shape[1:]:
-            joined[key.replace(".to_q.", ".to_qkv.")] = torch.cat([joined.pop(key), joined.pop(values)])
-    return joined
+def _split_values(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Part the projection to keys and values, which the released code makes at once."""
+    parted = {}
+    for key, value in state_dict.items():
+        if ".to_kv." in key and value.ndim and len(value) % 2 == 0:
+            parted[key.replace(".to_kv.", ".to_k.")], parted[key.replace(".to_kv.", ".to_v.")] = value.chunk(2)
+        else:
+            parted[key] = value
+    return parted
 
 
 def _rename(key: str, rules: Rules) -> str:
@@ -125,21 +133,21 @@ def _rename(key: str, rules: Rules) -> str:
     return key
 
 
-def _as_linear(value: Tensor, like: Tensor | None) -> Tensor:
+def _as_linear(value: Tensor, like: Tensor) -> Tensor:
     """Give a 1 x 1 convolution the shape of the linear layer that it equals."""
-    is_pointwise = like is not None and like.ndim == 2 and value.ndim == 4 and value.shape[2:] == (1, 1)
+    is_pointwise = like.ndim == 2 and value.ndim == 4 and value.shape[2:] == (1, 1)
     return value.flatten(1) if is_pointwise else value
 
 
-def _differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
+def _problems(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], strange: list[str]) -> list[str]:
     shapes = [
-        f"{key} {list(theirs[key].shape)} instead of {list(ours[key].shape)}"
-        for key in sorted(ours.keys() & theirs.keys())
-        if theirs[key].shape != ours[key].shape
+        f"{key} {list(value.shape)} instead of {list(ours[key].shape)}"
+        for key, value in sorted(theirs.items())
+        if value.shape != ours[key].shape
     ]
     found = {
         "missing": sorted(ours.keys() - theirs.keys()),
-        "unknown": sorted(theirs.keys() - ours.keys()),
+        "unknown or doubled": sorted(strange),
         "of another shape": shapes,
     }
     return [

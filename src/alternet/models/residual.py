@@ -1,10 +1,9 @@
 """What the paper's residual networks share: the stem, the four stages, the head, and timm's interface around them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from timm.layers import ClassifierHead
+from timm.layers.classifier import ClassifierHead
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
@@ -63,6 +62,7 @@ def conv(dim_in: int, dim_out: int, kernel_size: int, stride: int = 1) -> nn.Con
     """Make a convolution without bias that keeps the map's size, or divides it by the stride and rounds up.
 
     Example:
+        >>> import torch
         >>> conv(3, 8, 3, stride=2)(torch.zeros(1, 3, 5, 5)).shape
         torch.Size([1, 8, 3, 3])
     """
@@ -70,7 +70,7 @@ def conv(dim_in: int, dim_out: int, kernel_size: int, stride: int = 1) -> nn.Con
 
 
 def stem(settings: ResNetSettings, *, norm: Callable[[int], nn.Module] | None) -> nn.Sequential:
-    """Make the first layers: a convolution, a normalisation with activation where `norm` makes one, and max pooling for large images."""
+    """Make the first layers: a convolution, normalised and activated where `norm` says how, and pooled for ImageNet."""
     imagenet = settings.stem == "imagenet"
     layers = nn.Sequential()
     layers.add_module("conv", conv(settings.in_chans, settings.widths[0], 7 if imagenet else 3, 2 if imagenet else 1))
@@ -133,10 +133,10 @@ class ResidualNetwork(nn.Module):
         """Compute logits [n, num_classes] of images [n, in_chans, height, width] of any size."""
         return self.forward_head(self.forward_features(x))
 
-    def forward_intermediates(  # noqa: PLR0913 - timm's signature
+    def forward_intermediates(
         self,
         x: Tensor,
-        indices: int | Sequence[int] | None = None,
+        indices: int | list[int] | None = None,
         norm: bool = False,
         stop_early: bool = False,
         output_fmt: str = "NCHW",
@@ -172,12 +172,12 @@ class ResidualNetwork(nn.Module):
         return (self.norm(x) if len(stages) == len(self.stages) else x), maps
 
     def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
-        if self.grad_checkpointing and not torch.jit.is_scripting():
+        if self.grad_checkpointing:
             return checkpoint_seq(stage, x)
         return stage(x)
 
     def prune_intermediate_layers(
-        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Drop the stages after the last chosen one, and what no longer fits behind them.
 
@@ -208,7 +208,7 @@ class ResidualNetwork(nn.Module):
         self.head.reset(num_classes, pool_type=global_pool)
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters of two and more dimensions that weight decay should spare: the relative position biases."""
+        """Names of the parameters that weight decay spares beside those of one dimension: the position biases."""
         return {name for name, _ in self.named_parameters() if name.endswith("relative_position_bias")}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:

@@ -113,7 +113,8 @@ class ResNetSettings(HeadSettings):
     """Settings of the residual networks.
 
     Attributes:
-        stem: "cifar": 3 x 3 convolution of stride 1; "imagenet": 7 x 7 convolution of stride 2 and 3 x 3 max pooling of stride 2.
+        stem: "cifar": 3 x 3 convolution of stride 1; "imagenet": 7 x 7 convolution of stride 2 and 3 x 3 max pooling of
+            stride 2.
         block: "bottleneck" (1 x 1, 3 x 3, 1 x 1 convolutions; the output is 4 times as wide) or "basic" (two 3 x 3).
         depths: Blocks a stage.
         widths: Channels of a stage's 3 x 3 convolutions; the stem has as many as the first stage.
@@ -150,8 +151,9 @@ class AlterNetSettings(ResNetSettings):
     """Settings of AlterNet. Left at None, `num_msa` and `window_size` are the paper's for the stem.
 
     Attributes:
-        num_msa: Attention blocks a stage. They replace every second convolution block, counted from the end of the stage, so that at most
-            every second block, rounded up, can be one. None: (0, 1, 1, 2) with the CIFAR stem, (0, 1, 3, 2) with the ImageNet stem.
+        num_msa: Attention blocks a stage. They replace every second convolution block, counted from the end of the
+            stage, so that at most every second block, rounded up, can be one. None: (0, 1, 1, 2) with the CIFAR stem,
+            (0, 1, 3, 2) with the ImageNet stem.
         heads: Attention heads a stage.
         head_dim: Channels of a head.
         window_size: Side of the attention windows, in tokens. None: 4 with the CIFAR stem, 7 with the ImageNet stem.
@@ -202,10 +204,11 @@ class ConvViTSettings(HeadSettings):
     """Settings of the ViT with convolutional attention.
 
     Attributes:
-        img_size: Height and width (one number: both) whose grid the position embedding has. Other sizes are taken, it is resampled.
+        img_size: Height and width (one number: both) whose grid the position embedding has. Other sizes are taken, it
+            is resampled.
         patch_size: Side of a patch; images must divide into patches.
-        kernel_size: Side of the neighbourhood that a token sees. The zero padding around the map counts as neighbours. An even kernel reaches
-            one token further down and right than up and left.
+        kernel_size: Side of the neighbourhood that a token sees. The zero padding around the map counts as neighbours.
+            An even kernel reaches one token further down and right than up and left.
         embed_dim: Channels.
         depth: Blocks.
         heads: Attention heads.
@@ -236,7 +239,7 @@ class ConvViTSettings(HeadSettings):
     @property
     def image(self) -> tuple[int, int]:
         """Height and width of the images."""
-        return (self.img_size, self.img_size) if isinstance(self.img_size, int) else tuple(self.img_size)
+        return (self.img_size, self.img_size) if isinstance(self.img_size, int) else self.img_size
 
     @property
     def grid(self) -> tuple[int, int]:
