@@ -64,7 +64,7 @@ def signed(number: float) -> str:
     """
     if number == 0:
         return "0"
-    text = f"{number:+,.0f}" if abs(number) >= 100 else f"{number:+#.2g}".removesuffix(".")
+    text = f"{number:+,.0f}" if abs(number) >= 99.5 else f"{number:+#.2g}".removesuffix(".")
     return text.replace("-", "−")
 
 

@@ -34,6 +34,7 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
 
     Example:
         >>> import pandas as pd
+        >>> from alternet import Measurement
         >>> table = pd.DataFrame({"model": ["a"], "radius": [1.0]})
         >>> provenance = {"instrument": "radius", "model": {"name": "a"}}
         >>> measured = Measurement(instrument="radius", tables={"table": table}, provenances=(provenance,))

@@ -1,0 +1,89 @@
+"""Measurements made of published values: Figures D.1, D.2 and F.1a of the paper, read off its vector graphics."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alternet.measurement import Measurement
+
+PUBLISHED = pd.read_csv(Path(__file__).with_name("published.csv"))
+SIDES = {"ResNet": 56, "ViT": 14, "PiT": 27, "Swin": 56}
+ACCURACY = (0.059, 0.271, 0.403, 0.494, 0.645, 0.788, 0.904, 0.973, 0.981, 0.98)
+COUNT = (3, 20, 60, 110, 130, 140, 150, 160, 180, 300)
+
+
+def provenance(instrument: str, name: str, **changed: Any) -> dict[str, Any]:
+    facts = {
+        "instrument": instrument,
+        "settings": {"axis": "textbook"},
+        "model": {"name": name, "class": "Net", "parameters": 25_557_032, "weights_sha256": "ab" * 32},
+        "data": {"name": "photos", "fingerprint": "cd" * 16},
+        "dtype": "float32",
+        "images": 1080,
+    }
+    return facts | changed
+
+
+def units(published: str, name: str) -> pd.DataFrame:
+    rows = PUBLISHED[PUBLISHED["model"] == published]
+    where = {"model": name, "unit": rows["unit"], "tap": [f"blocks.{u}" for u in rows["unit"]], "kind": rows["kind"]}
+    depth = rows["unit"] / rows["unit"].max()
+    return pd.DataFrame({**where, "depth": depth}).reset_index(drop=True)
+
+
+def fourier(published: str, name: str | None = None) -> Measurement:
+    name = name or published
+    where, top = units(published, name), PUBLISHED.loc[PUBLISHED["model"] == published, "delta_log_amplitude"]
+    frequency = np.linspace(0, 1, SIDES[published] // 2 + 1)
+    shape = (1 - np.exp(-3 * frequency)) / (1 - np.exp(-3))
+    parts = [
+        pd.DataFrame([row] * len(frequency)).assign(frequency=frequency, delta_log_amplitude=value * shape)
+        for (_, row), value in zip(where.iterrows(), top, strict=True)
+    ]
+    table = pd.concat(parts, ignore_index=True).assign(standard_error=0.01)
+    return Measurement(instrument="fourier", tables={"table": table}, provenances=(provenance("fourier", name),))
+
+
+def variance(published: str, name: str | None = None) -> Measurement:
+    name = name or published
+    values = PUBLISHED.loc[PUBLISHED["model"] == published, "variance"].to_numpy()
+    table = units(published, name).assign(variance=values, sample_variance=1.2 * values)
+    facts = provenance("variance", name, settings={})
+    return Measurement(instrument="variance", tables={"table": table}, provenances=(facts,))
+
+
+def calibration(published: str, name: str | None = None) -> Measurement:
+    name = name or published
+    accuracy, count = np.array(ACCURACY), np.array(COUNT)
+    middle = (np.arange(10) + 0.5) / 10
+    right = (accuracy * count).sum() / count.sum()
+    ece = (abs(accuracy - middle) * count).sum() / count.sum()
+    low, high = np.arange(10) / 10, np.arange(1, 11) / 10
+    bins = {"bin": range(10), "low": low, "high": high, "count": count, "accuracy": accuracy, "confidence": middle}
+    metrics = {"accuracy": right, "nll": 1.234, "ece": ece}
+    table = pd.DataFrame({"model": name, "metric": list(metrics), "value": list(metrics.values())})
+    tables = {"table": table, "reliability": pd.DataFrame({"model": name, **bins})}
+    facts = provenance("calibration", name, settings={"bins": 10})
+    return Measurement(instrument="calibration", tables=tables, provenances=(facts,))
+
+
+def training(name: str, *, classes: int = 18) -> Measurement:
+    log = {"epoch": [1, 2, 3], "train_loss": [2.9, 2.0, 1.5], "test_accuracy": [0.2, 0.5, 0.61]}
+    table = pd.DataFrame({"model": name, **log})
+    facts = {"instrument": "training", "model": {"name": name}, "num_classes": classes}
+    return Measurement(instrument="training", tables={"table": table}, provenances=(facts,))
+
+
+MAKERS: dict[str, Callable[[str], Measurement]] = {
+    "fourier": fourier,
+    "variance": variance,
+    "calibration": calibration,
+    "training": training,
+}
+
+
+def several(instrument: str, *published: str) -> Measurement:
+    return Measurement.concat(MAKERS[instrument](name) for name in published)

@@ -1,0 +1,211 @@
+"""What the single figures draw: the numbers in the axes, the shading, and the interactive copies of them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from tests.figures.crafted import ACCURACY, COUNT, MAKERS, PUBLISHED, calibration, fourier, several, training, variance
+
+from alternet.figures import FIGURES, depth_axis, draw, interactive, sentences
+from alternet.figures.calibration import overconfidence
+from alternet.figures.depth_axis import SHADES, Span, alike, merged, spans
+from alternet.figures.training import chance
+from alternet.measurement import Measurement
+
+
+def axes(figure: Figure, title: str) -> Axes:
+    return next(axis for axis in figure.findobj(Axes) if isinstance(axis, Axes) and axis.get_title(loc="left") == title)
+
+
+def lines(axis: Axes) -> list[np.ndarray]:
+    return [np.asarray(line.get_xydata()) for line in axis.get_lines()]
+
+
+def panels(instrument: str, *models: str) -> list:
+    make = FIGURES[instrument].interactive
+    assert make is not None
+    return make(several(instrument, *models))
+
+
+def shaded(axis: Axes, kind: str) -> list[tuple[float, float]]:
+    patches = [patch for patch in axis.patches if isinstance(patch, Rectangle)]
+    found = [patch for patch in patches if same_color(to_rgb(patch.get_facecolor()), SHADES[kind]["facecolor"])]
+    return [(round(patch.get_x(), 6), round(patch.get_x() + patch.get_width(), 6)) for patch in found]
+
+
+def test_fourier_draws_every_unit_and_its_end_is_the_point_against_depth():
+    figure = draw(several("fourier", "ResNet", "ViT"))
+    published = PUBLISHED[PUBLISHED["model"] == "ViT"]
+    spectra = [line for line in lines(axes(figure, "ViT")) if len(line) > 1]
+    assert len(spectra) == 25
+    np.testing.assert_allclose([line[-1, 1] for line in spectra], published["delta_log_amplitude"])
+    against = lines(axes(figure, "At the highest frequency of each feature map"))
+    np.testing.assert_allclose(against[1][:, 1], published["delta_log_amplitude"])
+    np.testing.assert_allclose(against[1][:, 0], np.linspace(0, 1, 25))
+
+
+def test_one_model_is_shaded_where_attention_acts_and_several_get_strips():
+    alone = axes(draw(fourier("ViT")), "At the highest frequency of each feature map")
+    wanted = [(round((u - 1) / 24, 6), round(u / 24, 6)) for u in range(1, 25, 2)]
+    assert shaded(alone, "msa") == wanted
+    figure = draw(several("fourier", "Swin", "ViT"))
+    assert not shaded(axes(figure, "At the highest frequency of each feature map"), "msa")
+    strips = next(
+        a for a in figure.findobj(Axes) if isinstance(a, Axes) and len(a.get_yticklabels()) == 2 and a.patches
+    )
+    assert [text.get_text() for text in strips.get_yticklabels()] == ["ViT", "Swin"]
+    cells = shaded(strips, "msa")
+    assert len(cells) == 24
+    assert sorted(cells)[:2] == [(0.0, round(1 / 27, 6)), (0.0, round(1 / 24, 6))]
+    assert len(shaded(strips, "pool")) == 3
+
+
+def test_models_of_one_layout_share_a_background():
+    same = Measurement.concat([fourier("ViT", "a"), fourier("ViT", "b")])
+    assert len(shaded(axes(draw(same), "At the highest frequency of each feature map"), "msa")) == 12
+
+
+def test_variance_panels_hold_the_numbers_and_the_shading():
+    figure = draw(several("variance", "ResNet", "PiT"))
+    np.testing.assert_allclose(
+        lines(axes(figure, "PiT"))[0][:, 1], PUBLISHED.loc[PUBLISHED["model"] == "PiT", "variance"]
+    )
+    assert len(shaded(axes(figure, "PiT"), "pool")) == 2
+    assert not shaded(axes(figure, "ResNet"), "msa")
+    assert axes(figure, "PiT").get_ylim()[0] == 0
+
+
+def test_variance_says_where_it_is_largest():
+    (said,) = sentences(variance("ResNet"))
+    assert said.endswith("; it is largest, 0.836, at depth 0.81 (blocks.13).")
+    empty = variance("ResNet").table.assign(variance=np.nan)
+    nothing = Measurement(instrument="variance", tables={"table": empty}, provenances=variance("ResNet").provenances)
+    assert sentences(nothing) == ["ResNet: no variance could be measured."]
+
+
+def test_spans_run_from_unit_to_unit_and_merge_by_kind():
+    table = pd.DataFrame(
+        {"unit": [3, 0, 1, 2], "depth": [1, 0, 0.2, 0.5], "kind": ["msa", "stem", "conv", "conv"], "tap": list("dabc")}
+    )
+    assert spans(table) == [Span(0, 0.2, "conv", "b"), Span(0.2, 0.5, "conv", "c"), Span(0.5, 1, "msa", "d")]
+    assert [span[:3] for span in merged(spans(table))] == [(0, 0.5, "conv"), (0.5, 1, "msa")]
+    assert list(merged([])) == []
+    assert alike([]) and alike([spans(table)]) and not alike([spans(table), spans(table)[:2]])
+
+
+def test_standard_errors_are_drawn_where_they_are_known():
+    known, unknown = fourier("ViT").table, variance("ViT").table
+    assert "±2 standard errors" in [handle.get_label() for handle in depth_axis.kind_handles(known)]
+    assert "±2 standard errors" not in [handle.get_label() for handle in depth_axis.kind_handles(unknown)]
+    assert interactive.key(known)[-1] == "bars: ±2 standard errors"
+    assert panels("fourier", "ViT")[0].figure["data"][0]["error_y"]["array"] == [0.02] * 25
+
+
+def test_reliability_bars_are_the_accuracies_and_the_histogram_sums_to_one():
+    figure = draw(several("calibration", "ResNet", "ViT"))
+    heights = [patch.get_height() for patch in axes(figure, "ViT").patches if isinstance(patch, Rectangle)]
+    np.testing.assert_allclose(heights[:10], ACCURACY)
+    np.testing.assert_allclose(heights[10:], (np.arange(10) + 0.5) / 10 - np.array(ACCURACY))
+    histogram = next(a for a in figure.findobj(Axes) if isinstance(a, Axes) and a.get_ylabel() == "share of images")
+    np.testing.assert_allclose(sum(p.get_height() for p in histogram.patches if isinstance(p, Rectangle)), 1)
+
+
+def test_calibration_says_by_how_much_confidence_errs():
+    bins = calibration("ViT").tables["reliability"]
+    slow = sum(c * ((i + 0.5) / 10 - a) for i, (a, c) in enumerate(zip(ACCURACY, COUNT, strict=True))) / sum(COUNT)
+    np.testing.assert_allclose(overconfidence(bins), slow)
+    assert "on average under-confident by 15.4 percentage points" in sentences(calibration("ViT"))[0]
+    assert np.isnan(overconfidence(bins.assign(count=0)))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said"),
+    [
+        (0.9, "on average over-confident by 40.0 percentage points"),
+        (0.5, "mean confidence equal to accuracy"),
+        (0.1, "on average under-confident by 40.0 percentage points"),
+    ],
+)
+def test_over_and_under_confidence_are_not_confused(confidence: float, said: str):
+    one = calibration("ViT")
+    bins = one.tables["reliability"].head(1).assign(accuracy=0.5, confidence=confidence, count=7)
+    table = one.table.iloc[:0]
+    measured = Measurement(
+        instrument="calibration", tables={"table": table, "reliability": bins}, provenances=one.provenances
+    )
+    assert sentences(measured) == [f"ViT: {said}."]
+
+
+def test_empty_bins_and_errors_of_metrics():
+    one = calibration("ViT")
+    bins = one.tables["reliability"].copy()
+    bins.loc[0, ["accuracy", "confidence"]] = np.nan
+    bins.loc[0, "count"] = 0
+    table = one.table.assign(standard_error=[0.0123, 0.1, np.nan])
+    measured = Measurement(
+        instrument="calibration", tables={"table": table, "reliability": bins}, provenances=one.provenances
+    )
+    heights = [p.get_height() for p in axes(draw(measured), "ViT").patches if isinstance(p, Rectangle)]
+    np.testing.assert_allclose(heights[:9], ACCURACY[1:])
+    assert "accuracy 83.0% ± 1.2%" in sentences(measured)[0]
+
+
+def test_training_curves_and_chance():
+    figure = draw(several("training", "a", "b"))
+    accuracy = axes(figure, "Test accuracy")
+    np.testing.assert_allclose(lines(accuracy)[0], [[1, 0.2], [2, 0.5], [3, 0.61]])
+    np.testing.assert_allclose(lines(accuracy)[-1][:, 1], 1 / 18)
+    assert sentences(training("a")) == ["a: test accuracy 61.0% after 3 epochs (chance: 5.6%)."]
+    mixed = Measurement.concat([training("a"), training("b", classes=10)])
+    assert chance(mixed) is None
+    assert sentences(mixed)[1] == "b: test accuracy 61.0% after 3 epochs."
+
+
+def test_training_names_the_averaged_weights_and_copes_with_one_or_no_epoch():
+    one = training("a")
+    averaged = one.table.assign(ema_test_accuracy=[0.1, 0.4, 0.65])
+    measured = Measurement(instrument="training", tables={"table": averaged}, provenances=one.provenances)
+    assert "61.0%, 65.0% with the moving average of its weights after 3 epochs" in sentences(measured)[0]
+    for rows, said in ((1, "a: test accuracy 20.0% after 1 epoch"), (0, "a: no test accuracy was measured")):
+        short = Measurement(instrument="training", tables={"table": one.table.head(rows)}, provenances=one.provenances)
+        assert sentences(short)[0].startswith(said)
+        draw(short)
+
+
+@pytest.mark.parametrize("instrument", sorted(MAKERS))
+@pytest.mark.parametrize("models", [("ViT",), ("ResNet", "ViT", "Swin")], ids=["one", "three"])
+def test_interactive_plots_are_strict_json(instrument: str, models: tuple[str, ...]):
+    for panel in panels(instrument, *models):
+        assert set(json.loads(json.dumps(panel.figure, allow_nan=False))) == {"data", "layout"}
+        assert panel.title
+
+
+def test_interactive_curves_hold_the_numbers():
+    wide = panels("fourier", "ResNet", "ViT")[0].figure["data"]
+    published = PUBLISHED[PUBLISHED["model"] == "ViT"]
+    np.testing.assert_allclose(wide[1]["y"], published["delta_log_amplitude"], rtol=1e-5)
+    assert wide[1]["text"][1] == "blocks.1 (attention, depth 0.04)"
+    strip = wide[3]
+    assert strip["type"] == "bar" and len(strip["x"]) == 24
+    np.testing.assert_allclose(np.add(strip["base"], strip["x"]), np.arange(1, 25) / 24, rtol=1e-5)
+
+
+def test_interactive_texts_are_escaped_for_plotly():
+    measured = several("fourier", "ViT")
+    table = measured.table.assign(model="<b>x</b> %{y}", tap="<a href='javascript:alert(1)'>t</a>")
+    facts = {**measured.provenances[0], "model": {"name": "<b>x</b> %{y}"}}
+    make = FIGURES["fourier"].interactive
+    assert make is not None
+    hostile = Measurement(instrument="fourier", tables={"table": table}, provenances=(facts,))
+    for panel in make(hostile):
+        text = json.dumps(panel.figure["data"])
+        assert "<a href" not in text and "<b>x" not in text and "<b>x</b> %{y}" not in text
+
+
+def test_missing_numbers_become_gaps():
+    assert interactive.numbers([1.23456789, np.nan, np.inf]) == [1.23457, None, None]
