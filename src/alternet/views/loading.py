@@ -214,8 +214,10 @@ def _unknown(name: str, known: list[str], what: str) -> str:
 
 
 def _unreachable(name: str, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if reason.startswith("No pretrained weights exist"):
+        return f"Nobody published pretrained weights of {name}. Give a file: {name}@weights.safetensors."
     return (
-        f"The weights of {name} cannot be fetched ({reason}). "
+        f"The weights of {name} cannot be fetched ({reason[:120]}). "
         "Check the name and the network, or give a file: NAME@weights.safetensors."
     )
