@@ -17,11 +17,11 @@ CLASSES = 4
 def pictures(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Noise with one bright quarter, which is the class."""
     generator = torch.Generator().manual_seed(seed)
-    images = torch.rand(count, 3, 8, 8, generator=generator) * 0.6
+    images = torch.rand(count, 3, 8, 8, generator=generator) * 0.4
     classes = torch.randint(CLASSES, (count,), generator=generator)
     for image, quarter in zip(images, classes.tolist(), strict=True):
         top, left = 4 * (quarter // 2), 4 * (quarter % 2)
-        image[:, top : top + 4, left : left + 4] += 0.3
+        image[:, top : top + 4, left : left + 4] += 0.5
     return images, classes
 
 

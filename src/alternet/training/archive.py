@@ -42,23 +42,14 @@ class Archive:
         """Store an epoch: first what may be written twice, then the checkpoint, then the log that belongs to it."""
         with _told(self.folder):
             self.log.watch(rows[-1])
-            self.keep_snapshot(learner, done=len(rows))
+            self._snapshot(learner, len(rows))
             write_checkpoint(self.folder / CHECKPOINT, {"rows": [dict(row) for row in rows], **learner.state()})
             self.log.write(rows)
 
-    def keep_snapshot(self, learner: Learner, *, done: int) -> None:
-        """Store the weights in `snapshots/` if this is the time for it, then list them in `snapshots.json`."""
-        names = snapshot_names(learner.recipe)
-        if done not in names:
-            return
-        index = [
-            {"file": f"{name}.safetensors", "epoch": epoch, "step": epoch * learner.steps_per_epoch}
-            for epoch, name in names.items()
-            if epoch <= done
-        ]
+    def keep_start(self, learner: Learner) -> None:
+        """Store the weights that training begins with."""
         with _told(self.folder):
-            write_weights(self.folder / SNAPSHOTS / f"{names[done]}.safetensors", learner.model.state_dict())
-            write_json(self.folder / SNAPSHOTS / "snapshots.json", index)
+            self._snapshot(learner, 0)
 
     def finish(self, learner: Learner, rows: Sequence[Row]) -> None:
         """Store the weights, then that they are final; only then the checkpoint is of no more use."""
@@ -69,6 +60,19 @@ class Archive:
             circumstances = {"seconds": seconds, "device": learner.device.type, "processes": world()}
             record(self.folder, self.identity, finished=True, **circumstances)
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _snapshot(self, learner: Learner, done: int) -> None:
+        """Store the weights in `snapshots/` if this is the time for it, then list them in `snapshots.json`."""
+        names = snapshot_names(learner.recipe)
+        if done not in names:
+            return
+        index = [
+            {"file": f"{name}.safetensors", "epoch": epoch, "step": epoch * learner.steps_per_epoch}
+            for epoch, name in names.items()
+            if epoch <= done
+        ]
+        write_weights(self.folder / SNAPSHOTS / f"{names[done]}.safetensors", learner.model.state_dict())
+        write_json(self.folder / SNAPSHOTS / "snapshots.json", index)
 
     def __enter__(self) -> "Archive":
         return self
@@ -99,8 +103,6 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename == str(folder):
-            raise  # told already, by a call within this one
         reason = error.strerror or str(error)
         line = f"The training folder cannot be written ({reason}); finished epochs are kept. Make room and start again"
         raise OSError(error.errno, line, str(folder)) from error

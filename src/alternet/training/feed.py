@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alternet.data.batches import Batches
 from alternet.scale import rank, world
+from alternet.training.recipe import Recipe
 
 Key = tuple[int, int, int]
 """Epoch, step and number of an image: all that its augmentation may depend on beside the seed."""
@@ -73,6 +74,40 @@ class Feed:
                 "Give a smaller batch_size."
             )
 
+    @classmethod
+    def of(cls, train: Batches, test: Batches, recipe: Recipe) -> "Feed":
+        """The feed of a recipe from the two splits of a data set.
+
+        Args:
+            train: Images to learn from; they are shuffled and augmented anew in every epoch.
+            test: Images to be tested on.
+            recipe: Gives augmentation, batch size and seed.
+
+        Raises:
+            ValueError: A split has no labels, the splits do not fit each other, or the images can only be streamed.
+
+        Example:
+            >>> import torch
+            >>> from alternet.data.batches import Batches
+            >>> split = Batches.of(torch.rand(12, 3, 8, 8), torch.arange(12) % 2)
+            >>> len(Feed.of(split, split, Recipe(batch_size=5)))
+            2
+        """
+        _require_trainable(train, test)
+        return cls(
+            lessons=train.augmented(recipe.augmentation),
+            test_images=test,
+            name=train.name,
+            fingerprint=f"{train.fingerprint}-{test.fingerprint}",
+            classes=train.classes,
+            input_size=train.shape,
+            mean=train.mean,
+            std=train.std,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            workers=train.workers,
+        )
+
     def __len__(self) -> int:
         """Steps of an epoch."""
         return len(self.lessons) // self.batch_size
@@ -103,6 +138,31 @@ class Feed:
         )
 
 
+def _require_trainable(train: Batches, test: Batches) -> None:
+    for split in (train, test):
+        if not split.labelled:
+            raise ValueError(
+                f"Training needs labels, but the {split.split} images of {split.name!r} have none. "
+                "Give a folder with one subfolder a class, or a labelled data set such as photos."
+            )
+    if not train.pictures.indexable:
+        raise ValueError(
+            f"{train.name!r} can only be streamed, and training takes the images in an order of its own. "
+            "Unpack it into a folder with one subfolder a class."
+        )
+    for fact in ("classes", "shape"):
+        if (ours := getattr(train, fact)) != (theirs := getattr(test, fact)):
+            raise ValueError(
+                f"The training and test images of {train.name!r} have another {fact}: {_short(ours)} and "
+                f"{_short(theirs)}. Both splits need the same."
+            )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 class _Order(Sampler):
     """The batches of one epoch as lists of keys; process r takes every world-th image of a batch, from r on."""
 
@@ -130,5 +190,5 @@ class _Augmented(Dataset):
         return self.lessons.batch([number for _, _, number in keys], (self.seed, epoch, step, self.rank))
 
 
-def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _as_it_is(batch: Any) -> Any:
     return batch

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.models import model_parameters
-from timm.optim import create_optimizer_v2
-from timm.utils import ModelEmaV3, dispatch_clip_grad
+from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage] - public by its documentation
+from timm.utils.clip_grad import dispatch_clip_grad
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -64,7 +64,6 @@ class Learner:
             filter_bias_and_bn=recipe.filter_bias_and_bn,
         )
         self.schedule = Schedule(self.optimizer, recipe, self.steps_per_epoch)
-        self.criterion = _criterion(recipe)
         if recipe.model_ema:
             self.ema = ModelEmaV3(self.model, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
         self._clipped = list(model_parameters(self.model, exclude_head=recipe.clip_mode == "agc"))
@@ -85,7 +84,7 @@ class Learner:
 
         Args:
             images: Images [n, c, h, w] in [0, 1].
-            targets: Classes [n], or their probabilities [n, k] where the recipe mixes.
+            targets: Classes [n], or distributions over them [n, k] where images were mixed or labels smoothed.
 
         Returns:
             The loss before the step, still on the device.
@@ -93,7 +92,7 @@ class Learner:
         self.schedule.set(*divmod(self.steps, self.steps_per_epoch))
         images, targets = self.normalise(images), targets.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp_dtype == "bfloat16"):
-            loss = self.criterion(self._network(images), targets)
+            loss = nn.functional.cross_entropy(self._network(images), targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.recipe.clip_grad is not None:
@@ -131,13 +130,6 @@ class Learner:
             network.load_state_dict(state[name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
-
-
-def _criterion(recipe: Recipe) -> nn.Module:
-    """The loss; where batches are mixed the targets are probabilities, which then carry the smoothing."""
-    if recipe.mixes:
-        return SoftTargetCrossEntropy()
-    return LabelSmoothingCrossEntropy(recipe.smoothing) if recipe.smoothing > 0 else nn.CrossEntropyLoss()
 
 
 def _distributed(model: nn.Module, device: torch.device) -> nn.Module:

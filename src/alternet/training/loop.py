@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from alternet.data import batches
 from alternet.progress import track
 from alternet.scale import gather, local_device, processes, rank
 from alternet.seeding import derived_seed, random_state_kept
@@ -44,10 +45,10 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
 
     Args:
         model: A timm name, ours included. The weights begin random, from the recipe's seed.
-        data: A name or path as `alternet.batches` takes it.
+        data: A name or path as `alternet.batches` takes it, or a `Feed` made of two splits (`Feed.of`).
         recipe: How to train.
         out: Folder of the run.
-        img_size: Side of the images; by default the data's own.
+        img_size: Side of the images; by default the data's own. For a name or path, as `workers`.
         device: Where to train; by default a GPU if there is one.
         model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
         workers: Processes that prepare images beside the training.
@@ -65,7 +66,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     """
     folder, target = Path(out), local_device(None if device is None else str(device))
     with processes(target), random_state_kept(), _resumable(folder):
-        feed = data if isinstance(data, Feed) else feed_of(data, recipe, img_size=img_size, workers=workers)
+        feed = data if isinstance(data, Feed) else _feed(data, recipe, img_size, workers)
         network, arguments = build_model(model, recipe, feed.input_size, len(feed.classes), model_args or {})
         identity = _identity(model, arguments, feed, recipe)
         require_same(folder, identity)
@@ -84,11 +85,16 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     return TrainingRun(folder)
 
 
+def _feed(name: str, recipe: Recipe, img_size: int | None, workers: int) -> Feed:
+    options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
+    return Feed.of(batches(name, split="train", **options), batches(name, split="test", **options), recipe)
+
+
 def _run(learner: Learner, feed: Feed, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
     rows = _resume(learner, folder)
     with Archive(folder, identity, rows) if rank() == 0 else nullcontext() as archive:
-        if archive is not None:
-            archive.keep_snapshot(learner, done=len(rows))
+        if archive is not None and not rows:
+            archive.keep_start(learner)
         for epoch in range(len(rows), learner.recipe.total_epochs):
             rows.append(_epoch(learner, feed, epoch, rows))
             if archive is not None:
@@ -104,8 +110,9 @@ def _epoch(learner: Learner, feed: Feed, epoch: int, rows: list[Row]) -> Row:
     loss_before = f" · loss {rows[-1]['train_loss']:.3f}" if rows else ""
     label = f"epoch {epoch + 1}/{learner.recipe.total_epochs}{loss_before}"
     torch.manual_seed(derived_seed(learner.recipe.seed, "model", epoch, rank()))
-    batches = feed.epoch(epoch)
-    loss, speed, waited = train_epoch(learner, track(batches, label=label, total=len(feed)) if rank() == 0 else batches)
+    lessons = feed.epoch(epoch)
+    lessons = track(lessons, label=label, total=len(feed)) if rank() == 0 else lessons
+    loss, speed, waited = train_epoch(learner, lessons)
     tests = {name: evaluate(net, learner, feed.test()) for name, net in learner.networks().items()}
     averaged = tests.get("ema", (None, None))
     return Row(

@@ -9,8 +9,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import timm.optim
 import yaml
+from timm.optim import list_optimizers  # pyright: ignore[reportPrivateImportUsage] - public by its documentation
+
+from alternet.data.augment import Augmentation
 
 SHIPPED = files("alternet.training") / "recipes"
 
@@ -48,6 +50,7 @@ class Recipe:
             resizes that (the ImageNet habit), `none` keeps it whole.
         padding: Pixels of padding on each side for `crop: pad`.
         scale: Smallest and largest part of the area for `crop: resize`.
+        interpolation: Of `crop: resize` and of `aa`; `random` draws bilinear or bicubic each time.
         mixup: Alpha of mixup; 0 is off.
         cutmix: Alpha of CutMix; 0 is off.
         mixup_prob: Probability of mixing a batch at all.
@@ -98,7 +101,8 @@ class Recipe:
     hflip: float = 0.0
     crop: Literal["pad", "resize", "none"] = "none"
     padding: int = 4
-    scale: tuple[float, ...] = (0.08, 1.0)
+    scale: tuple[float, float] = (0.08, 1.0)
+    interpolation: Literal["random", "bilinear", "bicubic"] = "random"
     mixup: float = 0.0
     cutmix: float = 0.0
     mixup_prob: float = 1.0
@@ -123,15 +127,14 @@ class Recipe:
         for bounds in BOUNDS:
             for name in bounds.names:
                 bounds.check(name, getattr(self, name))
-        if self.opt not in (known := timm.optim.list_optimizers()):
+        if self.opt not in (known := [str(name) for name in list_optimizers()]):
             raise ValueError(f"There is no optimiser {self.opt!r}. Did you mean {_near(self.opt, known)}?")
         if self.total_epochs <= self.warmup_epochs:
             raise ValueError(
                 f"warmup_epochs is {self.warmup_epochs} of {self.total_epochs} epochs, so the schedule never begins. "
                 "Train longer, warm up less, or set warmup_prefix: true to warm up before the epochs."
             )
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale must be two rising parts of the area within (0, 1], got {list(self.scale)}.")
+        assert self.augmentation  # it refuses values of its own that do not fit
 
     @property
     def total_epochs(self) -> int:
@@ -139,9 +142,9 @@ class Recipe:
         return self.epochs + (self.warmup_epochs if self.warmup_prefix else 0)
 
     @property
-    def mixes(self) -> bool:
-        """Whether batches are mixed, by mixup or CutMix."""
-        return self.mixup_prob > 0 and (self.mixup > 0 or self.cutmix > 0)
+    def augmentation(self) -> Augmentation:
+        """The part of the recipe that varies the images and their labels."""
+        return Augmentation(**{field.name: getattr(self, field.name) for field in fields(Augmentation)})
 
     def as_dict(self) -> dict[str, Any]:
         """Every option by name, in values that JSON and YAML hold."""
@@ -226,11 +229,9 @@ class Bounds:
 
 BOUNDS = (
     Bounds(1, math.inf, ("epochs", "batch_size", "decay_epochs"), with_high=False),
-    Bounds(0, math.inf, ("warmup_epochs", "padding", "snapshot_every", "warmup_lr", "min_lr"), with_high=False),
-    Bounds(0, math.inf, ("weight_decay", "mixup", "cutmix", "color_jitter"), with_high=False),
+    Bounds(0, math.inf, ("warmup_epochs", "warmup_lr", "min_lr", "weight_decay", "snapshot_every"), with_high=False),
     Bounds(0, math.inf, ("lr", "clip_grad", "decay_rate"), with_low=False, with_high=False),
-    Bounds(0, 1, ("hflip", "mixup_prob", "mixup_switch_prob", "reprob")),
-    Bounds(0, 1, ("momentum", "smoothing", "drop_path", "model_ema_decay"), with_high=False),
+    Bounds(0, 1, ("momentum", "drop_path", "model_ema_decay"), with_high=False),
     Bounds(0, 2**32, ("seed",), with_high=False),
 )
 

@@ -1,5 +1,6 @@
 """A training run on the disk: what identifies it, whether it is finished, and the result that `train` hands back."""
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ class TrainingRun:
     @cached_property
     def log(self) -> pd.DataFrame:
         """One row an epoch; the columns are those of `log.csv`."""
-        return pd.read_csv(self.folder / LOG, float_precision="round_trip")
+        rows = csv.DictReader((self.folder / LOG).read_text(encoding="utf-8").splitlines())
+        table = pd.DataFrame([{name: float(text or "nan") for name, text in row.items()} for row in rows])
+        return table.astype({"epoch": int, "step": int})
 
     @property
     def test_accuracy(self) -> float:

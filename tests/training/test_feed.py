@@ -1,0 +1,100 @@
+"""The feed: every image once an epoch, in an order and with an augmentation that the seed alone decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from tests.training.toy import toy
+from torch import Tensor
+
+from alternet.training import feed as feeds
+from alternet.training.feed import Feed
+from alternet.training.recipe import Recipe
+
+RECIPE = Recipe(batch_size=8, seed=3)
+
+
+@dataclass
+class Numbered:
+    """Lessons that show which images were asked for, and the seed."""
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, numbers: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+        torch.rand(1)
+        return torch.tensor([seed] * len(numbers)).float(), torch.tensor(numbers)
+
+
+def numbered(count: int = 29, **changes: Any) -> Feed:
+    return toy(RECIPE, lessons=Numbered(count), **changes)
+
+
+def taken(feed: Feed, epoch: int) -> list[list[int]]:
+    return [numbers.tolist() for _, numbers in feed.epoch(epoch)]
+
+
+def test_an_epoch_takes_every_image_at_most_once_and_drops_less_than_a_batch() -> None:
+    feed = numbered()
+    for epoch in range(3):
+        batches = taken(feed, epoch)
+        numbers = [number for batch in batches for number in batch]
+        assert [len(batch) for batch in batches] == [8] * 3 == [8] * len(feed)
+        assert len(set(numbers)) == 24 and set(numbers) <= set(range(29))
+
+
+def test_each_epoch_has_an_order_of_its_own_that_comes_back() -> None:
+    feed = numbered()
+    first, second = taken(feed, 0), taken(feed, 1)
+    assert first != second
+    assert taken(numbered(), 1) == second
+    assert taken(numbered(seed=4), 1) != second
+
+
+def test_the_augmentation_s_seed_tells_epoch_and_step() -> None:
+    seeds = [
+        tuple(row) for epoch in (0, 1) for rows, _ in numbered().epoch(epoch) for row in rows.unique(dim=0).tolist()
+    ]
+    assert seeds == [(3, epoch, step, 0) for epoch in (0, 1) for step in range(3)]
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_share_every_batch(monkeypatch: pytest.MonkeyPatch, world: int) -> None:
+    alone = taken(numbered(), 5)
+    monkeypatch.setattr(feeds, "world", lambda: world)
+    parts = []
+    for rank in range(world):
+        monkeypatch.setattr(feeds, "rank", lambda rank=rank: rank)
+        parts.append(taken(numbered(), 5))
+    for step, batch in enumerate(alone):
+        shares = [part[step] for part in parts]
+        assert {len(share) for share in shares} == {8 // world}
+        assert sorted(number for share in shares for number in share) == sorted(batch)
+
+
+def test_a_batch_that_cannot_be_shared_or_filled_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="fewer than one batch of 8"):
+        numbered(7)
+    monkeypatch.setattr(feeds, "world", lambda: 3)
+    with pytest.raises(ValueError, match="multiple of 3"):
+        numbered()
+
+
+def test_workers_change_nothing() -> None:
+    alone, helped = toy(RECIPE), toy(RECIPE, workers=2)
+    for epoch in (0, 1):
+        for (images, classes), (same_images, same_classes) in zip(alone.epoch(epoch), helped.epoch(epoch), strict=True):
+            assert torch.equal(images, same_images) and torch.equal(classes, same_classes)
+
+
+def test_the_model_s_randomness_is_its_own() -> None:
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    for feed in (toy(RECIPE), toy(RECIPE, workers=1)):
+        torch.manual_seed(0)
+        assert len(list(feed.epoch(0))) == 8
+        assert torch.equal(torch.rand(3), wanted)

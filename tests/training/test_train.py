@@ -1,0 +1,280 @@
+"""A whole run: what it leaves behind, that it is taken up where it stopped, and that trouble costs nothing stored."""
+
+import errno
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from tests.training.toy import ToyLessons, pictures, toy
+
+from alternet.training import Feed, Recipe, Row, TrainingRun, train
+from alternet.training.checkpoint import read_checkpoint
+from alternet.training.model import build_model
+
+CLOCKED = ["seconds", "data_seconds", "images_per_second"]
+RECIPE = Recipe(lr=3e-3, epochs=4, warmup_epochs=1, batch_size=16, snapshot_every=2, drop_path=0.3, seed=5)
+AVERAGED = RECIPE.with_settings({"model_ema": True, "model_ema_decay": 0.5})
+
+
+def run(out: Path, recipe: Recipe = AVERAGED, feed: Feed | None = None, **options: Any) -> TrainingRun:
+    feed = feed or toy(recipe)
+    options = {"model_args": {"patch_size": 4}} | options
+    return train("test_vit", feed, recipe, out, device="cpu", **options)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    weights = {path.name: load_file(path) for path in sorted(folder.glob("**/*.safetensors"))}
+    return {"weights": weights, "log": TrainingRun(folder).log.drop(columns=CLOCKED)}
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    first, second = results(one), results(other)
+    pd.testing.assert_frame_equal(first["log"], second["log"], check_exact=True)
+    assert first["weights"].keys() == second["weights"].keys()
+    for name, weights in first["weights"].items():
+        assert all(torch.equal(tensor, second["weights"][name][key]) for key, tensor in weights.items()), name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("whole")).folder
+
+
+def test_the_files_of_a_finished_run(whole: Path) -> None:
+    files = sorted(str(path.relative_to(whole)) for path in whole.glob("**/*") if path.is_file())
+    events = [name for name in files if name.startswith("events/events.out.tfevents")]
+    assert len(events) == 1
+    snapshots = ["epoch-0002.safetensors", "init.safetensors", "snapshots.json", "warmup.safetensors"]
+    kept = [
+        "ema.safetensors",
+        "log.csv",
+        "run.json",
+        "weights.safetensors",
+        *(f"snapshots/{name}" for name in snapshots),
+    ]
+    assert sorted(set(files) - set(events)) == sorted(kept)
+
+
+def test_the_facts_rebuild_the_trained_model_with_its_numbers(whole: Path) -> None:
+    facts, log = json.loads((whole / "run.json").read_text()), TrainingRun(whole).log
+    model = timm.create_model(facts["model"], num_classes=facts["num_classes"], **facts["model_args"])
+    images, classes = pictures(45, 1)
+    mean, std = (torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    for file, column in (("weights", "test_accuracy"), ("ema", "ema_test_accuracy")):
+        model.load_state_dict(load_file(whole / f"{file}.safetensors"))
+        right = model.eval()((images - mean) / std).argmax(1) == classes
+        assert log[column].iloc[-1] == pytest.approx(right.double().mean().item(), abs=1e-12)
+    assert facts["finished"] and facts["recipe"] == AVERAGED.as_dict()
+    assert facts["data"] == {"name": "toy", "fingerprint": "toy-1"} and facts["input_size"] == [3, 8, 8]
+    assert {"alternet", "torch", "timm"} <= facts["versions"].keys()
+
+
+def test_the_log_has_one_row_an_epoch(whole: Path) -> None:
+    log = TrainingRun(whole).log
+    assert list(log.columns) == list(Row.__annotations__)
+    assert list(log.epoch) == [1, 2, 3, 4] and list(log.step) == [4, 8, 12, 16]
+    assert log.notna().all(axis=None) and (log[CLOCKED] >= 0).all(axis=None)
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    recipe = Recipe(lr=2e-3, epochs=8, warmup_epochs=1, batch_size=16)
+    log = run(tmp_path, recipe, toy(recipe, images=256)).log
+    assert log.train_loss.iloc[-1] < 0.5 * log.train_loss.iloc[0]
+    assert log.test_accuracy.iloc[-1] > 0.9
+    assert log.ema_test_accuracy.isna().all()
+
+
+def test_the_snapshots_are_the_weights_of_their_time(whole: Path, tmp_path: Path) -> None:
+    index = json.loads((whole / "snapshots/snapshots.json").read_text())
+    assert [(entry["file"], entry["epoch"], entry["step"]) for entry in index] == [
+        ("init.safetensors", 0, 0),
+        ("warmup.safetensors", 1, 4),
+        ("epoch-0002.safetensors", 2, 8),
+    ]
+    fresh, _ = build_model("test_vit", AVERAGED, (3, 8, 8), 4, {"patch_size": 4})
+    first = load_file(whole / "snapshots/init.safetensors")
+    assert all(torch.equal(value, first[name]) for name, value in fresh.state_dict().items())
+
+    def stop(row: Row) -> None:
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, report=stop)
+    at_two = read_checkpoint(tmp_path / "checkpoint.safetensors")["model"]
+    second = load_file(whole / "snapshots/epoch-0002.safetensors")
+    assert all(torch.equal(value, at_two[name]) for name, value in second.items())
+
+
+@pytest.mark.parametrize("after", [1, 3, 4])
+def test_an_interrupted_run_ends_with_the_same_bits(whole: Path, tmp_path: Path, after: int) -> None:
+    def stop(row: Row) -> None:
+        if row["epoch"] == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="Start again with the same folder"):
+        run(tmp_path, report=stop)
+    seen: list[int] = []
+    run(tmp_path, report=lambda row: seen.append(row["epoch"]))
+    assert seen == list(range(after + 1, 5))
+    assert_same_bits(tmp_path, whole)
+
+
+class Breaking(ToyLessons):
+    """Lessons that break off in the middle of the third epoch."""
+
+    def batch(self, numbers: Any, seed: Any) -> Any:
+        if seed[1:3] == (2, 1):
+            raise KeyboardInterrupt
+        return super().batch(numbers, seed)
+
+
+def test_an_epoch_broken_off_in_the_middle_is_repeated_whole(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, feed=toy(AVERAGED, lessons=Breaking(*pictures(64, 0))))
+    assert len(TrainingRun(tmp_path).log) == 2
+    run(tmp_path)
+    assert_same_bits(tmp_path, whole)
+
+
+def test_a_finished_run_is_not_repeated(whole: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.glob("**/*")}
+    run(whole, report=lambda row: pytest.fail(f"trained epoch {row['epoch']} again"))
+    assert {path: path.stat().st_mtime_ns for path in whole.glob("**/*")} == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"recipe": AVERAGED.with_settings({"lr": 1.0})}, r"another recipe \(lr: 0.003, now 1.0\)"),
+        ({"feed": toy(AVERAGED, fingerprint="toy-2")}, r"another data \(fingerprint: 'toy-1', now 'toy-2'\)"),
+        ({"model_args": {"patch_size": 2}}, r"another model_args \(patch_size: 4, now 2\)"),
+    ],
+)
+def test_another_training_in_the_same_folder_is_refused(whole: Path, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        run(whole, **changes)
+
+
+def test_a_damaged_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("[1, 2")
+    with pytest.raises(ValueError, match="is damaged"):
+        run(tmp_path)
+
+
+def test_the_seed_decides_everything_and_nothing_else_does(whole: Path, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    np.random.seed(99)
+    random.seed(99)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # pyright: ignore
+    run(tmp_path / "same")
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]  # pyright: ignore
+    assert_same_bits(tmp_path / "same", whole)
+    run(tmp_path / "other", AVERAGED.with_settings({"seed": 6}))
+    other, same = (load_file(folder / "weights.safetensors") for folder in (tmp_path / "other", whole))
+    assert not torch.equal(other["head.weight"], same["head.weight"])
+
+
+def test_stochastic_depth_changes_what_is_learnt(whole: Path, tmp_path: Path) -> None:
+    run(tmp_path, AVERAGED.with_settings({"drop_path": 0.0}))
+    kept, dropped = (load_file(folder / "weights.safetensors") for folder in (tmp_path, whole))
+    assert not torch.equal(kept["head.weight"], dropped["head.weight"])
+    first, same = (load_file(folder / "snapshots/init.safetensors") for folder in (tmp_path, whole))
+    assert torch.equal(first["head.weight"], same["head.weight"])
+
+
+class Poisoned(ToyLessons):
+    """Lessons with one picture of the third epoch that is no picture."""
+
+    def batch(self, numbers: Any, seed: Any) -> Any:
+        images, classes = super().batch(numbers, seed)
+        return (images * float("nan") if seed[1:3] == (2, 1) else images), classes
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"epoch 3, step 2 of 4, at learning rate [\d.]+\. Lower lr") as caught:
+        run(tmp_path, feed=toy(AVERAGED, lessons=Poisoned(*pictures(64, 0))))
+    assert "\n" not in str(caught.value)
+    state = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert len(state["rows"]) == len(TrainingRun(tmp_path).log) == 2
+    assert all(value.isfinite().all() for value in state["model"].values())
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_full_disk_is_told_and_costs_one_epoch(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fill(row: Row) -> None:
+        if row["epoch"] == 2:
+            monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(
+        OSError, match="cannot be written .No space left on device.; finished epochs are kept"
+    ) as caught:
+        run(tmp_path, report=fill)
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert len(read_checkpoint(tmp_path / "checkpoint.safetensors")["rows"]) == len(TrainingRun(tmp_path).log) == 2
+    run(tmp_path)
+    assert_same_bits(tmp_path, whole)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot be written"):
+        run(tmp_path / "file" / "run", report=lambda row: pytest.fail(f"trained epoch {row['epoch']}"))
+
+
+def test_files_cut_off_by_a_kill_are_swept_up(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.safetensors.abc").write_bytes(b"half")
+    run(tmp_path, RECIPE.with_settings({"epochs": 2}))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_events_can_be_read_by_tensorboard(whole: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(whole / "events")).Reload()
+    scalars = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    log = TrainingRun(whole).log
+    for tag, column in (
+        ("train/loss", "train_loss"),
+        ("test/nll", "test_nll"),
+        ("ema/test_accuracy", "ema_test_accuracy"),
+    ):
+        assert scalars[tag] == [
+            (epoch, pytest.approx(value)) for epoch, value in zip(log.epoch, log[column], strict=True)
+        ]
+    assert "run/lr" in scalars
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "told"),
+    [
+        ("test_vitt", RECIPE, "Did you mean test_vit"),
+        ("resnet18@pretrained", RECIPE, "random weights of a timm model"),
+        ("vgg11", RECIPE, "Set drop_path to 0"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_told(tmp_path: Path, model: str, recipe: Recipe, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        train(model, toy(recipe), recipe, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_convolutional_network_takes_any_size_and_the_arguments_build_it_again() -> None:
+    model, arguments = build_model("test_resnet", Recipe(drop_path=0.1), (1, 16, 24), 7, {})
+    assert arguments == {"in_chans": 1, "drop_path_rate": 0.1}
+    assert model.eval()(torch.rand(2, 1, 16, 24)).shape == (2, 7)

@@ -1,0 +1,58 @@
+"""A training of the toy problem as a program, to be killed or started by torchrun: `toy_run OUT kill|share`."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.training.toy import ToyLessons, pictures, toy
+from torch import Tensor
+
+from alternet.scale import rank
+from alternet.training import Recipe, train
+
+KILLED = Recipe(lr=3e-3, epochs=4, warmup_epochs=1, batch_size=16, drop_path=0.3, model_ema=True, seed=5)
+SHARED = Recipe(opt="momentum", lr=0.05, epochs=2, batch_size=16, clip_grad=1.0, model_ema=True, model_ema_decay=0.5)
+
+
+class Stuck(ToyLessons):
+    """Lessons that tell when the third epoch is half over, and then never end."""
+
+    def batch(self, numbers: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+        if tuple(seed[1:3]) == (2, 2):
+            print("in the middle", flush=True)  # noqa: T201 - the test waits for it
+            time.sleep(60)
+        return super().batch(numbers, seed)
+
+
+class Plain(ToyLessons):
+    """Lessons without noise, that note which of them each process took."""
+
+    notes: Path | None = None
+
+    def batch(self, numbers: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+        if self.notes is not None:
+            with (self.notes / f"taken.{rank()}").open("a") as file:
+                file.writelines(f"{seed[1]} {seed[2]} {number}\n" for number in numbers)
+        return self.images[list(numbers)], self.classes[list(numbers)]
+
+
+if __name__ == "__main__":
+    out, what = Path(sys.argv[1]), sys.argv[2]
+    if what == "kill":
+        feed = toy(KILLED, lessons=Stuck(*pictures(64, 0)))
+        train("test_vit", feed, KILLED, out, device="cpu", model_args={"patch_size": 4})
+    else:
+        lessons = Plain(*pictures(64, 0))
+        lessons.notes = out
+        from alternet.scale import local_device, processes
+
+        with processes(local_device("cpu")):
+            train(
+                "test_vit",
+                toy(SHARED, lessons=lessons),
+                SHARED,
+                out / "run",
+                device="cpu",
+                model_args={"patch_size": 4},
+            )
