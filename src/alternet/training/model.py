@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import timm
+import torch
 from torch import nn
 
 import alternet.models  # noqa: F401 - registers our models in timm
@@ -41,24 +42,40 @@ def build_model(
     if recipe.drop_path > 0:
         arguments["drop_path_rate"] = recipe.drop_path
     arguments |= model_args
-    try:
-        return _create(name, recipe.seed, num_classes, arguments), arguments
-    except TypeError as error:
-        if "img_size" not in str(error) or "img_size" in model_args:
-            raise ValueError(_refused(name, error)) from error
-    del arguments["img_size"]  # a convolutional network takes any size
-    try:
-        return _create(name, recipe.seed, num_classes, arguments), arguments
-    except TypeError as error:
-        raise ValueError(_refused(name, error)) from error
+    model = _create(name, recipe.seed, num_classes, arguments)
+    _require_fit(model, name, input_size, num_classes)
+    return model, arguments
 
 
-def _create(name: str, seed: int, num_classes: int, arguments: Mapping[str, Any]) -> nn.Module:
+def _create(name: str, seed: int, num_classes: int, arguments: dict[str, Any]) -> nn.Module:
+    """The model; `img_size` is taken out of the arguments if it does not take it, as convolutional networks do not."""
     with random_state_kept(seed=seed):
-        return timm.create_model(name, num_classes=num_classes, **arguments)
+        try:
+            return timm.create_model(name, num_classes=num_classes, **arguments)
+        except TypeError as error:
+            if "'img_size'" in str(error) and arguments.pop("img_size", None) is not None:
+                return _create(name, seed, num_classes, arguments)
+            raise ValueError(_refused(name, error)) from error
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(_refused(name, error)) from error
 
 
-def _refused(name: str, error: TypeError) -> str:
+@torch.no_grad()
+def _require_fit(model: nn.Module, name: str, input_size: tuple[int, int, int], num_classes: int) -> None:
+    """One forward pass of one image, before anything is stored."""
+    try:
+        logits = model.eval()(torch.zeros(1, *input_size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{name} cannot take images of size {list(input_size)} ({reason}). "
+            "Give another --img-size, or model arguments such as a smaller patch_size."
+        ) from error
+    if logits.shape != (1, num_classes):
+        raise ValueError(f"{name} gives {list(logits.shape)} for one image, expected logits [1, {num_classes}].")
+
+
+def _refused(name: str, error: Exception) -> str:
     hint = "Set drop_path to 0 in the recipe. " if "drop_path_rate" in str(error) else ""
     return f"{name} cannot be built this way: {error}. {hint}Look at the model's arguments."
 
