@@ -1,0 +1,22 @@
+"""Data: named, re-iterable batches of images, and the augmentation of training images."""
+
+from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation, Augmented
+from alternet.data.batches import Batches
+from alternet.data.datasets import batches, dataset, known_datasets
+from alternet.data.photos import PHOTOGRAPHS
+from alternet.data.pictures import ArrayPictures, Pictures
+
+__all__ = [
+    "PAPER_CIFAR",
+    "PAPER_IMAGENET",
+    "PHOTOGRAPHS",
+    "WEAK",
+    "ArrayPictures",
+    "Augmentation",
+    "Augmented",
+    "Batches",
+    "Pictures",
+    "batches",
+    "dataset",
+    "known_datasets",
+]

@@ -1,0 +1,280 @@
+"""Augmentation: timm's random transforms, mixing and label smoothing, drawn from seeds and from nothing else.
+
+The two strong settings of Park and Kim (2022, appendix A.1) are `PAPER_CIFAR` and `PAPER_IMAGENET`, the weak one of
+their appendix F is `WEAK`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data.mixup import Mixup, mixup_target
+from timm.data.random_erasing import RandomErasing
+from timm.data.transforms_factory import transforms_imagenet_train
+from torch import Tensor
+from torchvision.transforms import Compose, RandomCrop
+
+from alternet.data.pictures import Pictures, Sample, UnreadablePicture
+from alternet.data.preparation import Preparation, unit_range
+from alternet.seeding import random_state_kept, reseed
+
+_CHOICES = {
+    "crop": ("pad", "resize", "none"),
+    "interpolation": ("random", "bilinear", "bicubic"),
+    "remode": ("const", "rand", "pixel"),
+}
+
+
+def _check_policy(policy: str | None) -> None:
+    try:
+        transforms_imagenet_train(32, auto_augment=policy)
+    except (AssertionError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"timm knows no augmentation policy {policy!r}. Give for example rand-m9-n2-mstd1.0, augmix-m5-w4-d2, "
+            "original, v0 or 3a."
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How training images are varied, under timm's option names; every default switches its option off.
+
+    Order as in timm: crop, flip, RandAugment or colour jitter, random erasing of the normalised image, mixup or CutMix
+    of the batch, label smoothing.
+
+    Attributes:
+        aa: RandAugment or AutoAugment policy of timm, for example `rand-m9-n2-mstd1.0`.
+        color_jitter: Strength of the colour jitter; as in timm, `aa` switches it off (except for `3a`).
+        hflip: Probability of a horizontal flip.
+        crop: `pad` shifts the image by up to `padding` pixels over black (the CIFAR habit), `resize` takes a random
+            part of it and resizes that (the ImageNet habit), `none` keeps it whole.
+        padding: Pixels of padding on each side for `crop="pad"`.
+        scale: Smallest and largest part of the area for `crop="resize"`.
+        interpolation: Of `crop="resize"` and of `aa`; `random` draws bilinear or bicubic each time, as timm's training
+            script does.
+        mixup: Alpha of mixup (Zhang et al., 2018).
+        cutmix: Alpha of CutMix (Yun et al., 2019).
+        mixup_prob: Probability of mixing a batch at all.
+        mixup_switch_prob: Probability of CutMix where both are on.
+        smoothing: Label smoothing.
+        reprob: Probability of random erasing (Zhong et al., 2020).
+        remode: What is erased becomes the mean colour (`const`) or noise (`rand` one colour, `pixel`).
+
+    Raises:
+        ValueError: A probability or a policy is not valid.
+
+    Example:
+        >>> Augmentation(hflip=0.5, crop="pad").mixes
+        False
+    """
+
+    aa: str | None = None
+    color_jitter: float = 0.0
+    hflip: float = 0.0
+    crop: Literal["pad", "resize", "none"] = "none"
+    padding: int = 4
+    scale: tuple[float, float] = (0.08, 1.0)
+    interpolation: Literal["random", "bilinear", "bicubic"] = "random"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mixup_prob: float = 1.0
+    mixup_switch_prob: float = 0.5
+    smoothing: float = 0.0
+    reprob: float = 0.0
+    remode: Literal["const", "rand", "pixel"] = "const"
+
+    def __post_init__(self) -> None:
+        for name in ("hflip", "mixup_prob", "mixup_switch_prob", "smoothing", "reprob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}.")
+        for name in ("mixup", "cutmix", "padding", "color_jitter"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}. 0 switches it off.")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale must be two rising parts of the area in (0, 1], got {list(self.scale)}.")
+        _check_policy(self.aa)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of a batch are mixed with each other."""
+        return self.mixup_prob > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+    @property
+    def softens(self) -> bool:
+        """Whether targets are distributions over the classes [n, k] rather than class numbers [n]."""
+        return self.mixes or self.smoothing > 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return asdict(self) | {"scale": list(self.scale)}
+
+    def mix(self, images: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """Mix a batch with itself reversed, and smooth its labels; draws from NumPy's global generator.
+
+        Where the number of images is odd, the last one is left as it is; its label is smoothed all the same.
+
+        Args:
+            images: Floats [n, c, h, w]; they may be overwritten.
+            targets: Class numbers [n].
+            classes: Number of classes.
+
+        Returns:
+            The images, and distributions over the classes [n, k] (class numbers if nothing mixes or smooths).
+        """
+        if not self.softens:
+            return images, targets
+        even = len(images) // 2 * 2 if self.mixes else 0
+        mixed = [mixup_target(targets[even:], classes, smoothing=self.smoothing)]
+        if even:
+            images[:even], soft = self._mixup(classes)(images[:even], targets[:even])
+            mixed.insert(0, soft)
+        return images, torch.cat(mixed)
+
+    def _mixup(self, classes: int) -> Mixup:
+        return Mixup(
+            mixup_alpha=self.mixup,
+            cutmix_alpha=self.cutmix,
+            prob=self.mixup_prob,
+            switch_prob=self.mixup_switch_prob,
+            label_smoothing=self.smoothing,
+            num_classes=classes,
+        )
+
+
+PAPER_CIFAR = Augmentation(
+    aa="rand-m9-n2-mstd1.0", hflip=0.5, crop="pad", padding=4, mixup=1.0, cutmix=0.8, smoothing=0.1
+)
+"""Strong augmentation for CIFAR (appendix A.1 and the released settings: nothing is erased)."""
+
+PAPER_IMAGENET = Augmentation(
+    aa="rand-m9-n2-mstd0.5", hflip=0.5, crop="resize", mixup=1.0, cutmix=0.8, smoothing=0.1, reprob=0.25
+)
+"""Strong augmentation for ImageNet (appendix A.1 and the released settings)."""
+
+WEAK = Augmentation(hflip=0.5, crop="pad", padding=4)
+"""Weak augmentation (appendix F): shifts and flips only."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Augmented:
+    """Images that are augmented when they are taken, by what the seed says and nothing else.
+
+    Taking a batch leaves the global random generators as they were. How an image is varied depends on the seed and
+    the image, not on its neighbours; only mixing joins the images of a batch.
+
+    Attributes:
+        pictures: Where the images come from.
+        order: Which of them, by index.
+        preparation: Size and channels of the result.
+        augment: How they are varied.
+        skipped: Names of the pictures that could not be read so far.
+    """
+
+    pictures: Pictures
+    order: np.ndarray
+    preparation: Preparation
+    augment: Augmentation
+    skipped: dict[str, None] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.augment.softens and not self.pictures.labelled:
+            raise ValueError(
+                f"Mixing and label smoothing need labels, but {self.pictures.name!r} has none. "
+                "Set mixup, cutmix and smoothing to 0, or give a folder with one subfolder a class."
+            )
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def batch(self, numbers: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Augmented images and their targets.
+
+        Args:
+            numbers: Which images, counted from 0 to `len(self)`.
+            seed: Whole numbers that all randomness is derived from.
+
+        Returns:
+            Floats [n, c, h, w] in [0, 1] (erased pixels may leave it), and class numbers [n] or distributions [n, k].
+
+        Raises:
+            ValueError: None of the pictures can be read.
+        """
+        indices = self.order[np.asarray(numbers)]
+        made = self.drawn(zip(indices, self.pictures.samples(indices), strict=True), seed, seed)
+        if made is None:
+            raise ValueError(
+                f"No picture of a batch of {len(indices)} from {self.pictures.name!r} can be read; the first is "
+                f"{self.pictures.label(int(indices[0]))}. Replace or remove these files."
+            )
+        return made
+
+    def drawn(
+        self,
+        samples: Iterable[tuple[int, Sample | UnreadablePicture]],
+        image_seed: Sequence[int],
+        mix_seed: Sequence[int],
+    ) -> tuple[Tensor, Tensor] | None:
+        """Augment samples given with their indices as one batch; None if none of them can be read."""
+        images, targets = [], []
+        with random_state_kept():
+            for index, sample in samples:
+                if isinstance(sample, UnreadablePicture):
+                    self.skipped[self.pictures.label(int(index))] = None
+                    continue
+                reseed(*image_seed, "image", int(index))
+                images.append(self.vary(sample[0]))
+                targets.append(sample[1])
+            if not images:
+                return None
+            reseed(*mix_seed, "mix")
+            return self.augment.mix(torch.stack(images), torch.tensor(targets), len(self.pictures.classes))
+
+    def vary(self, picture: Image.Image) -> Tensor:
+        """One picture, cropped, flipped, varied and erased at random: floats [c, h, w]."""
+        image = unit_range(self.preparation.channels(self._transform(picture)))
+        return self._erased(image) if self.augment.reprob else image
+
+    @cached_property
+    def _transform(self) -> Compose:
+        """Random transforms from picture to picture: timm's, with the crop of CIFAR where it is asked for."""
+        size, augment = self.preparation.img_size, self.augment
+        jitter: Any = augment.color_jitter or None  # timm takes None, though it declares only numbers
+        stages: Any = transforms_imagenet_train(
+            size if size[0] != size[1] else size[0],
+            scale=augment.scale,
+            hflip=augment.hflip,
+            color_jitter=jitter,
+            auto_augment=augment.aa,
+            interpolation=augment.interpolation,
+            mean=self._means[0] if self.preparation.colour else self._means[0] * 3,
+            separate=True,
+        )
+        primary, secondary, _ = stages
+        steps = primary.transforms[1:] + secondary.transforms
+        if augment.crop == "resize":
+            return Compose([primary.transforms[0], *steps])
+        pad = [RandomCrop(size, padding=augment.padding)] if augment.crop == "pad" else []
+        return Compose([self.preparation.resized, *pad, *steps])
+
+    @property
+    def _means(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self.pictures.statistics(self.preparation.colour)
+
+    def _erased(self, image: Tensor) -> Tensor:
+        """Erase as timm does after normalisation; pixels that stay keep their exact value."""
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in self._means)
+        before = (image - mean) / std
+        after = self._erase(before.clone())
+        return torch.where(after == before, image, after * std + mean)
+
+    @cached_property
+    def _erase(self) -> RandomErasing:
+        return RandomErasing(self.augment.reprob, mode=self.augment.remode, max_count=1, device="cpu")

@@ -1,0 +1,332 @@
+"""Batches: a re-iterable run of images and targets in a fixed order, with a name and a fingerprint."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from alternet.data.augment import Augmentation, Augmented
+from alternet.data.pictures import Pictures, TensorPictures, UnreadablePicture
+from alternet.data.preparation import Preparation, unit_range
+
+Batch = tuple[Tensor, Tensor]
+
+KEPT_BYTES = 4 * 2**30
+"""How much of frozen batches is kept in memory; what is beyond is drawn again from the same seed when it is needed."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batches:
+    """Images and targets, the same at every iteration, in the same order.
+
+    Iterating gives `(images, targets)`: float32 [n, c, h, w] in [0, 1], not normalised, and class numbers int64 [n],
+    -1 where there is no label; frozen batches that mix or smooth give distributions over the classes, float32 [n, k].
+    A picture that cannot be read is left out of its batch and listed in `skipped`. A batch of which nothing is left is
+    left out.
+
+    Get them with `alternet.batches(name)`, or from tensors with `Batches.of(images, targets)`.
+
+    Attributes:
+        pictures: Where the images come from.
+        preparation: Size and channels.
+        order: Indices of the pictures, in order.
+        batch_size: Images in a batch; the last one may be smaller.
+        workers: Processes that decode beside the caller.
+        augment: How the images were varied, once, if they are frozen.
+        seed: What the variation was drawn from.
+        part: First batch and step: (0, 1) unless these are a share.
+
+    Example:
+        >>> data = Batches.of(torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 1, 0, 2]), batch_size=2)
+        >>> [len(targets) for _, targets in data]
+        [2, 2, 1]
+        >>> len(data), data.images, data.shape, data.classes
+        (3, 5, (3, 8, 8), ('0', '1', '2'))
+    """
+
+    pictures: Pictures
+    preparation: Preparation
+    order: np.ndarray = field(repr=False)
+    batch_size: int = 64
+    workers: int = 0
+    augment: Augmentation | None = None
+    seed: int = 0
+    part: tuple[int, int] = (0, 1)
+    _skipped: dict[str, None] = field(default_factory=dict, repr=False)
+    _kept: dict[int, Batch] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
+        if self.workers < 0:
+            raise ValueError(f"workers must not be negative, got {self.workers}. 0 decodes in this process.")
+
+    @classmethod
+    def of(
+        cls,
+        images: Tensor,
+        targets: Tensor | None = None,
+        *,
+        name: str = "tensors",
+        classes: Sequence[str] | None = None,
+        batch_size: int = 64,
+    ) -> "Batches":
+        """Batches of tensors in memory.
+
+        Args:
+            images: Floats [n, c, h, w] in [0, 1], not normalised.
+            targets: Class numbers [n]; None for images without labels.
+            name: How tables and figures call the data.
+            classes: Names of the classes; by default the numbers up to the largest target.
+            batch_size: Images in a batch.
+
+        Raises:
+            ValueError: The shapes do not fit, or the images leave [0, 1].
+        """
+        pictures = TensorPictures(images, targets, name=name, classes=classes)
+        preparation = Preparation(img_size=(images.shape[2], images.shape[3]), colour=images.shape[1] == 3)
+        order = np.arange(len(pictures))
+        return cls(pictures=pictures, preparation=preparation, order=order, batch_size=batch_size)
+
+    @property
+    def numbers(self) -> range:
+        """Which batches these are, counted over all shares."""
+        return range(self.part[0], -(-len(self.order) // self.batch_size), self.part[1])
+
+    @property
+    def name(self) -> str:
+        """How tables and figures call the data."""
+        return self.pictures.name
+
+    @property
+    def split(self) -> str:
+        """`train` or `test`."""
+        return self.pictures.split
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes by number."""
+        return self.pictures.classes
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every image has a class."""
+        return self.pictures.labelled
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        channels, height, width = self.preparation.shape
+        return (self.pictures.channels or channels, height, width)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each channel of such images in [0, 1], to normalise them with."""
+        return self.pictures.statistics(self.preparation.colour)[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of each channel."""
+        return self.pictures.statistics(self.preparation.colour)[1]
+
+    @property
+    def images(self) -> int:
+        """How many images there are, those included that turn out to be unreadable."""
+        return sum(len(self._indices(number)) for number in self.numbers)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Names of the pictures that could not be read, as far as they have been come across."""
+        return tuple(sorted(self._skipped))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Stands for everything that decides the numbers: pictures, size, crop, augmentation; alike on every machine.
+
+        It does not depend on `batch_size`, except where the images of a batch are mixed.
+        """
+        return hashlib.sha256(json.dumps(self._facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Batch]:
+        missing = [number for number in self.numbers if number not in self._kept]
+        fresh, drawn = self._fresh(missing), set(missing)
+        for number in self.numbers:
+            batch = self._keep(number, next(fresh)) if number in drawn else self._kept[number]
+            if len(batch[0]):
+                yield batch[0].clone(), batch[1].clone()
+
+    def share(self, rank: int, world: int) -> "Batches":
+        """Every `world`-th batch from `rank` on, for one of several processes; never padded, perhaps empty.
+
+        What a share skips is listed in `skipped` of the whole as well.
+
+        Example:
+            >>> data = Batches.of(torch.rand(7, 1, 4, 4), batch_size=2)
+            >>> [data.share(rank, 3).images for rank in range(3)]
+            [3, 2, 2]
+        """
+        if not 0 <= rank < world:
+            raise ValueError(f"There is no share {rank} of {world}; shares are counted from 0.")
+        first, step = self.part
+        return replace(self, part=(first + rank * step, step * world))
+
+    def frozen(self, augment: Augmentation, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
+        """The images in a random order, augmented once, the same at every iteration.
+
+        Batches are drawn when they are first reached and kept in memory, up to 4 GiB; what is beyond is drawn again
+        from the same seed. The caller's random state is left as it was. (Data that can only be streamed keeps its own
+        order.)
+
+        Args:
+            augment: How to vary the images.
+            seed: What order and variation are drawn from.
+            batch_size: Images in a batch, by default as here. Mixing depends on it, nothing else does.
+
+        Raises:
+            ValueError: The images have no labels but labels are to be mixed or smoothed, or these are only a share or
+                frozen already.
+
+        Example:
+            >>> data = Batches.of(torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 1, 0, 2, 2]), batch_size=3)
+            >>> images, targets = next(iter(data.frozen(Augmentation(mixup=1.0, smoothing=0.1), seed=1)))
+            >>> images.shape, targets.shape
+            (torch.Size([3, 3, 8, 8]), torch.Size([3, 3]))
+        """
+        if self.augment is not None or self.part != (0, 1):
+            raise ValueError("Only whole batches that are not frozen yet can be frozen. Freeze first, then share.")
+        shuffle = np.random.RandomState(seed % 2**32).permutation
+        order = shuffle(self.order) if self.pictures.indexable else self.order
+        made = replace(
+            self,
+            order=order,
+            batch_size=batch_size or self.batch_size,
+            augment=augment,
+            seed=seed,
+            _kept={},
+        )
+        made._augmented  # noqa: B018 - says now what cannot be mixed
+        return made
+
+    def augmented(self, augment: Augmentation) -> Augmented:
+        """The same images for training: varied anew whenever they are taken, from the seed given then.
+
+        Raises:
+            ValueError: The images have no labels but labels are to be mixed or smoothed, or can only be streamed.
+        """
+        if not self.pictures.indexable:
+            raise ValueError(
+                f"{self.name!r} can only be streamed, but training takes images in random order. "
+                "Use hfds/ in place of hfids/, or unpack the shards into a folder."
+            )
+        return self._varied(augment)
+
+    def _varied(self, augment: Augmentation) -> Augmented:
+        return Augmented(
+            pictures=self.pictures,
+            order=self.order,
+            preparation=self.preparation,
+            augment=augment,
+            skipped=self._skipped,
+        )
+
+    @cached_property
+    def _augmented(self) -> Augmented | None:
+        return None if self.augment is None else self._varied(self.augment)
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        preparation = self.preparation.facts
+        if self.preparation.keeps(self.pictures.size):
+            preparation = {key: preparation[key] for key in ("img_size", "colour")}
+        whole = np.concatenate([self._indices(number) for number in self.numbers] or [self.order[:0]])
+        facts = {"pictures": self.pictures.facts(np.sort(whole)), "preparation": preparation}
+        if self.augment is None:
+            return facts
+        mixed = {"batch_size": self.batch_size} if self.augment.mixes else {}
+        return facts | {"augment": self.augment.facts, "seed": self.seed} | mixed
+
+    def _indices(self, number: int) -> np.ndarray:
+        return self.order[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def _keep(self, number: int, batch: Batch) -> Batch:
+        if self.augment is not None:
+            size = sum(tensor.nbytes for tensor in batch)
+            if (len(self._kept) + 1) * size <= KEPT_BYTES:
+                self._kept[number] = batch
+        return batch
+
+    def _fresh(self, numbers: Sequence[int]) -> Iterator[Batch]:
+        """Read these batches, in order."""
+        if self.workers and self.pictures.indexable and numbers:
+            yield from self._by_workers(numbers)
+            return
+        indices = np.concatenate([self._indices(number) for number in numbers] or [self.order[:0]])
+        samples = zip(indices, self.pictures.samples(indices), strict=True)
+        for number in numbers:
+            yield self._read(number, samples)
+
+    def _by_workers(self, numbers: Sequence[int]) -> Iterator[Batch]:
+        loader = DataLoader(
+            _Reader(self),
+            batch_size=None,
+            sampler=numbers,
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),  # otherwise the loader draws from the caller's generator
+        )
+        for batch, skipped in loader:
+            self._skipped.update(dict.fromkeys(skipped))
+            yield batch
+
+    def _read(self, number: int, samples: Iterator[tuple[int, Any]]) -> Batch:
+        """One batch, from what is in memory or else from the next samples."""
+        indices = self._indices(number)
+        if self._augmented is not None:
+            made = self._augmented.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number))
+            return self._empty if made is None else made
+        if (at_once := self.pictures.tensors(indices, self.preparation)) is not None:
+            return at_once
+        return self._decoded(islice(samples, len(indices)))
+
+    def _decoded(self, samples: Iterator[tuple[int, Any]]) -> Batch:
+        images, targets = [], []
+        for index, sample in samples:
+            if isinstance(sample, UnreadablePicture):
+                self._skipped[self.pictures.label(int(index))] = None
+                continue
+            images.append(self.preparation(sample[0]))
+            targets.append(sample[1])
+        return (unit_range(torch.stack(images)), torch.tensor(targets)) if images else self._empty
+
+    @property
+    def _empty(self) -> Batch:
+        return torch.empty(0, *self.shape), torch.empty(0, dtype=torch.int64)
+
+
+class _Reader(Dataset):
+    """Reads whole batches in a worker process, with the names of what it skipped."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = replace(batches, workers=0, _skipped={}, _kept={})
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> tuple[Batch, list[str]]:
+        self.batches._skipped.clear()
+        return next(self.batches._fresh([number])), list(self.batches._skipped)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,195 @@
+"""Data sets by name: `dataset` finds the pictures, `batches` makes them ready to measure."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from alternet.data.batches import Batches
+from alternet.data.cifar import Cifar
+from alternet.data.digits import Digits
+from alternet.data.folder import Folder, ImageNet
+from alternet.data.photos import Photos
+from alternet.data.pictures import Pictures
+from alternet.data.preparation import Preparation
+from alternet.data.timm_sets import PREFIXES, timm_set
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+"""How a split may be called. Only a folder tells `test` from `val`, where it has both."""
+
+
+def batches(  # noqa: PLR0913 - independent facts of the images; all but the first have a default
+    name_or_path: str | Path,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    batch_size: int = 64,
+    img_size: int | tuple[int, int] | None = None,
+    colour: bool = True,
+    crop_pct: float | None = None,
+    interpolation: str = "bicubic",
+    workers: int = 0,
+    seed: int = 0,
+) -> Batches:
+    """Images of a data set, ready to measure.
+
+    Args:
+        name_or_path: `photos`, `digits`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with `:PATH`), or
+            a name of `timm.data.create_dataset` such as `wds/NAME:PATH`.
+        split: `test` (also called `val`) or `train`.
+        limit: How many images to take: a fixed subset, drawn with `seed` from the whole and kept in its order.
+        batch_size: Images in a batch.
+        img_size: Side, or height and width; by default 32 for the small data sets and 224 for files. Photographs are
+            cut at this size, other images are resized.
+        colour: Three channels, or one of grey values.
+        crop_pct: Part of the resized image's side that is kept; by default 0.875 for files, 1 for small images.
+        interpolation: How to resize: `bilinear`, `bicubic`, `lanczos` or `nearest`.
+        workers: Processes that decode image files beside the caller.
+        seed: What the subset is drawn from.
+
+    Raises:
+        ValueError: There is no such data set, folder or split, or nothing in it.
+
+    Example:
+        >>> data = batches("photos", limit=100, batch_size=32)
+        >>> data.name, len(data), data.images, data.shape, len(data.classes)
+        ('photos', 4, 100, (3, 32, 32), 18)
+    """
+    pictures = dataset(name_or_path, split=split, img_size=img_size)
+    size = img_size or pictures.img_size
+    preparation = Preparation(
+        img_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
+        colour=colour,
+        crop_pct=crop_pct or pictures.crop_pct,
+        interpolation=interpolation,
+    )
+    return Batches(
+        pictures=pictures,
+        preparation=preparation,
+        order=subset(len(pictures), limit, seed),
+        batch_size=batch_size,
+        workers=workers,
+    )
+
+
+def dataset(
+    name_or_path: str | Path, *, split: str = "test", img_size: int | tuple[int, int] | None = None
+) -> Pictures:
+    """The pictures of a data set as they are: a map-style data set of `(PIL.Image, class number)`.
+
+    Args:
+        name_or_path: As for `batches`.
+        split: `test` (also called `val`) or `train`.
+        img_size: Side of the crops that photographs are cut into; other pictures keep their own size.
+
+    Raises:
+        ValueError: There is no such data set, folder or split, or nothing in it.
+
+    Example:
+        >>> digits = dataset("digits", split="train")
+        >>> len(digits), digits[0][0].size, digits.classes[:3]
+        (1433, (8, 8), ('0', '1', '2'))
+    """
+    size = img_size if img_size is None or isinstance(img_size, int) else max(img_size)
+    if size is not None and size < 1:
+        raise ValueError(f"img_size must be positive, got {img_size}.")
+    text = str(name_or_path)
+    name, colon, root = text.partition(":")
+    if name in DATASETS and bool(colon) == bool(root):
+        return DATASETS[name].find(_known(split), root, size)
+    if Path(text).expanduser().exists():
+        return Folder(Path(text).expanduser(), _known(split))
+    if "/" in name and name.partition("/")[0].lower() in PREFIXES:
+        return timm_set(text, split, data_root())
+    raise ValueError(_unknown(text))
+
+
+def _known(split: str) -> str:
+    if split not in SPLITS:
+        raise ValueError(f"There is no split {split!r}. Choose train or test (also called val).")
+    return SPLITS[split]
+
+
+def known_datasets() -> dict[str, str]:
+    """The data sets by name, each with a line that describes it.
+
+    Example:
+        >>> list(known_datasets())[:2]
+        ['photos', 'digits']
+    """
+    named = {name: entry.line for name, entry in DATASETS.items()}
+    prefixed = {f"{prefix}/NAME": line for prefix, line in PREFIXES.items()}
+    return named | {"FOLDER": "images of your own, with one subfolder a class or without labels"} | prefixed
+
+
+def data_root() -> Path:
+    """Where downloaded data sets lie: `$ALTERNET_DATA`, or `~/.cache/alternet`."""
+    return Path(os.environ.get("ALTERNET_DATA") or "~/.cache/alternet").expanduser()
+
+
+def subset(size: int, limit: int | None, seed: int) -> np.ndarray:
+    """Indices of `limit` of `size` pictures, drawn evenly from all of them, in ascending order.
+
+    Example:
+        >>> subset(1000, 4, seed=0).tolist()
+        [298, 553, 859, 993]
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1, got {limit}. Leave it out to take every image.")
+    if limit is None or limit >= size:
+        return np.arange(size)
+    return np.sort(np.random.RandomState(seed % 2**32).permutation(size)[:limit])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set that has a name: how to find its pictures, and a line about it."""
+
+    find: Callable[[str, str, int | None], Pictures]
+    line: str
+
+
+@lru_cache(maxsize=8)
+def _photos(split: str, size: int) -> Photos:
+    return Photos(split, size)
+
+
+def _small(split: str) -> str:
+    return "train" if split == "train" else "test"
+
+
+def _cifar(kind: int) -> Callable[[str, str, int | None], Pictures]:
+    return lambda split, root, _: Cifar(kind, root or data_root(), _small(split))
+
+
+DATASETS = {
+    "photos": Entry(
+        lambda split, _, size: _photos(_small(split), size or Photos.img_size),
+        "crops of 18 photographs that scikit-image ships: 300 train, 60 test each; no download",
+    ),
+    "digits": Entry(lambda split, *_: Digits(_small(split)), "1797 handwritten digits of scikit-learn; no download"),
+    "cifar10": Entry(_cifar(10), "60 000 images of 10 classes at 32x32, in $ALTERNET_DATA or cifar10:PATH"),
+    "cifar100": Entry(_cifar(100), "60 000 images of 100 classes at 32x32, in $ALTERNET_DATA or cifar100:PATH"),
+    "imagenet": Entry(
+        lambda split, root, _: ImageNet(Path(root).expanduser() if root else data_root() / "imagenet", split),
+        "ImageNet-1K as folders train/ and val/ with one subfolder a class: imagenet:PATH",
+    ),
+}
+
+
+def _unknown(text: str) -> str:
+    if "/" in text or os.sep in text or text.startswith((".", "~")):
+        return f"There is no folder {text!r}. Give the path of a folder of images, or one of {', '.join(DATASETS)}."
+    near = get_close_matches(text.partition(":")[0].lower(), DATASETS, n=3, cutoff=0.5) or list(DATASETS)
+    return f"There is no data set {text!r}. Did you mean {', '.join(near)}? Or give the path of a folder of images."

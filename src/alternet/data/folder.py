@@ -1,0 +1,174 @@
+"""Folders of images: your own, with or without labels and splits, and ImageNet's."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from timm.data.imagenet_info import ImageNetInfo
+from timm.utils.misc import natural_key
+
+from alternet.data.decoding import EXTENSIONS, decode
+from alternet.data.pictures import UNLABELLED, Indices, Pictures, Sample
+
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "test": ("test", "val", "valid", "validation"),
+    "val": ("val", "valid", "validation", "test"),
+}
+"""Subfolders that hold a split, the preferred one first."""
+
+SAMPLED_BYTES = 4096
+"""Beside its size, this much of a file's beginning and end goes into the fingerprint."""
+
+
+class Folder(Pictures):
+    """The image files in a folder, in natural order (`a2` before `a10`).
+
+    Where the folder has subfolders `train` and `test` (or `val`), and only such, they are the splits; otherwise all
+    images are test images. Where every image lies in a subfolder, and there are at least two of those, the first
+    folder below is its class; otherwise the images have no labels. Classes are numbered in natural order over all
+    splits. Hidden files and folders are passed over, symbolic links followed.
+
+    Args:
+        root: The folder.
+        split: `test`, `val` or `train`; where only one of `test` and `val` is there, it serves for both.
+
+    Raises:
+        ValueError: It is no folder, has no such split, or holds no images.
+
+    Example:
+        >>> root = getfixture("tmp_path")
+        >>> from PIL import Image
+        >>> for name in ("cat/1.png", "dog/2.png", "dog/10.png"):
+        ...     (root / name).parent.mkdir(exist_ok=True)
+        ...     Image.new("RGB", (40, 30)).save(root / name)
+        >>> pictures = Folder(root)
+        >>> pictures.classes, [pictures.label(index) for index in range(3)], pictures[2][1]
+        (('cat', 'dog'), ['cat/1.png', 'dog/2.png', 'dog/10.png'], 1)
+    """
+
+    def __init__(self, root: str | Path, split: str = "test") -> None:
+        root = Path(root)
+        if not root.is_dir():
+            raise ValueError(f"{root} is not a folder. Give a folder of images.")
+        self.name = root.resolve().name or "images"
+        self.split = "train" if split == "train" else "test"
+        self.root, below = _split_folder(root, split)
+        self.files = list(_images(self.root))
+        if not self.files:
+            raise ValueError(
+                f"{self.root} holds no images. Give a folder with files ending in {', '.join(sorted(EXTENSIONS))}."
+            )
+        self.classes = _classes(below) if all(len(file.parts) > 1 for file in self.files) else ()
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        file = self.files[index]
+        return decode(self.root / file), self._numbers.get(file.parts[0], UNLABELLED)
+
+    @property
+    def targets(self) -> list[int]:
+        """Class number of every file, without reading any."""
+        return [self._numbers.get(file.parts[0], UNLABELLED) for file in self.files]
+
+    def label(self, index: int) -> str:
+        """The file's path within the folder."""
+        return self.files[index].as_posix()
+
+    def facts(self, indices: Indices) -> dict[str, Any]:
+        """Checksum over the files: path, size, beginning and end of each."""
+        digest = hashlib.sha256()
+        for index in indices:
+            digest.update(f"{self.label(index)}\0".encode("utf-8", "surrogateescape"))
+            digest.update(_sampled(self.root / self.files[index]))
+        return {"files": len(indices), "classes": list(self.classes), "sha256": digest.hexdigest()}
+
+
+class ImageNet(Folder):
+    """ImageNet-1K in folders named after its synsets (`n01440764`), below `train/` and `val/`.
+
+    Class numbers are ImageNet's own, also where only some of the thousand folders are there, so that a model trained
+    on ImageNet is scored right on a part of it.
+
+    Raises:
+        ValueError: The folder does not look like that.
+    """
+
+    def __init__(self, root: str | Path, split: str = "test") -> None:
+        if not Path(root).is_dir():
+            raise ValueError(
+                f"There is no ImageNet in {root}. Say where it is, imagenet:PATH, a folder with train/ and val/."
+            )
+        super().__init__(root, "val" if split == "test" else split)
+        self.name = "imagenet"
+        synsets = ImageNetInfo("imagenet-1k").label_names()
+        self._numbers = {synset: number for number, synset in enumerate(synsets)}
+        strange = {file.parts[0] for file in self.files} - set(synsets)
+        if strange:
+            raise ValueError(
+                f"{self.root} should hold one folder for each ImageNet synset (n01440764, ...), but has "
+                f"{min(strange)!r}. For another data set give the folder's path alone, without imagenet:."
+            )
+        self.classes = tuple(synsets)
+
+
+def _split_folder(root: Path, split: str) -> tuple[Path, tuple[Path, ...]]:
+    """The folder of a split, and the folders of all splits, whose classes are numbered together."""
+    folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    known = {name for names in SPLIT_FOLDERS.values() for name in names}
+    if folders and folders <= known:
+        found = next((root / name for name in SPLIT_FOLDERS[split] if name in folders), None)
+        if found is None:
+            raise ValueError(f"{root} has no {split} split, only {', '.join(sorted(folders))}.")
+        return found, tuple(root / name for name in sorted(folders))
+    if split == "train":
+        raise ValueError(
+            f"{root} has no train/ subfolder. Put the images to train on into {root.name}/train and others into "
+            f"{root.name}/test."
+        )
+    return root, (root,)
+
+
+def _images(root: Path) -> Iterator[Path]:
+    """Paths of the image files below a folder, relative to it, in natural order."""
+    found = [Path(folder).relative_to(root) / name for folder, name in _walk(root)]
+    yield from sorted(found, key=lambda path: (natural_key(path.as_posix()), path.as_posix()))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, str]]:
+    seen = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above it
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
+                yield folder, name
+
+
+def _classes(folders: Sequence[Path]) -> tuple[str, ...]:
+    names = {file.parts[0] for folder in folders for file in _images(folder) if len(file.parts) > 1}
+    return tuple(sorted(names, key=lambda name: (natural_key(name), name))) if len(names) > 1 else ()
+
+
+@lru_cache(maxsize=200_000)
+def _sampled(path: Path) -> bytes:
+    """Checksum of a file's size, beginning and end."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(f"{size}\0".encode() + file.read(SAMPLED_BYTES))
+            file.seek(max(size - SAMPLED_BYTES, 0))
+            digest.update(file.read(SAMPLED_BYTES))
+    except OSError:
+        return b"unreadable"
+    return digest.digest()

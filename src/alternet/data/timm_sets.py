@@ -1,0 +1,225 @@
+"""Data sets of `timm.data.create_dataset`: torchvision's, Hugging Face's, TensorFlow's and WebDataset shards."""
+
+import io
+import re
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from timm.data.dataset_factory import create_dataset
+
+from alternet.data.decoding import as_rgb, decode
+from alternet.data.pictures import UNLABELLED, Indices, Pictures, Sample, UnreadablePicture, checksum
+
+PREFIXES = {
+    "torch": "a data set of torchvision, already downloaded: torch/NAME:PATH",
+    "hfds": "a data set of Hugging Face (needs the package datasets)",
+    "hfids": "the same, streamed",
+    "tfds": "a data set of TensorFlow (needs the package tensorflow-datasets)",
+    "wds": "WebDataset shards (needs the package webdataset): wds/NAME:PATH",
+}
+
+SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "val"), "val": ("validation", "val", "test")}
+"""What a split may be called, by what was asked for; other names are passed on as they are."""
+
+SAMPLED = 16
+"""Pictures that go into the fingerprint."""
+
+
+class TimmPictures(Pictures):
+    """What the three kinds of timm's data sets have in common.
+
+    Args:
+        dataset: What `timm.data.create_dataset` returned.
+        name: Name it was asked for by.
+        split: Split it was asked for by.
+    """
+
+    def __init__(self, dataset: Any, name: str, split: str) -> None:
+        self.dataset, self.name, self.asked = dataset, name, split
+        self.split = "train" if split.startswith("train") else "test"
+
+    def facts(self, indices: Indices) -> dict[str, Any]:
+        """Name, split and which pictures, with a checksum of a few of them."""
+        chosen = checksum(np.asarray(indices, dtype=np.int64))
+        return {"timm": self.name, "split": self.asked, "indices": chosen, "sha256": self._sample()}
+
+    @abstractmethod
+    def _sample(self) -> str: ...
+
+
+class TorchvisionPictures(TimmPictures):
+    """A data set of torchvision: pairs of a picture and a class number."""
+
+    def __init__(self, dataset: Any, name: str, split: str) -> None:
+        super().__init__(dataset, name, split)
+        self.classes = tuple(str(name) for name in getattr(dataset, "classes", ()))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the first picture has a class number."""
+        return self[0][1] >= 0
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        try:
+            picture, target = self._pair(int(index))
+            return picture, _class_number(target)
+        except UnreadablePicture:
+            raise
+        except Exception as error:  # what a reader of foreign files raises cannot be known
+            raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
+
+    def _pair(self, index: int) -> tuple[Image.Image, Any]:
+        picture, target = self.dataset[index]
+        return as_rgb(picture), target
+
+    def _sample(self) -> str:
+        spread = np.linspace(0, len(self) - 1, min(SAMPLED, len(self))).astype(int)
+        return _checksum_of(self.samples(spread.tolist()))
+
+
+class ReaderPictures(TorchvisionPictures):
+    """A data set behind one of timm's readers, which hands out encoded files; we decode them ourselves.
+
+    timm's own data set puts the next picture in the place of one that it cannot read.
+    """
+
+    def __init__(self, dataset: Any, name: str, split: str) -> None:
+        super().__init__(dataset, name, split)
+        self.classes = _declared_classes(dataset.reader)
+
+    def _pair(self, index: int) -> tuple[Image.Image, Any]:
+        file, target = self.dataset.reader[index]
+        with file:
+            return decode(file), target
+
+
+class StreamedPictures(TimmPictures):
+    """A data set that can only be read from its beginning to its end, in its own order."""
+
+    indexable = False
+
+    def __init__(self, dataset: Any, name: str, split: str) -> None:
+        super().__init__(dataset, name, split)
+        reader = dataset.reader
+        if hasattr(reader, "dist_rank"):  # batches are shared out later, by us
+            reader.dist_rank, reader.dist_num_replicas, reader.global_num_workers = 0, 1, 1
+
+    def __len__(self) -> int:
+        return self._length
+
+    @cached_property
+    def _length(self) -> int:
+        return len(self.dataset) or sum(1 for _ in self.dataset)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the first picture has a class number."""
+        return self._first >= 0
+
+    @cached_property
+    def _first(self) -> int:
+        return next((_class_number(target) for _, target in self.dataset), UNLABELLED)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride] - read late
+        """Names that the data set declares; otherwise numbers up to the largest class, found in one pass."""
+        if declared := _declared_classes(self.dataset.reader):
+            return declared
+        top = max((_class_number(target) for _, target in self.dataset), default=UNLABELLED)
+        return tuple(str(number) for number in range(top + 1))
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = next(iter(self.samples([index])))
+        if isinstance(sample, UnreadablePicture):
+            raise sample
+        return sample
+
+    def samples(self, indices: Indices) -> Iterator[Sample | UnreadablePicture]:
+        """The pictures with these numbers, which must ascend, in one pass.
+
+        The reader leaves out what it cannot decode; for as many the stream ends early, and they count as unreadable.
+        """
+        wanted = iter(int(index) for index in indices)
+        index = next(wanted, None)
+        for number, (picture, target) in enumerate(self.dataset):
+            if index is None:
+                return
+            if number == index:
+                yield as_rgb(picture), _class_number(target)
+                index = next(wanted, None)
+        while index is not None:
+            yield UnreadablePicture("the stream ended before this picture")
+            index = next(wanted, None)
+
+    def _sample(self) -> str:
+        first = islice(self.dataset, SAMPLED)
+        return _checksum_of((as_rgb(picture), _class_number(target)) for picture, target in first)
+
+
+def timm_set(text: str, split: str, default_root: Path) -> TimmPictures:
+    """Open a data set by a name such as `torch/cifar10`, `hfds/USER/NAME` or `wds/NAME:PATH`.
+
+    Raises:
+        ValueError: timm cannot open it; the message says why.
+    """
+    name, root = _name_and_root(text)
+    prefix, _, rest = name.partition("/")
+    prefix = prefix.lower()
+    if root is None and prefix in ("torch", "wds"):
+        root = str(default_root / rest if prefix == "wds" else default_root)
+    dataset = _opened(f"{prefix}/{rest}", root, split)
+    kinds = {"torch": TorchvisionPictures, "hfds": ReaderPictures}
+    return kinds.get(prefix, StreamedPictures)(dataset, name, split)
+
+
+def _opened(name: str, root: str | None, split: str) -> Any:
+    """The data set under the first name of the split that it knows."""
+    reasons = []
+    for called in SPLIT_NAMES.get(split, (split,)):
+        try:
+            with redirect_stdout(io.StringIO()):  # timm prints what to install; so do we
+                return create_dataset(name, root=root, split=called, is_training=False, download=False)
+        except ImportError as error:
+            raise ValueError(
+                f"Data set {name!r} needs a package that is not installed ({error}). Install it with pip."
+            ) from error
+        except Exception as error:  # every library behind timm has errors of its own
+            reasons.append((error, str(error).strip().partition("\n")[0] or type(error).__name__))
+    error, reason = reasons[0]
+    where = "" if root is None else f" in {root}"
+    raise ValueError(
+        f"timm cannot open {name!r}{where}: {reason.rstrip('.')}. Check the name, give its folder as {name}:PATH, and "
+        "download it beforehand."
+    ) from error
+
+
+def _name_and_root(text: str) -> tuple[str, str | None]:
+    """Split NAME:PATH; a version as in `tfds/NAME:1.2.0` is no path."""
+    found = re.fullmatch(r"([^:]+):([/~.].*|\w+://.*)", text)
+    if found is None:
+        return text, None
+    return found[1], found[2] if "://" in found[2] else str(Path(found[2]).expanduser())
+
+
+def _class_number(target: Any) -> int:
+    return UNLABELLED if target is None else int(target)
+
+
+def _declared_classes(reader: Any) -> tuple[str, ...]:
+    numbers = getattr(reader, "class_to_idx", None) or {}
+    return tuple(str(name) for name in sorted(numbers, key=numbers.__getitem__))
+
+
+def _checksum_of(samples: Iterator[Sample | UnreadablePicture]) -> str:
+    read = [sample for sample in samples if not isinstance(sample, UnreadablePicture)]
+    return checksum(*[np.asarray(picture) for picture, _ in read], np.array([target for _, target in read]))
