@@ -134,7 +134,7 @@ def test_calibration_says_by_how_much_confidence_errs():
 def test_over_and_under_confidence_are_not_confused(confidence: float, said: str):
     one = calibration("ViT")
     bins = one.tables["reliability"].head(1).assign(accuracy=0.5, confidence=confidence, count=7)
-    table = one.table.iloc[:0]
+    table = one.table.tail(1).assign(metric="brier")
     measured = Measurement(
         instrument="calibration", tables={"table": table, "reliability": bins}, provenances=one.provenances
     )
@@ -166,13 +166,17 @@ def test_training_curves_and_chance():
     assert sentences(mixed)[1] == "b: test accuracy 61.0% after 3 epochs."
 
 
-def test_training_names_the_averaged_weights_and_copes_with_one_or_no_epoch():
+def test_training_names_the_averaged_weights_and_copes_with_one_epoch():
     one = training("a")
     averaged = one.table.assign(ema_test_accuracy=[0.1, 0.4, 0.65])
     measured = Measurement(instrument="training", tables={"table": averaged}, provenances=one.provenances)
     assert "61.0%, 65.0% with the moving average of its weights after 3 epochs" in sentences(measured)[0]
-    for rows, said in ((1, "a: test accuracy 20.0% after 1 epoch"), (0, "a: no test accuracy was measured")):
-        short = Measurement(instrument="training", tables={"table": one.table.head(rows)}, provenances=one.provenances)
+    unknown = one.table.assign(test_accuracy=np.nan)
+    for table, said in (
+        (one.table.head(1), "a: test accuracy 20.0% after 1 epoch"),
+        (unknown, "a: no test accuracy was measured"),
+    ):
+        short = Measurement(instrument="training", tables={"table": table}, provenances=one.provenances)
         assert sentences(short)[0].startswith(said)
         draw(short)
 

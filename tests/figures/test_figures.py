@@ -108,6 +108,7 @@ def test_a_missing_table_a_missing_column_and_a_damaged_value_are_named():
         ({"other": good.table}, r"the fourier measurement of ViT has no table 'table', only \['other'\]"),
         ({"table": good.table.drop(columns=["depth", "tap"])}, "lacks tap, depth; its columns are model, unit, kind"),
         ({"table": good.table.astype({"depth": object}).replace({"depth": {0.5: "0.5x"}})}, r"'depth'.*holds '0.5x'"),
+        ({"table": good.table.head(0)}, "Table 'table' of .* has no row for ViT"),
         ({"table": good.table.assign(kind=None)}, "Column 'kind'.*expected a name in every row"),
     ):
         bad = Measurement(instrument="fourier", tables=tables, provenances=good.provenances)

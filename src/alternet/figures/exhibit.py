@@ -71,7 +71,7 @@ class Exhibit:
         """Refuse a measurement that lacks what the functions read.
 
         Raises:
-            ValueError: A table or a column is missing, or a column of numbers holds something else.
+            ValueError: A table, a column or a model is missing, or a column of numbers holds something else.
         """
         for name, columns in self.columns.items():
             if name not in measurement.tables:
@@ -84,6 +84,8 @@ class Exhibit:
                 raise ValueError(
                     f"Table {name!r} of {_what(measurement)} lacks {', '.join(missing)}; its columns are {got}. {_WAY}"
                 )
+            if empty := sorted(set(measurement.models) - set(table["model"])):
+                raise ValueError(f"Table {name!r} of {_what(measurement)} has no row for {', '.join(empty)}. {_WAY}")
             for column in columns:
                 _check_values(measurement, name, table[column], text=column in self.texts)
 

@@ -107,7 +107,7 @@ def _headline(names: list[str]) -> str:
 def _summary(measurements: list[Measurement]) -> str:
     provenances = [p for m in measurements for p in m.provenances if m.instrument != "training"]
     names = {str(p["data"]["name"]) for p in provenances if isinstance(p.get("data"), Mapping) and "name" in p["data"]}
-    images = {p["images"] for p in provenances if "images" in p}
+    images = {p["images"] for p in provenances if isinstance(p.get("images"), int)}
     count = f" ({images.pop():,} images)" if len(images) == 1 else ""
     return f"Measured on {', '.join(sorted(names))}{count}." if names else ""
 
@@ -191,11 +191,11 @@ def _differences(measurement: Measurement) -> list[str]:
 
 
 def _comparable(provenance: Mapping[str, Any]) -> dict[str, str]:
-    settings = provenance.get("settings")
-    flat = dict(settings) if isinstance(settings, Mapping) else {}
-    for fact in FACTS:
-        if fact in provenance:
-            flat[fact] = _short(provenance[fact])
+    flat: dict[str, Any] = {}
+    for group in ("settings", "recipe"):
+        if isinstance(options := provenance.get(group), Mapping):
+            flat |= options
+    flat |= {fact: _short(provenance[fact]) for fact in FACTS if fact in provenance}
     return {key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in flat.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from alternet.figures import training
+from alternet.figures import FIGURES
 from alternet.measurement import PROVENANCE, Measurement
 
 RUN, LOG = "run.json", "log.csv"
@@ -47,7 +47,7 @@ def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
     groups: dict[str, list[Found]] = {}
     for one in found:
         groups.setdefault(one.measurement.instrument, []).append(one)
-    notes: list[str] = []
+    notes = [f"The training of {one.model} in {one.folder} is not finished." for one in found if _unfinished(one)]
     return [_joined(instrument, group, notes) for instrument, group in groups.items()], notes
 
 
@@ -60,7 +60,15 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _load(folder: Path) -> Measurement:
-    return Measurement.load(folder) if (folder / PROVENANCE).is_file() else _training(folder)
+    measurement = Measurement.load(folder) if (folder / PROVENANCE).is_file() else _training(folder)
+    if not isinstance(measurement.instrument, str):
+        raise ValueError(f"{folder / PROVENANCE} names no instrument but {measurement.instrument!r}. Measure it again.")
+    if exhibit := FIGURES.get(measurement.instrument):
+        try:
+            exhibit.check(measurement)
+        except ValueError as error:
+            raise ValueError(f"{folder} cannot be shown. {error}") from error
+    return measurement
 
 
 def _training(folder: Path) -> Measurement:
@@ -70,20 +78,14 @@ def _training(folder: Path) -> Measurement:
         model = facts["model"]
         if not isinstance(model, str):
             raise TypeError(f"its `model` is {model!r}, expected a name")
-        log = pd.read_csv(folder / LOG)
+        rows = pd.read_csv(folder / LOG).assign(model=model)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder} holds a damaged training run: {RUN} or {LOG} cannot be read ({error}). Train it again."
         ) from error
-    rows = log.drop(columns="model", errors="ignore")
-    rows.insert(0, "model", model)
-    provenance = {"instrument": "training", **facts, "model": {"name": model}}
-    measurement = Measurement(instrument="training", tables={"table": rows}, provenances=(provenance,))
-    try:
-        training.EXHIBIT.check(measurement)
-    except ValueError as error:
-        raise ValueError(f"{folder / LOG} cannot be drawn. {error}") from error
-    return measurement
+    rows.insert(0, "model", rows.pop("model"))
+    provenance = {**facts, "instrument": "training", "model": {"name": model}}
+    return Measurement(instrument="training", tables={"table": rows}, provenances=(provenance,))
 
 
 def _joined(instrument: str, group: list[Found], notes: list[str]) -> Measurement:
@@ -98,6 +100,10 @@ def _joined(instrument: str, group: list[Found], notes: list[str]) -> Measuremen
     except KeyError as error:
         where = ", ".join(str(one.folder) for one in group)
         raise ValueError(f"The {instrument} measurements in {where} do not all have a table {error}.") from error
+
+
+def _unfinished(one: Found) -> bool:
+    return one.measurement.instrument == "training" and not one.measurement.provenance.get("finished")
 
 
 def _where(one: Found) -> str:
