@@ -31,6 +31,9 @@ from alternet.views.taps import Tap
 FLOOR = 1e-6
 """Added to amplitudes before the logarithm, as in the paper's code."""
 
+CHUNK = 2**17
+"""Values that a CPU lays out at once; more do not stay in its cache."""
+
 
 def diagonal_sums(features: FeatureMap) -> Float[Tensor, "n c s"]:
     """Sums along wrapped anti-diagonals: entry s holds every position with x + y ≡ s modulo the shorter side.
@@ -44,11 +47,19 @@ def diagonal_sums(features: FeatureMap) -> Float[Tensor, "n c s"]:
     """
     n, c, h, w = features.shape
     side = min(h, w)
-    rows, columns = -h % side, (1 - w) % side
-    if features.stride(1) == 1:  # channels last in memory: keep them last
-        padded = pad(features.permute(0, 2, 3, 1), (0, 0, 0, columns, 0, rows))
-        return padded.reshape(n, -1, side, c).sum(1).transpose(1, 2)
-    return pad(features, (0, columns, 0, rows)).reshape(n, c, -1, side).sum(2)
+    height, width = h + -h % side, w + (1 - w) % side
+    channels_last = features.stride(1) == 1
+    maps, space = (features.permute(0, 2, 3, 1), 1) if channels_last else (features, 2)
+    size = (height, width, c) if channels_last else (c, height, width)
+    at_once = max(1, CHUNK // features[0].numel()) if features.device.type == "cpu" else n
+    padded = features.new_zeros(min(at_once, n), *size)  # taken once: fresh memory costs more than the sums
+    inside = padded.narrow(space, 0, h).narrow(space + 1, 0, w)
+    pieces = padded.flatten(space, space + 1).unflatten(space, (-1, side))
+    sums = []
+    for part in maps.split(at_once):
+        inside[: len(part)].copy_(part)
+        sums.append(pieces[: len(part)].sum(space))
+    return torch.cat(sums).transpose(1, 2) if channels_last else torch.cat(sums)
 
 
 def diagonal_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
@@ -59,7 +70,7 @@ def diagonal_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
         >>> diagonal_log_amplitude(grating[None, None]).exp().round().tolist()
         [[0.0, 4.0]]
     """
-    return _log_amplitude(torch.fft.rfft(double(diagonal_sums(features)))).mean(1)
+    return _log_amplitude(torch.fft.rfft(double(diagonal_sums(features))), features.dtype).mean(1)
 
 
 def radial_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
@@ -72,7 +83,7 @@ def radial_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
         >>> radial_log_amplitude(grating[None, None]).shape
         torch.Size([1, 2])
     """
-    log_amplitude = _log_amplitude(torch.fft.fft2(features)).mean(1)
+    log_amplitude = _log_amplitude(torch.fft.fft2(features), features.dtype).mean(1)
     return log_amplitude.flatten(1) @ _rings(*features.shape[2:]).to(log_amplitude)
 
 
@@ -146,8 +157,9 @@ class Fourier(Streaming):
         return [(*where, *point) for point in zip(axis, delta, error, strict=False)]
 
 
-def _log_amplitude(spectrum: Tensor) -> Tensor:
-    return (spectrum.abs() + FLOOR).log()
+def _log_amplitude(spectrum: Tensor, dtype: torch.dtype) -> Tensor:
+    real, imaginary = spectrum.real.to(dtype), spectrum.imag.to(dtype)
+    return (real.square() + imaginary.square()).sqrt_().add_(FLOOR).log_()
 
 
 @lru_cache(maxsize=64)

@@ -112,6 +112,8 @@ class _Job:
                 f"{self.instrument.name} needs labels, but {self.batches.name!r} has none. "
                 "Give a folder with one subfolder a class, or a labelled data set such as photos."
             )
+        if not self.batches.images:
+            raise ValueError(f"{self.batches.name!r} holds no image to measure. Give a larger limit or other data.")
         if self.folder is None:
             return None
         folder = self.folder
@@ -209,7 +211,7 @@ def _frames(job: _Job, tables: Tables) -> dict[str, pd.DataFrame]:
 def _circumstances(job: _Job) -> dict[str, Any]:
     skipped = sorted({str(name) for part in gather(list(job.batches.skipped)) for name in part})
     return {
-        "images": job.batches.images,
+        "images": job.batches.images - len(skipped),
         "skipped": skipped,
         "device": job.subject.device.type,
         "processes": world(),

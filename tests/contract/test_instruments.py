@@ -1,0 +1,201 @@
+"""What every instrument promises on every layout, the documented examples included."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tests.contract.documented import load
+from tests.contract.networks import CLASSES, NETWORKS, network
+from tests.contract.state import differences, lived_in, of
+
+from alternet.data.batches import Batches
+from alternet.instruments.registry import INSTRUMENTS
+from alternet.measurement import Measurement
+from alternet.views.subject import Subject
+
+KINDS = INSTRUMENTS | {kind.name: kind for kind in (load(0, 1).Sparsity, load(0, 1).Damping)}
+IMAGES = 7
+MAY_BE_MISSING = {"standard_error", "accuracy", "confidence", "value"}
+"""Columns with entries that are undefined by their definition: the error of an ECE, the accuracy of an empty bin."""
+
+every_instrument = pytest.mark.parametrize("name", KINDS)
+every_layout = pytest.mark.parametrize("layout", NETWORKS)
+
+
+def data(subject: Subject, *, batch_size: int = 3, n: int = IMAGES) -> Batches:
+    generator = torch.Generator().manual_seed(1)
+    assert subject.input_size is not None
+    images = torch.rand(n, *subject.input_size, generator=generator)
+    targets = torch.randint(CLASSES, (n,), generator=generator)
+    classes = [str(k) for k in range(CLASSES)]
+    return Batches.of(images, targets, classes=classes, batch_size=batch_size)
+
+
+def measure(name: str, subject: Subject, batches: Batches | None = None, **settings) -> Measurement:
+    return KINDS[name](**settings).measure(subject, data(subject) if batches is None else batches)
+
+
+def assert_same(one: Measurement, other: Measurement, *, rtol: float = 0, atol: float = 0) -> None:
+    assert one.tables.keys() == other.tables.keys()
+    for key, table in one.tables.items():
+        pd.testing.assert_frame_equal(table, other.tables[key], rtol=rtol, atol=atol, check_exact=rtol == atol == 0)
+
+
+@every_layout
+@every_instrument
+def test_the_model_is_left_as_it_was(name, layout):
+    subject = network(layout)
+    lived_in(subject.model)
+    before = of(subject.model)
+    measure(name, subject)
+    assert differences(before, of(subject.model)) == []
+
+
+@every_layout
+@every_instrument
+@pytest.mark.parametrize("failure", [RuntimeError("out of memory"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_the_model_is_left_as_it_was_after_a_failure(name, layout, failure):
+    subject = network(layout)
+    batches = data(subject)
+    _ = subject.taps
+    lived_in(subject.model)
+    module = [m for m in subject.model.modules() if not list(m.children())][-2]
+    calls = []
+
+    def fail(*_):
+        calls.append(0)
+        if len(calls) > 1:
+            raise failure
+
+    module.register_forward_hook(fail)
+    before = of(subject.model)
+    with pytest.raises(type(failure)):
+        measure(name, subject, batches)
+    assert calls
+    assert differences(before, of(subject.model)) == []
+
+
+@every_layout
+@every_instrument
+def test_the_same_call_gives_the_same_numbers_whatever_surrounds_it(name, layout):
+    subject = network(layout)
+    first = measure(name, subject)
+    lived_in(subject.model)
+    torch.manual_seed(99)
+    np.random.seed(99)
+    assert_same(first, measure(name, subject))
+    with torch.no_grad():
+        assert_same(first, measure(name, subject))
+    with torch.inference_mode():
+        assert_same(first, measure(name, subject))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_same(first, measure(name, subject))
+    assert_same(first, measure(name, network(layout)))
+
+
+@every_layout
+@every_instrument
+def test_batches_do_not_matter(name, layout):
+    subject = network(layout)
+    whole = measure(name, subject, data(subject, batch_size=IMAGES))
+    for batch_size in (1, 4):
+        assert_same(whole, measure(name, subject, data(subject, batch_size=batch_size)), rtol=1e-4, atol=2e-5)
+
+
+@every_layout
+@every_instrument
+def test_tables_are_as_declared(name, layout):
+    subject = network(layout)
+    m = measure(name, subject)
+    kind = KINDS[name]
+    assert m.instrument == name
+    assert m.models == (subject.name,)
+    assert set(m.tables) == set(kind.columns)
+    for key, table in m.tables.items():
+        assert tuple(table.columns) == ("model", *kind.columns[key])
+        assert len(table)
+        assert set(table["model"]) == {subject.name}
+        numbers = table.select_dtypes("number")
+        assert not np.isinf(numbers.to_numpy()).any()
+        assert set(table.columns[table.isna().any()]) <= MAY_BE_MISSING
+    if "unit" in m.table:
+        taps = {tap.unit: tap for tap in subject.taps}
+        assert m.table["unit"].is_monotonic_increasing
+        assert m.table["depth"].between(0, 1).all()
+        assert all(taps[unit].name == tap for unit, tap in zip(m.table["unit"], m.table["tap"], strict=True))
+
+
+@every_instrument
+def test_what_is_saved_is_loaded(name, tmp_path):
+    m = measure(name, network("handwritten"))
+    m.save(tmp_path)
+    back = Measurement.load(tmp_path / "handwritten" / name)
+    assert_same(m, back)
+    assert back.provenance == json.loads(json.dumps(m.provenance))
+
+
+@every_instrument
+def test_provenance_says_where_the_numbers_come_from(name):
+    subject = network("handwritten")
+    provenance = measure(name, subject).provenance
+    assert provenance["instrument"] == name
+    assert provenance["settings"] == asdict(KINDS[name]())
+    assert provenance["model"]["weights_sha256"] == subject.weights_sha256
+    assert provenance["data"]["fingerprint"] == data(subject).fingerprint
+    assert provenance["input"]["mean"] == [0.5, 0.4, 0.3]
+    assert provenance["images"] == IMAGES
+    assert provenance["dtype"] == "float32"
+    assert provenance["processes"] == 1
+    assert provenance["seconds"] >= 0
+    assert set(provenance["versions"]) == {"alternet", "torch", "timm", "numpy"}
+
+
+@every_instrument
+def test_settings_survive_json(name):
+    instrument = KINDS[name]()
+    assert KINDS[name].with_settings(json.loads(json.dumps(instrument.settings))) == instrument
+
+
+@every_instrument
+def test_an_unknown_setting_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} has no setting 'colour'"):
+        KINDS[name].with_settings({"colour": 1})
+
+
+@every_instrument
+def test_a_setting_cannot_be_changed_afterwards(name):
+    with pytest.raises(AttributeError):
+        KINDS[name]().bins = 3
+
+
+@every_instrument
+def test_labels_are_asked_for_only_where_they_are_needed(name):
+    subject = network("handwritten")
+    unlabelled = Batches.of(torch.rand(3, 3, 16, 16))
+    if KINDS[name].needs_labels:
+        with pytest.raises(ValueError, match=f"{name} needs labels, but 'tensors' has none"):
+            measure(name, subject, unlabelled)
+    else:
+        assert len(measure(name, subject, unlabelled).table)
+
+
+@every_instrument
+def test_data_without_a_single_image_is_refused(name):
+    subject = network("handwritten")
+    with pytest.raises(ValueError, match="no image|no images|at least one"):
+        measure(name, subject, data(subject).share(5, 6))
+
+
+@every_instrument
+def test_the_figure_needs_no_display(name, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    if name == "sparsity":
+        load(0, 1, 3)
+    if name == "damping":
+        with pytest.raises(ValueError, match="no figure for 'damping'"):
+            measure(name, network("handwritten")).draw()
+        return
+    assert measure(name, network("handwritten")).draw().axes
