@@ -126,7 +126,7 @@ def kind_handles(points: pd.DataFrame) -> list[Artist]:
 
 def model_handles(styles: dict[str, dict[str, Any]], *, width: int = 34) -> list[Artist]:
     """Legend entries for the models, their names in full."""
-    return [Line2D([], [], label=_listed(label(model, width)), **style) for model, style in styles.items()]
+    return [Line2D([], [], label=label(model, width), **style) for model, style in styles.items()]
 
 
 def _marker(kind: str) -> Line2D:
@@ -138,14 +138,9 @@ def _marker(kind: str) -> Line2D:
         marker=MARKERS.get(kind, "X"),
         markerfacecolor=face,
         markeredgecolor=INK,
-        label=_listed(label(kind_name(kind))),
+        label=label(kind_name(kind)),
     )
 
 
 def _error_bar() -> Line2D:
     return Line2D([], [], linestyle="none", marker="|", markersize=11, color=INK, label="±2 standard errors")
-
-
-def _listed(text: str) -> str:
-    """Matplotlib leaves entries that begin with an underscore out of a legend."""
-    return f"\u200b{text}" if text.startswith("_") else text
