@@ -1,11 +1,12 @@
 """AlterNet's training step against the same network with plain einsum-softmax window attention: time and peak memory.
 
-The rival does what the released code does: cut the map into windows first, 1 x 1 convolutions for queries and for keys with
-values, einsum, softmax, einsum, 1 x 1 convolution, put the windows back. The rest of the network, and all weights, are the same.
+The rival does what the released code does: cut the map into windows first, 1 x 1 convolutions for queries and for keys
+with values, einsum, softmax, einsum, 1 x 1 convolution, put the windows back. All else, and all weights, are the same.
 
-Time: forward and backward passes of both, taken in turn in one process; the ratio is the median over the turns of rival / ours.
-Memory: the peak, during one step, of what PyTorch's allocator holds beyond what it held before (weights and images): on a CPU the
-running sum of the profiler's allocation events, on a GPU CUDA's own statistics. Ratios above 1 are in our favour.
+Time: forward and backward passes of both, taken in turn in one process; the ratio is the median over the turns of
+rival / ours. Memory: the peak, during one step, of what PyTorch's allocator holds beyond what it held before (weights
+and images): on a CPU the running sum of the profiler's allocation events, on a GPU CUDA's own statistics. Ratios above
+1 are in our favour.
 """
 
 import copy
