@@ -1,0 +1,1 @@
+"""Views: how instruments look at a model, and the facts that belong to it."""
