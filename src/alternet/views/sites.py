@@ -1,0 +1,235 @@
+"""Where in the image every element of a traced tensor lies, found by replaying the moves of the traced pass.
+
+Each value of the trace gets an integer tensor of its shape: 0 where the element belongs to no position (class tokens,
+padding, pooled vectors), else one plus the number of a pixel of the traced image batch. The image starts with its own
+pixels; views, permutations, windows, rolls and concatenations are replayed on these numbers; a convolution keeps the
+top-left pixel of what it strides over; a product keeps the positions of the operand whose channels it contracts.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alternet.views.operations import CONVOLUTIONS, MOVES, POOLS, PRODUCTS, REDUCTIONS, SEQUENCES
+from alternet.views.trace import Call, Ref, Trace, Value, map_tensors, tensors_in
+
+
+class Sites:
+    """Positions of the values of one trace, computed when asked for and remembered."""
+
+    def __init__(self, trace: Trace) -> None:
+        """Number the pixels of the traced images."""
+        self.trace = trace
+        self.found: dict[int, Tensor | None] = {}
+        self.layouts: dict[int, Any] = {}
+        n, c, h, w = trace.values[trace.image].shape
+        pixels = torch.arange(1, n * h * w + 1).view(n, 1, h, w)
+        self.size = (n, h, w)
+        self.found[trace.image] = pixels.expand(n, c, h, w)
+
+    def of(self, index: int) -> Tensor | None:
+        """Positions of a value, None where they cannot be followed."""
+        waiting = [index]
+        while waiting:
+            value = self.trace.values[waiting[-1]]
+            needed = [] if value.index in self.found else [i for i in self._needs(value) if i not in self.found]
+            if needed:
+                waiting += needed
+            else:
+                waiting.pop()
+                if value.index not in self.found:
+                    self.found[value.index] = self._locate(value)
+        return self.found[index]
+
+    def decode(self, sites: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample, row and column of the pixels that positions name; -1 where there is none."""
+        _, h, w = self.size
+        pixel, none = sites - 1, sites == 0
+        parts = (pixel // (h * w), pixel // w % h, pixel % w)
+        return tuple(part.masked_fill(none, -1) for part in parts)  # type: ignore[return-value]
+
+    def _needs(self, value: Value) -> list[int]:
+        if value.call is None or not value.from_images:
+            return []
+        return [i for i in value.call.inputs if self.trace.values[i].from_images]
+
+    def _locate(self, value: Value) -> Tensor | None:
+        if value.call is None or not value.from_images:
+            return torch.zeros((), dtype=torch.long).expand(value.shape)
+        try:
+            sites = RULES.get(value.call.name, _pointwise)(self, value.call, value)
+        except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError):
+            return None
+        return sites if sites is not None and sites.shape == value.shape else None
+
+
+def _value(sites: Sites, argument: Any) -> Tensor | None:
+    return sites.of(argument.value) if isinstance(argument, Ref) else None
+
+
+def _argument(call: Call, position: int, name: str) -> Any:
+    return call.args[position] if len(call.args) > position else call.kwargs.get(name)
+
+
+def _pointwise(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    """Elementwise functions, normalisation, sums: the positions of the operands, where they have any."""
+    known = [sites.of(i) for i in call.inputs if sites.trace.values[i].from_images]
+    whole = [s for s in known if s is not None and s.shape == value.shape]
+    if whole:
+        return next((s for s in whole if s.any()), whole[0])
+    spread = [s.expand(value.shape) for s in known if s is not None and _broadcasts(s, value.shape)]
+    return next((s for s in spread if s.any()), spread[0] if spread else None)
+
+
+def _broadcasts(sites: Tensor, shape: torch.Size) -> bool:
+    if sites.ndim > len(shape):
+        return False
+    return all(a in (1, b) for a, b in zip(reversed(sites.shape), reversed(shape), strict=False))
+
+
+def _move(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    """Replay the function on the positions instead of the values."""
+
+    def position(ref: Ref) -> Tensor:
+        given = sites.trace.values[ref.value]
+        if not given.tensor.is_floating_point():
+            return given.tensor.cpu()
+        found = sites.of(ref.value)
+        if found is None:
+            raise ValueError("an operand lies nowhere known")
+        return found
+
+    args, kwargs = map_tensors((call.args, call.kwargs), position, Ref)
+    if call.func is None:
+        return None
+    if call.name == "__setitem__":
+        moved: Any = args[0].clone()
+        moved[args[1]] = args[2]
+    elif call.name == "copy_":
+        moved = args[1].expand(value.shape)
+    else:
+        moved = _replayed(call.func, args, kwargs)
+    return list(tensors_in(moved))[value.place]
+
+
+def _replayed(func: Callable, args: tuple, kwargs: dict) -> Any:
+    """Some functions move floating-point numbers only; doubles hold our integers exactly."""
+    try:
+        return func(*args, **kwargs)
+    except (RuntimeError, NotImplementedError):
+        moved = func(*map_tensors(args, lambda t: t.double()), **kwargs)
+        return map_tensors(moved, lambda t: t.long())
+
+
+def _grid(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    """Convolutions and pools: keep the pixel at the top left of each stride."""
+    source = sites.of(call.inputs[0])
+    if source is None:
+        return None
+    axes = range(2, value.tensor.ndim)
+    if call.name in POOLS and any(source.shape[a] > 1 for a in axes) and all(value.shape[a] == 1 for a in axes):
+        return torch.zeros(value.shape, dtype=torch.long)
+    source = source.narrow(1, 0, 1)
+    for axis in axes:
+        size, now = source.shape[axis], value.shape[axis]
+        steps = torch.arange(now) * _stride(size, now)
+        source = source.index_select(axis, steps.floor().long().clamp(max=size - 1))
+    return source.expand(value.shape)
+
+
+def _stride(before: int, after: int) -> float:
+    ratio = before / after
+    return float(round(ratio)) if ratio >= 1.5 and (after - 1) * round(ratio) < before else ratio
+
+
+def _contracted(operand: Tensor, axis: int) -> Tensor:
+    """Positions after an axis is summed: gone where positions were summed up, kept where only channels were."""
+    low, high = operand.amin(axis, keepdim=True), operand.amax(axis, keepdim=True)
+    if torch.equal(low, high):
+        return low
+    rows = [axis for axis in range(1, low.ndim) if low.shape[axis] > 1]
+    mixed = bool(rows) and all(torch.equal(low, low.narrow(a, 0, 1).expand_as(low)) for a in rows)
+    return torch.zeros_like(low) if mixed else low
+
+
+def _reduced(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    source = sites.of(call.inputs[0])
+    axes = _argument(call, 1, "dim")
+    if source is None or isinstance(axes, Ref) or len(call.inputs) > 1:
+        return _pointwise(sites, call, value)
+    if axes is None:
+        return torch.zeros(value.shape, dtype=torch.long)
+    for axis in [axes] if isinstance(axes, int) else axes:
+        source = _contracted(source, axis)
+    return source.reshape(value.shape)
+
+
+def _linear(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    source = sites.of(call.inputs[0])
+    return None if source is None else _contracted(source, -1).expand(value.shape)
+
+
+def _product(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    operands = call.args[1:3] if call.name in ("addmm", "baddbmm") else call.args[:2]
+    left, right = (_value(sites, argument) for argument in operands)
+    return None if left is None or right is None else _matmul(left, right, value.shape)
+
+
+def _matmul(left: Tensor, right: Tensor, shape: torch.Size) -> Tensor:
+    rows = _contracted(left, -1)
+    if rows.any():
+        return rows.expand(shape)
+    return (_contracted(right, -2) if right.ndim > 1 else right.new_zeros(())).expand(shape)
+
+
+def _einsum(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    equation = call.args[0].replace(" ", "")
+    operands, out = equation.split("->")
+    given = call.args[1] if isinstance(call.args[1], list | tuple) else call.args[1:]
+    for letters, argument in zip(operands.split(","), given, strict=True):
+        source = _value(sites, argument)
+        if source is None:
+            return None
+        for letter in set(letters) - set(out):
+            source = _contracted(source, letters.index(letter))
+        kept = [letter for letter in out if letter in letters]
+        order = [letters.index(k) for k in kept] + [letters.index(k) for k in letters if k not in kept]
+        source = source.permute(order).flatten(len(kept) - 1) if len(order) > len(kept) else source.permute(order)
+        sized = [source.shape[kept.index(k)] if k in kept else 1 for k in out]
+        if source.any():
+            return source.reshape(sized).expand(value.shape)
+    return torch.zeros(value.shape, dtype=torch.long)
+
+
+def _attention(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    query, key, values = (_value(sites, argument) for argument in call.args[:3])
+    if query is None or key is None or values is None:
+        return None
+    rows = _contracted(query, -1)
+    if rows.any():
+        return rows.expand(value.shape)
+    return _contracted(values, -2).expand(value.shape) if key.shape[-2] == values.shape[-2] else None
+
+
+def _sequence(sites: Sites, call: Call, value: Value) -> Tensor | None:
+    source = sites.of(call.inputs[0])
+    if source is None or value.shape[:2] != source.shape[:2]:
+        return None
+    return source[..., :1].expand(value.shape)
+
+
+RULES: dict[str, Callable[[Sites, Call, Value], Tensor | None]] = {
+    **dict.fromkeys(MOVES, _move),
+    **dict.fromkeys(CONVOLUTIONS | POOLS, _grid),
+    **dict.fromkeys(REDUCTIONS, _reduced),
+    **dict.fromkeys(PRODUCTS, _product),
+    **dict.fromkeys(SEQUENCES, _sequence),
+    "linear": _linear,
+    "einsum": _einsum,
+    "scaled_dot_product_attention": _attention,
+    "unflatten": _move,
+}

@@ -1,0 +1,254 @@
+"""One traced forward pass: every call on tensors, what flowed into it, and the module it ran in.
+
+The trace is a graph of values. A value is one state of one tensor: an operation in place makes a new value of the same
+tensor, and of every view that shares its memory, so that "x += f(x)" and "x = x + f(x)" give the same graph.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands for a value in the recorded arguments of a call."""
+
+    value: int
+
+
+@dataclass(eq=False)
+class Value:
+    """One state of a tensor; `call` is what made it, None for images, weights and constants."""
+
+    index: int
+    tensor: Tensor
+    call: "Call | None"
+    place: int
+    from_images: bool
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the tensor."""
+        return self.tensor.shape
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a torch function. `inputs` and `outputs` are indices of values; `place` counts calls of this name."""
+
+    name: str
+    func: Callable | None
+    args: tuple
+    kwargs: dict
+    inputs: tuple[int, ...]
+    scope: "Scope"
+    ordinal: int
+    outputs: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class Scope:
+    """One call of a module: its path, which call of it this is, and the values that went in and came out."""
+
+    path: str
+    module: nn.Module
+    ordinal: int
+    parent: "Scope | None"
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+
+    def up(self) -> "Iterator[Scope]":
+        """This scope and those around it, innermost first."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
+
+
+@dataclass(eq=False)
+class Trace:
+    """The graph of one pass, values in the order in which they arose."""
+
+    values: list[Value] = field(default_factory=list)
+    scopes: list[Scope] = field(default_factory=list)
+    image: int = 0
+    outputs: tuple[int, ...] = ()
+
+
+def tensors_in(thing: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists and mappings, in order.
+
+    Example:
+        >>> [t.item() for t in tensors_in((torch.tensor(1), {"a": [torch.tensor(2)]}))]
+        [1, 2]
+    """
+    if isinstance(thing, Tensor):
+        yield thing
+    elif isinstance(thing, dict):
+        yield from tensors_in(tuple(thing.values()))
+    elif isinstance(thing, list | tuple):
+        for part in thing:
+            yield from tensors_in(part)
+
+
+def map_tensors(thing: Any, change: Callable[[Any], Any], kind: type = Tensor) -> Any:
+    """The same nest of tuples, lists and mappings with every `kind` in it replaced.
+
+    Example:
+        >>> map_tensors(([1, "a"], {"b": 2}), lambda number: number + 1, int)
+        ([2, 'a'], {'b': 3})
+    """
+    if isinstance(thing, kind):
+        return change(thing)
+    if isinstance(thing, dict):
+        return {key: map_tensors(part, change, kind) for key, part in thing.items()}
+    if isinstance(thing, slice):
+        return slice(*(map_tensors(part, change, kind) for part in (thing.start, thing.stop, thing.step)))
+    if isinstance(thing, list | tuple):
+        parts = [map_tensors(part, change, kind) for part in thing]
+        return parts if isinstance(thing, list) else tuple(parts)
+    return thing
+
+
+def name_of(func: Callable) -> str:
+    """The plain name of a torch function; a property such as `x.mT` goes by the property's name.
+
+    Example:
+        >>> name_of(torch.Tensor.view), name_of(torch.Tensor.mT.__get__)
+        ('view', 'mT')
+    """
+    name = getattr(func, "__name__", "")
+    return getattr(func.__self__, "__name__", name) if name == "__get__" else name  # type: ignore[attr-defined]
+
+
+@contextmanager
+def nothing_hidden() -> Iterator[None]:
+    """Keep `nn.TransformerEncoderLayer` and `nn.MultiheadAttention` from their fused path, which no hook can see."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def scopes_followed(model: nn.Module, enter: Callable, leave: Callable) -> Iterator[None]:
+    """Call `enter(path, module, args, kwargs)` and `leave(path, module, args, kwargs, output)` around every module."""
+    with ExitStack() as undo:
+        for path, module in model.named_modules():
+
+            def before(module: nn.Module, args: tuple, kwargs: dict, path: str = path) -> None:
+                enter(path, module, args, kwargs)
+
+            def after(module: nn.Module, args: tuple, kwargs: dict, output: Any, path: str = path) -> None:
+                leave(path, module, args, kwargs, output)
+
+            undo.callback(module.register_forward_pre_hook(before, with_kwargs=True, prepend=True).remove)
+            undo.callback(module.register_forward_hook(after, with_kwargs=True).remove)
+        yield
+
+
+class Recorder(TorchFunctionMode):
+    """Writes a `Trace` while it is the active mode."""
+
+    def __init__(self, model: nn.Module, images: Tensor) -> None:
+        """Start with the images as the only value."""
+        super().__init__()
+        self.trace = Trace()
+        self.now: dict[int, int] = {}
+        self.sharing: dict[int, list[Tensor]] = {}
+        self.visits: Counter[str] = Counter()
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self.scope = Scope("", model, 0, None)
+        self.trace.image = self._new(images, None, 0, True)
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Run one call and note it, if tensors came out or were changed."""
+        kwargs = kwargs or {}
+        given = list(tensors_in((args, kwargs)))
+        inputs = tuple(self._known(tensor) for tensor in given)
+        noted = map_tensors((args, kwargs), lambda tensor: Ref(self._known(tensor)))
+        versions = [_version(tensor) for tensor in given]
+        result = func(*args, **kwargs)
+        changed = [tensor for tensor, old in zip(given, versions, strict=True) if _version(tensor) != old]
+        kept = {id(tensor) for tensor in given} - {id(tensor) for tensor in changed}
+        fresh = [tensor for tensor in tensors_in(result) if id(tensor) not in kept] or changed[:1]
+        if fresh:
+            self._note(name_of(func), func, noted, inputs, fresh)
+            self._spread(changed)
+        return result
+
+    def enter(self, path: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        """A module begins."""
+        self.scope = Scope(path, module, self.visits[path], self.scope)
+        self.scope.inputs = tuple(self._known(tensor) for tensor in tensors_in((args, kwargs)))
+        self.visits[path] += 1
+        self.trace.scopes.append(self.scope)
+
+    def leave(self, path: str, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+        """A module ends; what it returned without any call seen (compiled code) is taken as made from its input."""
+        unseen = [tensor for tensor in tensors_in(output) if id(tensor) not in self.now]
+        if unseen:
+            self._note("opaque", None, ((), {}), self.scope.inputs, unseen)
+        self.scope.outputs = tuple(self._known(tensor) for tensor in tensors_in(output))
+        assert self.scope.parent is not None
+        self.scope = self.scope.parent
+
+    def _note(self, name: str, func: Callable | None, noted: tuple, inputs: tuple[int, ...], out: list[Tensor]) -> None:
+        ordinal = self.calls[self.scope.path, name]
+        self.calls[self.scope.path, name] += 1
+        call = Call(name, func, *noted, inputs=inputs, scope=self.scope, ordinal=ordinal)
+        depends = any(self.trace.values[i].from_images for i in inputs)
+        call.outputs = tuple(self._new(tensor, call, place, depends) for place, tensor in enumerate(out))
+
+    def _new(self, tensor: Tensor, call: Call | None, place: int, from_images: bool) -> int:
+        index = len(self.trace.values)
+        self.trace.values.append(Value(index, tensor, call, place, from_images))
+        if id(tensor) not in self.now and call is not None:
+            self.sharing.setdefault(_memory(tensor), []).append(tensor)
+        self.now[id(tensor)] = index
+        return index
+
+    def _known(self, tensor: Tensor) -> int:
+        return self.now[id(tensor)] if id(tensor) in self.now else self._new(tensor, None, 0, False)
+
+    def _spread(self, changed: list[Tensor]) -> None:
+        """A change in place reaches every view of the same memory."""
+        for tensor in changed:
+            for view in self.sharing.get(_memory(tensor), []):
+                if view is not tensor:
+                    before, source = self.now[id(view)], self.now[id(tensor)]
+                    self._note("shared_write", None, ((Ref(before), Ref(source)), {}), (before, source), [view])
+
+
+def record(model: nn.Module, images: Tensor) -> Trace:
+    """Trace one forward pass; the caller keeps the model as it was.
+
+    Args:
+        model: The network.
+        images: Its input, normalised, on its device.
+    """
+    recorder = Recorder(model, images)
+    with torch.inference_mode(False), torch.no_grad(), nothing_hidden():
+        with scopes_followed(model, recorder.enter, recorder.leave), recorder:
+            output = model(images)
+    recorder.trace.outputs = tuple(recorder._known(tensor) for tensor in tensors_in(output))
+    return recorder.trace
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _memory(tensor: Tensor) -> int:
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
