@@ -3,11 +3,11 @@
 import timm
 import torch
 from torch import Tensor, nn
-from torchvision.models import squeezenet1_1
 
+from alternet.data.batches import Batches
 from alternet.views.subject import Subject
 
-CLASSES = 10
+CLASSES, IMAGES = 10, 7
 
 
 class Residual(nn.Module):
@@ -54,6 +54,12 @@ class Encoder(nn.Module):
         return self.head(self.encoder(tokens).mean(1))
 
 
+def plain() -> nn.Module:
+    """Convolutions and poolings without a single residual addition."""
+    parts = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 12, 3), nn.BatchNorm2d(12), nn.ReLU()]
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(12, CLASSES))
+
+
 def _timm(name: str, **settings) -> Subject:
     model = timm.create_model(name, num_classes=CLASSES, **settings)
     return Subject(model, name=name, input_size=None if "img_size" in settings else (3, 32, 32))
@@ -67,7 +73,7 @@ _TINY_VIT = {"patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
 _TINY_SWIN = {"patch_size": 2, "window_size": 4, "embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2)}
 
 NETWORKS = {
-    "plain-convolutions": lambda: Subject(squeezenet1_1(num_classes=CLASSES), name="squeeze", input_size=(3, 32, 32)),
+    "plain-convolutions": lambda: _own(plain(), "plain"),
     "post-activation-resnet": lambda: _timm("test_resnet"),
     "vit-with-class-token": lambda: _timm("vit_tiny_patch16_224", img_size=32, **_TINY_VIT),
     "vit-with-registers": lambda: _timm("vit_tiny_patch16_224", img_size=32, reg_tokens=3, **_TINY_VIT),
@@ -88,3 +94,13 @@ def network(layout: str) -> Subject:
             if name.endswith("running_mean"):
                 buffer.normal_(0, 0.1)
         return subject
+
+
+def data(subject: Subject, *, batch_size: int = 3, n: int = IMAGES) -> Batches:
+    """Seven random images of the size that the subject takes, with labels; the same at every call."""
+    generator = torch.Generator().manual_seed(1)
+    assert subject.input_size is not None
+    images = torch.rand(n, *subject.input_size, generator=generator)
+    targets = torch.randint(CLASSES, (n,), generator=generator)
+    classes = [str(k) for k in range(CLASSES)]
+    return Batches.of(images, targets, classes=classes, batch_size=batch_size)

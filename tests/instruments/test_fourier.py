@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.instruments.one_tap import rows
 
 from alternet.instruments.fourier import (
     FLOOR,
@@ -16,7 +17,6 @@ from alternet.instruments.fourier import (
     paper_frequencies,
     radial_log_amplitude,
 )
-from alternet.views.taps import Tap
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "instruments.npz")
 GRIDS = [(8, 8), (7, 7), (1, 1), (2, 2), (8, 16), (16, 8), (6, 10), (10, 6), (7, 12), (5, 3), (1, 6), (6, 1), (14, 15)]
@@ -26,15 +26,8 @@ def maps(height, width, n=2, c=3, seed=0):
     return torch.randn(n, c, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def rows(x, **settings):
-    """The instrument's rows for one batch at one tap: (frequency, delta, standard error)."""
-    fourier = Fourier(**settings)
-    tap = Tap(unit=0, name="t", kind="conv", stage=0, depth=0.5, shape=tuple(x.shape[1:]))
-    return [row[4:] for row in fourier.tables([tap], {"t": fourier.read(tap, x)})["table"]]
-
-
 def column(x, which, **settings):
-    return np.array([row[which] for row in rows(x, **settings)])
+    return np.array([row[which] for row in rows(Fourier(**settings), x)])
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -147,8 +140,8 @@ def test_axes():
 
 
 def test_a_map_of_one_position_has_only_its_mean():
-    assert rows(maps(1, 1)) == [(0.0, 0.0, 0.0)]
-    assert rows(maps(1, 1), axis="paper") == [(0.0, 0.0, 0.0)]
+    assert rows(Fourier(), maps(1, 1)) == [(0.0, 0.0, 0.0)]
+    assert rows(Fourier(axis="paper"), maps(1, 1)) == [(0.0, 0.0, 0.0)]
 
 
 @pytest.mark.parametrize("grid", [(8, 8), (7, 7), (6, 10), (3, 2), (1, 1), (1, 5)])
@@ -184,4 +177,4 @@ def test_a_value_that_is_not_finite_is_named():
     x = maps(4, 4)
     x[0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="feature map at 't'"):
-        rows(x)
+        rows(Fourier(), x)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.instruments.one_tap import rows
 
 from alternet.instruments.variance import Variance, variances
-from alternet.views.taps import Tap
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "instruments.npz")
 
@@ -19,9 +19,8 @@ def maps(*shape, seed=0):
 
 def row(x):
     """variance, sample_variance, standard_error of one batch at one tap."""
-    tap = Tap(unit=0, name="t", kind="conv", stage=0, depth=0.5, shape=tuple(x.shape[1:]))
-    (only,) = Variance().tables([tap], {"t": Variance().read(tap, x)})["table"]
-    return np.array(only[4:])
+    (only,) = rows(Variance(), x)
+    return np.array(only)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

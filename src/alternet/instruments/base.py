@@ -17,9 +17,14 @@ from alternet.views.subject import Subject
 from alternet.views.taps import Tap
 
 View = TypeVar("View")
-Item = tuple[str | int | float, ...]
-Row = Sequence[str | int | float | None]
+Item = tuple[Any, ...]
+"""Names one item: numbers and text, as they stand in a journal."""
+
+Row = Sequence[Any]
+"""Numbers (also of NumPy or torch), text, or None for what is undefined, in the order of the columns."""
+
 Tables = Mapping[str, Iterable[Row]]
+"""The rows of each table by its name."""
 
 
 class Observation(Protocol):
@@ -129,7 +134,7 @@ class Itemised(Instrument, Generic[View]):
         """Names of the items, in the order of the table; the same in every process."""
 
     @abstractmethod
-    def rows(self, view: View, item: Item) -> list[Row]:
+    def rows(self, view: View, item: Any) -> Sequence[Row]:
         """Measure one item. The rows must not depend on which items were measured before."""
 
     def tables(self, rows: Sequence[Row]) -> Tables:

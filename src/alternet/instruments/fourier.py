@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import one_hot
 
 from alternet.instruments.base import Streaming, Tables
 from alternet.instruments.moments import double, mean_and_error, moments, require_finite

@@ -116,7 +116,7 @@ def _noted(finished: Iterator[tuple[str, list[Row]]], folder: Path, identity: st
             yield key, rows
 
 
-def plain(row: Row) -> list[str | int | float | None]:
+def plain(row: Row) -> Row:
     """A row as plain numbers and text, without NumPy's and torch's scalars.
 
     Example:

@@ -1,0 +1,51 @@
+"""One of several processes that measure together, as torchrun starts them: `python -m tests.contract.processes OUT`."""
+
+import sys
+from pathlib import Path
+
+import torch
+from tests.contract.documented import load
+from tests.contract.networks import data, network
+
+from alternet.instruments.base import Instrument
+from alternet.instruments.calibration import Calibration
+from alternet.instruments.fourier import Fourier
+from alternet.instruments.runner import Result, measure_each
+from alternet.instruments.variance import Variance
+from alternet.scale import processes, rank, world
+
+LAYOUT = "vit-with-registers"
+SIZES = (3, 7)
+"""Images a batch: seven images are three batches, which two processes share unevenly, or one, which leaves one idle."""
+
+
+class Broken(Variance):
+    """Fails in the second process alone."""
+
+    name = "broken"
+
+    def read(self, tap, feature):
+        if rank() == 1 or world() == 1:
+            raise RuntimeError(f"process {rank()} gave up")
+        return super().read(tap, feature)
+
+
+def instruments() -> list[Instrument]:
+    """All of them, streaming and itemised, and one that fails."""
+    return [Fourier(), Broken(), Variance(), Calibration(), load(0, 1).Damping()]
+
+
+def measure(out: Path, batch_size: int) -> dict[str, Result]:
+    """Measure all instruments on the same model and data."""
+    subject = network(LAYOUT)
+    results = measure_each(instruments(), subject, data(subject, batch_size=batch_size), out=out)
+    return {instrument.name: result for instrument, result in results}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with processes(torch.device("cpu")):
+        for size in SIZES:
+            found = measure(Path(sys.argv[1]) / str(size), size)
+            errors = {name: str(result) for name, result in found.items() if isinstance(result, Exception)}
+            (Path(sys.argv[1]) / f"{size}.{rank()}.txt").write_text(repr(errors))
