@@ -74,7 +74,7 @@ def test_a_file_is_read_and_goes_round(tmp_path: Path) -> None:
         ("decay_milestones: 60", "a list of int"),
         ("decay_milestones: [a]", "decay_milestones must be int"),
         ("scale: [0.5]", "scale must be"),
-        ("epochs: 2\nwarmup_epochs: 2", "the schedule never begins"),
+        ("epochs: 2\nwarmup_epochs: 3", "more than all 2 epochs"),
         ("- lr", "must hold options"),
         ("lr: [", "is not YAML"),
         ("lr: !!python/object/apply:os.system ['true']", "is not YAML"),

@@ -129,9 +129,9 @@ class Recipe:
                 bounds.check(name, getattr(self, name))
         if self.opt not in (known := [str(name) for name in list_optimizers()]):
             raise ValueError(f"There is no optimiser {self.opt!r}. Did you mean {_near(self.opt, known)}?")
-        if self.total_epochs <= self.warmup_epochs:
+        if self.total_epochs < self.warmup_epochs:
             raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs} of {self.total_epochs} epochs, so the schedule never begins. "
+                f"warmup_epochs is {self.warmup_epochs}, more than all {self.total_epochs} epochs. "
                 "Train longer, warm up less, or set warmup_prefix: true to warm up before the epochs."
             )
         assert self.augmentation  # it refuses values of its own that do not fit
