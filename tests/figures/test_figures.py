@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from tests.figures.crafted import MAKERS, PUBLISHED, fourier, several, variance
 
 from alternet import figures
-from alternet.figures import FIGURES, Exhibit, draw, exhibit, register, save, sentences, style, svg
+from alternet.figures import FIGURES, Exhibit, cast, draw, exhibit, register, save, sentences, style, svg
 from alternet.figures.style import COLOURS, DASHES, model_styles
 from alternet.measurement import Measurement
 
@@ -177,3 +177,18 @@ def test_models_differ_in_colour_and_in_grey():
 
 def test_the_crafted_tables_are_the_papers():
     assert PUBLISHED.groupby("model").size().to_dict() == {"PiT": 27, "ResNet": 17, "Swin": 28, "ViT": 25}
+
+
+def test_a_model_looks_the_same_in_every_figure_of_a_cast():
+    names = ("PiT", "ResNet", "ViT")
+    make = FIGURES["variance"].interactive
+    assert make is not None
+    with cast(names):
+        assert (
+            model_styles(names)["ViT"] == model_styles(("ViT",))["ViT"] == {"color": COLOURS[2], "linestyle": DASHES[2]}
+        )
+        assert model_styles(("new", "PiT"))["new"]["color"] == COLOURS[3]
+        assert make(variance("ViT"))[0].figure["data"][0]["line"] == {"color": COLOURS[2], "dash": "solid"}
+        inside = svg(draw(variance("ViT")))
+    assert COLOURS[2].lower() in inside and COLOURS[2].lower() not in svg(draw(variance("ViT")))
+    assert model_styles(("ViT",))["ViT"]["color"] == COLOURS[0]

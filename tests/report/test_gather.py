@@ -40,11 +40,22 @@ def test_a_folder_given_twice_or_inside_another_counts_once(tmp_path: Path):
 def test_the_same_model_measured_twice_is_kept_twice_and_said(tmp_path: Path):
     first, second = fourier("ViT").save(tmp_path / "a"), fourier("ViT").save(tmp_path / "b")
     variance("ViT").save(tmp_path / "a")
+    fourier("ResNet").save(tmp_path / "a")
     found, (note,) = gather([first, second])
-    assert found[0].models == (f"ViT [{first.as_posix()}]", f"ViT [{second.as_posix()}]")
+    names = f"ViT [{first.as_posix()}]", f"ViT [{second.as_posix()}]"
+    assert found[0].models == ("ResNet", *names)
     assert set(found[0].table["model"]) == set(found[0].models)
-    assert note.startswith("fourier measured ViT more than once") and str(first) in note and str(second) in note
-    assert found[1].models == ("ViT",)
+    assert found[1].models == names[:1]
+    assert note == f"ViT was measured more than once ({first}, {second}); each is shown with its folder."
+
+
+def test_the_same_model_trained_twice_is_kept_twice_and_said(tmp_path: Path):
+    run(tmp_path / "a"), run(tmp_path / "b")
+    variance("ViT", "vit_mini").save(tmp_path / "measured")
+    found, (note,) = gather([tmp_path])
+    assert {m.instrument: len(m.models) for m in found} == {"training": 2, "variance": 1}
+    assert found[1].models == ("vit_mini",)
+    assert note.startswith("vit_mini was trained more than once")
 
 
 def test_training_runs_are_found_and_unfinished_ones_said(tmp_path: Path):

@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 
 from alternet.figures import calibration, fourier, style, training, variance
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import save, svg
+from alternet.figures.style import cast, save, svg
 from alternet.measurement import Measurement
 
-__all__ = ["FIGURES", "Exhibit", "Panel", "draw", "exhibit", "register", "save", "sentences", "svg"]
+__all__ = ["FIGURES", "Exhibit", "Panel", "cast", "draw", "exhibit", "register", "save", "sentences", "svg"]
 
 FIGURES: dict[str, Exhibit] = {
     "training": training.EXHIBIT,

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from alternet.figures import interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import FAINT, INK, Drawing, elide, label, model_styles
+from alternet.figures.style import FAINT, INK, Drawing, model_styles, title
 from alternet.measurement import Measurement
 
 GAP: dict[str, Any] = {"facecolor": "none", "hatch": "////", "edgecolor": "#555555", "linewidth": 0.7}
@@ -88,7 +88,7 @@ def _reliability(axis: Axes, one: Measurement, colour: str) -> None:
     axis.bar(low, gap, width, bottom=bins["accuracy"], align="edge", **GAP)
     axis.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=IDEAL)
     axis.set(xlim=(0, 1), ylim=(0, 1))
-    axis.set_title(label(elide(one.models[0], 30)))
+    axis.set_title(title(one.models[0], 30))
     box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2}
     text = "\n".join(_figures(one.table))
     axis.text(0.04, 0.97, text, transform=axis.transAxes, va="top", fontsize=8.5, bbox=box)

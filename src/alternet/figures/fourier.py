@@ -12,7 +12,7 @@ from matplotlib.figure import SubFigure
 
 from alternet.figures import depth_axis, interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import Drawing, columns, elide, label, model_styles, say_empty
+from alternet.figures.style import Drawing, columns, model_styles, say_empty, title
 from alternet.figures.units import tally
 from alternet.measurement import Measurement
 
@@ -58,7 +58,7 @@ def _spectra(figure: SubFigure, measurement: Measurement, rows: int, across: int
     axes = figure.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
     for axis, model in zip(axes, measurement.models, strict=False):
         _spectrum(axis, measurement.of(model).table)
-        axis.set_title(label(elide(model, 36)))
+        axis.set_title(title(model, 36))
         axis.tick_params(labelbottom=True)
         axis.set_xlabel("frequency")
     for axis in axes[len(measurement.models) :]:
@@ -119,10 +119,9 @@ def sentences(measurement: Measurement) -> list[str]:
 def plots(measurement: Measurement) -> list[Panel]:
     """The curves against depth, then one plot of spectra a model."""
     points, styles = highest(measurement.table), model_styles(measurement.models)
-    colours = {model: style["color"] for model, style in styles.items()}
-    figure = interactive.against_depth(points, VALUE, colours, name="Δ log amplitude")
-    title = "Δ log amplitude at the highest frequency of each feature map, against depth"
-    first = Panel(title=title, figure=figure, key=interactive.key(points), wide=True)
+    figure = interactive.against_depth(points, VALUE, styles, name="Δ log amplitude")
+    heading = "Δ log amplitude at the highest frequency of each feature map, against depth"
+    first = Panel(title=heading, figure=figure, key=interactive.key(points), wide=True)
     values = measurement.table[VALUE].dropna()
     limits = [1.05 * min([0.0, *values]), 1.05 * max([0.0, *values])]
     alone = len(measurement.models) == 1

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from alternet.figures import style
 from alternet.figures.depth_axis import ERROR, SHADES, Span, alike, merged, spans
 from alternet.figures.style import FAINT, INK, KINDS, elide, kind_name
 
@@ -49,9 +50,9 @@ def rgb(colour: Any) -> str:
     return to_hex(colour)
 
 
-def dash(index: int) -> str:
-    """The dash pattern of a model by its place in the order."""
-    return DASHES[(index + index // len(DASHES)) % len(DASHES)]
+def line(look: dict[str, Any]) -> dict[str, Any]:
+    """The line of a model, as plotly reads it, from its matplotlib style."""
+    return {"color": look["color"], "dash": DASHES[style.DASHES.index(look["linestyle"])]}
 
 
 def unit_name(row: "pd.Series[Any]") -> str:
@@ -90,20 +91,20 @@ def key(points: pd.DataFrame) -> tuple[str, ...]:
     return (*symbols, *shades, *(["bars: ±2 standard errors"] if ERROR in points else []))
 
 
-def against_depth(points: pd.DataFrame, value: str, colours: dict[str, str], *, name: str) -> dict[str, Any]:
-    """A quantity against depth for the models with these colours; kinds of units as background or as strips below."""
-    parts = {model: points[points["model"] == model].sort_values("unit", kind="stable") for model in colours}
+def against_depth(points: pd.DataFrame, value: str, looks: dict[str, dict], *, name: str) -> dict[str, Any]:
+    """A quantity against depth for the models with these styles; kinds of units as background or as strips below."""
+    parts = {model: points[points["model"] == model].sort_values("unit", kind="stable") for model in looks}
     cells = {model: spans(part) for model, part in parts.items()}
-    traces = [_curve(part, value, i, colours[model]) for i, (model, part) in enumerate(parts.items())]
+    traces = [_curve(part, value, looks[model]) for model, part in parts.items()]
     plot = layout(x="normalised depth", y=name)
     plot["xaxis"]["range"] = [-0.03, 1.03]
     if alike(cells.values()):
         plot["shapes"] = [_background(span) for span in merged(next(iter(cells.values()))) if span.kind in SHADES]
         return {"data": traces, "layout": plot}
-    share = min(0.4, 0.06 * len(colours))
+    share = min(0.4, 0.06 * len(looks))
     plot["yaxis"]["domain"] = [share + 0.06, 1]
     plot["yaxis2"] = {"domain": [0, share], "autorange": "reversed", "fixedrange": True, "automargin": True}
-    plot["yaxis2"] |= {"tickvals": list(range(len(colours))), "ticktext": [_short(model) for model in colours]}
+    plot["yaxis2"] |= {"tickvals": list(range(len(looks))), "ticktext": [_short(model) for model in looks]}
     plot["xaxis"]["anchor"] = "y2"
     plot["barmode"] = "overlay"
     traces += [_strip(row, of_model) for row, of_model in enumerate(cells.values())]
@@ -114,7 +115,7 @@ def _short(model: str) -> str:
     return plain_text(elide(model, 14))
 
 
-def _curve(part: pd.DataFrame, value: str, index: int, colour: str) -> dict[str, Any]:
+def _curve(part: pd.DataFrame, value: str, look: dict[str, Any]) -> dict[str, Any]:
     error = {"array": numbers(2 * part[ERROR]), "thickness": 1, "width": 0} if ERROR in part else {"visible": False}
     return {
         "x": numbers(part["depth"]),
@@ -123,12 +124,12 @@ def _curve(part: pd.DataFrame, value: str, index: int, colour: str) -> dict[str,
         "name": "".join(plain_text(model) for model in part["model"].iloc[:1]),
         "text": [unit_name(row) for _, row in part.iterrows()],
         "mode": "lines+markers",
-        "line": {"color": colour, "dash": dash(index)},
+        "line": line(look),
         "marker": {
             "symbol": [SYMBOLS.get(kind, "x") for kind in part["kind"]],
             "size": 7,
-            "color": [colour if kind == "msa" else "white" for kind in part["kind"]],
-            "line": {"color": colour, "width": 1.5},
+            "color": [look["color"] if kind == "msa" else "white" for kind in part["kind"]],
+            "line": {"color": look["color"], "width": 1.5},
         },
         "hovertemplate": "<b>%{fullData.name}</b><br>%{text}<br>%{y:.4g}<extra></extra>",
     }

@@ -3,9 +3,9 @@
 import io
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import cycle, islice
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,9 @@ RC: dict[str, Any] = {
 }
 
 
+_CAST: ContextVar[tuple[str, ...]] = ContextVar("cast", default=())
+
+
 class Drawing(Figure):
     """A figure that a notebook shows without pyplot."""
 
@@ -73,17 +76,33 @@ def context() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def cast(models: Iterable[str]) -> Iterator[None]:
+    """Give each model the same look in every figure drawn inside, also in those that lack some of the models."""
+    token = _CAST.set(tuple(models))
+    try:
+        yield
+    finally:
+        _CAST.reset(token)
+
+
 def model_styles(models: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """A colour and a dash pattern for each model, in order.
+    """A colour and a dash pattern for each model, by its place in the cast or, outside one, in the order given.
 
     Example:
         >>> model_styles(("a", "b"))["b"]["color"]
         '#D55E00'
+        >>> with cast(["b", "a"]):
+        ...     model_styles(("a", "b"))["b"]["color"]
+        '#0072B2'
     """
-    colours = islice(cycle(COLOURS), len(models))
-    turns = (i + i // len(COLOURS) for i in range(len(models)))
-    dashes = (DASHES[turn % len(DASHES)] for turn in turns)
-    return {m: {"color": c, "linestyle": d} for m, c, d in zip(models, colours, dashes, strict=True)}
+    order = list(dict.fromkeys((*_CAST.get(), *models)))
+    return {model: _look(order.index(model)) for model in models}
+
+
+def _look(place: int) -> dict[str, Any]:
+    turn = place + place // len(COLOURS)
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
 
 
 def kind_name(kind: str) -> str:
@@ -114,6 +133,16 @@ def label(name: str, width: int = 0) -> str:
     visible = "".join(c if c.isprintable() else " " for c in name)
     lines = textwrap.wrap(visible, width, break_on_hyphens=False) if width else [visible]
     return "\n".join(lines).replace("$", r"\$")
+
+
+def title(name: str, width: int) -> str:
+    r"""A name above a panel, in two lines of `width` characters if need be; still longer, it loses its middle.
+
+    Example:
+        >>> title("resnet50", 10), title("vit_base_patch16_clip_224", 10)
+        ('resnet50', 'vit_base_p\n…_clip_224')
+    """
+    return label(elide(name, 2 * width), width)
 
 
 def columns(entries: int, at_most: int) -> int:

@@ -72,13 +72,14 @@ def plots(measurement: Measurement) -> list[Panel]:
 def _plot(measurement: Measurement, column: str, words: str) -> Panel:
     styles = model_styles(measurement.models)
     traces = []
-    for index, (model, style) in enumerate(styles.items()):
+    for model, style in styles.items():
         rows = measurement.of(model).table.sort_values("epoch")
-        line = {"color": style["color"], "dash": interactive.dash(index)}
         shape = {"x": interactive.numbers(rows["epoch"]), "y": interactive.numbers(rows[column])}
         name = {"name": interactive.plain_text(model), "mode": "lines" if len(rows) > 1 else "markers"}
-        traces.append(shape | name | {"line": line, "hovertemplate": "epoch %{x}: %{y:.4g}"})
+        traces.append(shape | name | {"line": interactive.line(style), "hovertemplate": "epoch %{x}: %{y:.4g}"})
     layout: dict[str, Any] = interactive.layout(x="epoch", y=words) | {"hovermode": "x unified"}
+    if measurement.table["epoch"].max() <= 10:
+        layout["xaxis"]["dtick"] = 1
     if column == "test_accuracy":
         layout["yaxis"] = layout["yaxis"] | {"range": [0, 1], "tickformat": ".0%"}
     return Panel(title=f"{words.capitalize()} against epochs", figure={"data": traces, "layout": layout})

@@ -1,12 +1,13 @@
 """Variance figure: feature-map variance against depth, one panel a model (Fig 9 and D.1 of the paper)."""
 
 from math import ceil
+from typing import Any
 
 import pandas as pd
 
 from alternet.figures import depth_axis, interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import Drawing, columns, elide, label, model_styles, say_empty
+from alternet.figures.style import Drawing, columns, model_styles, say_empty, title
 from alternet.figures.units import tally
 from alternet.measurement import Measurement
 
@@ -26,7 +27,7 @@ def draw(measurement: Measurement) -> Drawing:
         depth_axis.curve(axis, points, VALUE, style | {"linestyle": "solid"})
         if points[VALUE].isna().all():
             say_empty(axis)
-        axis.set_title(label(elide(model, 36)))
+        axis.set_title(title(model, 36))
         axis.set_ylim(bottom=0)
         axis.tick_params(labelbottom=True)
         depth_axis.finish(axis)
@@ -56,11 +57,13 @@ def _sentence(model: str, points: pd.DataFrame) -> str:
 def plots(measurement: Measurement) -> list[Panel]:
     """One plot a model."""
     styles = model_styles(measurement.models)
-    return [_plot(measurement.of(model).table, model, style["color"]) for model, style in styles.items()]
+    return [_plot(measurement.of(model).table, model, style) for model, style in styles.items()]
 
 
-def _plot(points: pd.DataFrame, model: str, colour: str) -> Panel:
-    figure = interactive.against_depth(points, VALUE, {model: colour}, name="feature-map variance")
+def _plot(points: pd.DataFrame, model: str, style: dict[str, Any]) -> Panel:
+    figure = interactive.against_depth(
+        points, VALUE, {model: style | {"linestyle": "solid"}}, name="feature-map variance"
+    )
     figure["layout"]["showlegend"] = False
     figure["layout"]["yaxis"]["rangemode"] = "tozero"
     return Panel(title=model, figure=figure, key=interactive.key(points))

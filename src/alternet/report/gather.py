@@ -1,10 +1,9 @@
 """Gather: what lies under the folders of a report, measurements and training logs, told apart by model and folder."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -44,11 +43,30 @@ def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
             f"Nothing to report under {where}: expected <model>/<instrument>/{PROVENANCE} or a training run with "
             f"{RUN} and {LOG}. Measure something first: alternet measure fourier -m resnet18 --data photos --out out."
         )
-    groups: dict[str, list[Found]] = {}
-    for one in found:
-        groups.setdefault(one.measurement.instrument, []).append(one)
     notes = [f"The training of {one.model} in {one.folder} is not finished." for one in found if _unfinished(one)]
-    return [_joined(instrument, group, notes) for instrument, group in groups.items()], notes
+    groups: dict[str, list[Measurement]] = {}
+    for one in _told_apart(found, notes):
+        groups.setdefault(one.instrument, []).append(one)
+    return [_joined(instrument, group) for instrument, group in groups.items()], notes
+
+
+def _told_apart(found: list[Found], notes: list[str]) -> list[Measurement]:
+    """The measurements; where an instrument met a model twice, the model bears its folder, in all instruments."""
+    met = [(one.measurement.instrument, one.model) for one in found]
+    twice = {(instrument == "training", model) for instrument, model in met if met.count((instrument, model)) > 1}
+    for training, model in sorted(twice):
+        same = [one for one in found if _kept_apart(one) == (training, model)]
+        where = ", ".join(dict.fromkeys(map(_where, same)))
+        verb = "trained" if training else "measured"
+        notes.append(f"{model} was {verb} more than once ({where}); each is shown with its folder.")
+    return [
+        _renamed(one.measurement, f"{one.model} [{_where(one)}]") if _kept_apart(one) in twice else one.measurement
+        for one in found
+    ]
+
+
+def _kept_apart(one: Found) -> tuple[bool, str]:
+    return one.measurement.instrument == "training", one.model
 
 
 def _folders(path: Path) -> list[Path]:
@@ -88,18 +106,14 @@ def _training(folder: Path) -> Measurement:
     return Measurement(instrument="training", tables={"table": rows}, provenances=(provenance,))
 
 
-def _joined(instrument: str, group: list[Found], notes: list[str]) -> Measurement:
-    names = [one.model for one in group]
-    twice = {name for name in names if names.count(name) > 1}
-    for name in sorted(twice):
-        where = ", ".join(_where(one) for one in group if one.model == name)
-        notes.append(f"{instrument} measured {name} more than once ({where}); each is shown with its folder.")
-    renamed = [_renamed(one, f"{one.model} [{_where(one)}]") if one.model in twice else one for one in group]
+def _joined(instrument: str, group: list[Measurement]) -> Measurement:
     try:
-        return Measurement.concat([one.measurement for one in renamed])
+        return Measurement.concat(group)
     except KeyError as error:
-        where = ", ".join(str(one.folder) for one in group)
-        raise ValueError(f"The {instrument} measurements in {where} do not all have a table {error}.") from error
+        models = ", ".join(name for one in group for name in one.models)
+        raise ValueError(
+            f"The {instrument} measurements of {models} do not all have a table {error}. Measure them with one version."
+        ) from error
 
 
 def _unfinished(one: Found) -> bool:
@@ -112,9 +126,7 @@ def _where(one: Found) -> str:
     return here.as_posix()
 
 
-def _renamed(one: Found, name: str) -> Found:
-    tables = {key: table.assign(model=name) for key, table in one.measurement.tables.items()}
-    (old,) = one.measurement.provenances
-    model: Mapping[str, Any] = {**old["model"], "name": name}
-    measurement = replace(one.measurement, tables=tables, provenances=({**old, "model": model},))
-    return Found(one.folder, measurement)
+def _renamed(measurement: Measurement, name: str) -> Measurement:
+    tables = {key: table.assign(model=name) for key, table in measurement.tables.items()}
+    facts = measurement.provenance
+    return replace(measurement, tables=tables, provenances=({**facts, "model": {**facts["model"], "name": name}},))

@@ -44,9 +44,10 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     """
     out = Path(out)
     measurements, notes = gather([Path(path) for path in paths])
-    drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
-    images = {instrument: figures.svg(figure) for instrument, figure in drawn.items()}
-    page = html(contents(measurements, images, notes), _plotly())
+    with figures.cast(name for measurement in measurements for name in measurement.models):
+        drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
+        images = {instrument: figures.svg(figure) for instrument, figure in drawn.items()}
+        page = html(contents(measurements, images, notes), _plotly())
     for instrument, figure in drawn.items():
         write_atomically(out.parent / "figures" / f"{instrument}.svg", images[instrument])
         figures.save(figure, out.parent / "figures" / f"{instrument}.png")
