@@ -4,6 +4,7 @@ The two strong settings of Park and Kim (2022, appendix A.1) are `PAPER_CIFAR` a
 their appendix F is `WEAK`.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -11,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from timm.data.mixup import Mixup, mixup_target
 from timm.data.random_erasing import RandomErasing
 from timm.data.transforms_factory import transforms_imagenet_train
@@ -30,7 +30,12 @@ _CHOICES = {
 
 
 def _check_policy(policy: str | None) -> None:
+    if policy is None:
+        return
     try:
+        for part in policy.split("-")[1:]:  # timm passes over parts that it cannot read
+            if not re.fullmatch(r"[a-z]+\d+(\.\d+)?", part):
+                raise ValueError(part)
         transforms_imagenet_train(32, auto_augment=policy)
     except (AssertionError, ValueError, KeyError) as error:
         raise ValueError(
@@ -223,24 +228,23 @@ class Augmented:
         mix_seed: Sequence[int],
     ) -> tuple[Tensor, Tensor] | None:
         """Augment samples given with their indices as one batch; None if none of them can be read."""
-        images, targets = [], []
+        read, pictures, targets = [], [], []
         with random_state_kept():
             for index, sample in samples:
                 if isinstance(sample, UnreadablePicture):
                     self.skipped[self.pictures.label(int(index))] = None
                     continue
                 reseed(*image_seed, "image", int(index))
-                images.append(self.vary(sample[0]))
+                pictures.append(np.asarray(self._transform(sample[0])))
                 targets.append(sample[1])
-            if not images:
+                read.append(int(index))
+            if not read:
                 return None
+            images = unit_range(self.preparation.tensor(np.stack(pictures)))
+            if self.augment.reprob:
+                self._erase(images, [(*image_seed, "erase", index) for index in read])
             reseed(*mix_seed, "mix")
-            return self.augment.mix(torch.stack(images), torch.tensor(targets), len(self.pictures.classes))
-
-    def vary(self, picture: Image.Image) -> Tensor:
-        """One picture, cropped, flipped, varied and erased at random: floats [c, h, w]."""
-        image = unit_range(self.preparation.channels(self._transform(picture)))
-        return self._erased(image) if self.augment.reprob else image
+            return self.augment.mix(images, torch.tensor(targets), len(self.pictures.classes))
 
     @cached_property
     def _transform(self) -> Compose:
@@ -268,13 +272,12 @@ class Augmented:
     def _means(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.pictures.statistics(self.preparation.colour)
 
-    def _erased(self, image: Tensor) -> Tensor:
-        """Erase as timm does after normalisation; pixels that stay keep their exact value."""
+    def _erase(self, images: Tensor, seeds: Sequence[Sequence[int | str]]) -> None:
+        """Erase in place as timm does after normalisation; pixels that stay keep their exact value."""
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in self._means)
-        before = (image - mean) / std
-        after = self._erase(before.clone())
-        return torch.where(after == before, image, after * std + mean)
-
-    @cached_property
-    def _erase(self) -> RandomErasing:
-        return RandomErasing(self.augment.reprob, mode=self.augment.remode, max_count=1, device="cpu")
+        erasing = RandomErasing(self.augment.reprob, mode=self.augment.remode, device="cpu")
+        for image, seed in zip(images, seeds, strict=True):
+            reseed(*seed)
+            before = (image - mean) / std
+            after = erasing(before.clone())
+            image.copy_(torch.where(after == before, image, after * std + mean))

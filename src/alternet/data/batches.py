@@ -261,8 +261,8 @@ class Batches:
 
     def _keep(self, number: int, batch: Batch) -> Batch:
         if self.augment is not None:
-            size = sum(tensor.nbytes for tensor in batch)
-            if (len(self._kept) + 1) * size <= KEPT_BYTES:
+            whole = self.batch_size * int(np.prod(self.shape)) * batch[0].element_size()
+            if (len(self._kept) + 1) * whole <= KEPT_BYTES:
                 self._kept[number] = batch
         return batch
 

@@ -151,7 +151,9 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
         seen.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
+            path = Path(folder, name)
+            hidden = name.startswith(".") or path.suffix.lower() not in EXTENSIONS
+            if not hidden and (path.is_file() or not path.exists()):  # a broken link counts as unreadable, a pipe not
                 yield folder, name
 
 

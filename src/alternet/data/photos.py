@@ -104,8 +104,8 @@ class Photos(Pictures):
         return len(self.windows)
 
     def __getitem__(self, index: int) -> Sample:
-        window = self.windows[index]
-        return Image.fromarray(crop(window, self.side)), window.photograph
+        pixels, targets = self.pixels([index])
+        return Image.fromarray(pixels[0]), int(targets[0])
 
     def pixels(self, indices: Indices) -> tuple[np.ndarray, np.ndarray]:
         """Crops and class numbers by index."""

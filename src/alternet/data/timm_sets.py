@@ -119,7 +119,7 @@ class StreamedPictures(TimmPictures):
 
     @cached_property
     def _length(self) -> int:
-        return len(self.dataset) or sum(1 for _ in self.dataset)
+        return len(self.dataset) or sum(1 for _ in self._stream())
 
     @property
     def labelled(self) -> bool:
@@ -128,14 +128,14 @@ class StreamedPictures(TimmPictures):
 
     @cached_property
     def _first(self) -> int:
-        return next((_class_number(target) for _, target in self.dataset), UNLABELLED)
+        return next((_class_number(target) for _, target in self._stream()), UNLABELLED)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride] - read late
         """Names that the data set declares; otherwise numbers up to the largest class, found in one pass."""
         if declared := _declared_classes(self.dataset.reader):
             return declared
-        top = max((_class_number(target) for _, target in self.dataset), default=UNLABELLED)
+        top = max((_class_number(target) for _, target in self._stream()), default=UNLABELLED)
         return tuple(str(number) for number in range(top + 1))
 
     def __getitem__(self, index: int) -> Sample:
@@ -148,10 +148,13 @@ class StreamedPictures(TimmPictures):
         """The pictures with these numbers, which must ascend, in one pass.
 
         The reader leaves out what it cannot decode; for as many the stream ends early, and they count as unreadable.
+
+        Raises:
+            ValueError: The reader itself broke off at a damaged picture.
         """
         wanted = iter(int(index) for index in indices)
         index = next(wanted, None)
-        for number, (picture, target) in enumerate(self.dataset):
+        for number, (picture, target) in enumerate(self._stream()):
             if index is None:
                 return
             if number == index:
@@ -161,8 +164,20 @@ class StreamedPictures(TimmPictures):
             yield UnreadablePicture("the stream ended before this picture")
             index = next(wanted, None)
 
+    def _stream(self) -> Iterator[tuple[Image.Image, Any]]:
+        number = 0
+        try:
+            for pair in self.dataset:
+                number += 1
+                yield pair
+        except Exception as error:  # a stream cannot be taken up again behind the damage
+            raise ValueError(
+                f"{self.name} breaks off after {number} pictures ({type(error).__name__}: {error}). "
+                "Repair the data, or read it by index (hfds/ in place of hfids/), which skips what is damaged."
+            ) from error
+
     def _sample(self) -> str:
-        first = islice(self.dataset, SAMPLED)
+        first = islice(self._stream(), SAMPLED)
         return _checksum_of((as_rgb(picture), _class_number(target)) for picture, target in first)
 
 

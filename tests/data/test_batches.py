@@ -1,0 +1,211 @@
+"""Batches: order, restart, shares, frozen draws, fingerprints."""
+
+import random
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from alternet.data import PAPER_CIFAR, Augmentation, Batches, batches
+from alternet.data import batches as make
+from alternet.data.batches import Batches as BatchesOfModule
+from alternet.seeding import reseed
+
+FLIP = Augmentation(hflip=0.5, crop="pad", padding=2)
+
+
+def joined(data: Batches) -> tuple[Tensor, Tensor]:
+    parts = list(data)
+    return torch.cat([images for images, _ in parts]), torch.cat([targets for _, targets in parts])
+
+
+def test_images_are_the_pictures_over_255(made: Batches) -> None:
+    images, targets = joined(made)
+    assert images.dtype == torch.float32 and targets.dtype == torch.int64
+    for index in range(13):
+        picture, target = made.pictures[index]
+        expected = np.asarray(picture).transpose(2, 0, 1) / 255
+        np.testing.assert_allclose(images[index].numpy(), expected, rtol=0, atol=1e-7)
+        assert targets[index] == target
+    assert [len(part) for part, _ in made] == [4, 4, 4, 1] and len(made) == 4
+    assert made.images == 13 and made.shape == (3, 8, 8) and made.labelled and made.skipped == ()
+
+
+@pytest.mark.parametrize("size", [1, 3, 13, 50])
+def test_neither_restart_nor_batch_size_changes_anything(made: Batches, size: int) -> None:
+    other = replace(made, batch_size=size)
+    for first, second, third in zip(joined(made), joined(other), joined(other), strict=True):
+        assert torch.equal(first, second) and torch.equal(second, third)
+    assert other.fingerprint == made.fingerprint
+
+
+def test_what_the_consumer_does_to_a_batch_stays_with_it(made: Batches) -> None:
+    for data in (made, made.frozen(FLIP)):
+        before = joined(data)
+        for images, targets in data:
+            images.zero_()
+            targets.zero_()
+        assert all(torch.equal(*pair) for pair in zip(before, joined(data), strict=True))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_shares_deal_out_the_batches(made: Batches, world: int) -> None:
+    whole = [targets.tolist() for _, targets in made]
+    shares = [[targets.tolist() for _, targets in made.share(rank, world)] for rank in range(world)]
+    assert [len(share) for share in shares] == [len(made.share(rank, world)) for rank in range(world)]
+    for number, batch in enumerate(whole):
+        assert shares[number % world][number // world] == batch
+    assert sum(map(len, shares)) == len(whole)
+    assert sum(made.share(rank, world).images for rank in range(world)) == made.images
+
+
+def test_a_share_can_be_shared_out_again(made: Batches) -> None:
+    again = replace(made, batch_size=1)
+    numbers = [list(again.share(1, 2).share(rank, 3).numbers) for rank in range(3)]
+    assert numbers == [[1, 7], [3, 9], [5, 11]]
+
+
+def test_there_is_no_share_beyond_the_world(made: Batches) -> None:
+    with pytest.raises(ValueError, match="no share 2 of 2"):
+        made.share(2, 2)
+
+
+def test_frozen_batches_are_drawn_once(made: Batches) -> None:
+    augment = replace(FLIP, mixup=1.0, smoothing=0.1)
+    frozen = made.frozen(augment, seed=3)
+    first = joined(frozen)
+    reseed(1)
+    for again in (frozen, made.frozen(augment, seed=3)):
+        assert all(torch.equal(*pair) for pair in zip(first, joined(again), strict=True))
+    assert not torch.equal(first[0], joined(made.frozen(augment, seed=4))[0])
+    assert first[1].shape == (13, 3) and first[1].dtype == torch.float32
+    torch.testing.assert_close(first[1].sum(1), torch.ones(13))
+
+
+def test_drawing_leaves_the_callers_random_state(made: Batches) -> None:
+    def state() -> tuple:
+        return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+
+    before = state()
+    joined(made.frozen(PAPER_CIFAR))
+    joined(replace(made, workers=1))
+    made.augmented(PAPER_CIFAR).batch([0, 1], (0,))
+    assert state() == before
+
+
+def test_frozen_shares_are_parts_of_the_frozen_whole(made: Batches) -> None:
+    augment = replace(PAPER_CIFAR, aa=None)
+    whole = list(made.frozen(augment, seed=1))
+    for rank in range(2):
+        for number, batch in zip(range(rank, 4, 2), made.frozen(augment, seed=1).share(rank, 2), strict=True):
+            assert all(torch.equal(*pair) for pair in zip(batch, whole[number], strict=True))
+
+
+def test_frozen_images_do_not_depend_on_their_batch_unless_mixed(made: Batches) -> None:
+    small, large = made.frozen(FLIP, batch_size=2), made.frozen(FLIP, batch_size=13)
+    assert all(torch.equal(*pair) for pair in zip(joined(small), joined(large), strict=True))
+    assert small.fingerprint == large.fingerprint
+    mixed = replace(FLIP, mixup=1.0)
+    assert made.frozen(mixed, batch_size=2).fingerprint != made.frozen(mixed, batch_size=13).fingerprint
+
+
+def test_frozen_batches_come_in_random_order_and_lose_nothing(made: Batches) -> None:
+    plain, frozen = joined(made), joined(made.frozen(Augmentation(), seed=5))
+    found = [int((plain[0] == image).flatten(1).all(1).nonzero()) for image in frozen[0]]
+    assert sorted(found) == list(range(13)) and found != sorted(found)
+    assert torch.equal(frozen[1], plain[1][found])
+
+
+def test_what_does_not_fit_into_memory_is_drawn_again(made: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = joined(made.frozen(FLIP))
+    monkeypatch.setattr(sys.modules["alternet.data.batches"], "KEPT_BYTES", 2 * (4 * 3 * 8 * 8 * 4))
+    frozen = made.frozen(FLIP)
+    for _ in range(3):
+        assert all(torch.equal(*pair) for pair in zip(expected, joined(frozen), strict=True))
+    assert len(frozen._kept) == 2
+
+
+def test_only_the_whole_can_be_frozen(made: Batches) -> None:
+    with pytest.raises(ValueError, match="Freeze first, then share"):
+        made.share(0, 2).frozen(FLIP)
+    with pytest.raises(ValueError, match="not frozen yet"):
+        made.frozen(FLIP).frozen(FLIP)
+
+
+def test_mixing_needs_labels() -> None:
+    unlabelled = Batches.of(torch.rand(4, 3, 8, 8))
+    assert not unlabelled.labelled and next(iter(unlabelled))[1].tolist() == [-1] * 4
+    assert next(iter(unlabelled.frozen(FLIP)))[1].tolist() == [-1] * 4
+    for augment in (Augmentation(mixup=1.0), Augmentation(smoothing=0.1)):
+        with pytest.raises(ValueError, match="'tensors' has none"):
+            unlabelled.frozen(augment)
+
+
+def test_the_fingerprint_tells_apart_whatever_decides_the_numbers(made: Batches) -> None:
+    photos = make("photos")
+    others = [
+        make("photos", split="train"),
+        make("photos", limit=100),
+        make("photos", limit=100, seed=1),
+        make("photos", limit=101),
+        make("photos", img_size=40),
+        make("photos", colour=False),
+        make("digits"),
+        make("digits", interpolation="bilinear"),
+        made.share(0, 2),
+        made.frozen(FLIP),
+        made.frozen(FLIP, seed=1),
+        made.frozen(replace(FLIP, padding=3)),
+    ]
+    prints = [data.fingerprint for data in (photos, made, *others)]
+    assert len(set(prints)) == len(prints)
+    assert make("photos", batch_size=7, seed=9, limit=10**6).fingerprint == photos.fingerprint
+
+
+def test_the_fingerprint_is_the_same_on_every_machine() -> None:
+    assert make("photos").fingerprint == "a7df128b9af87787"
+    assert make("digits").fingerprint == "0f5df420f7b64750"
+
+
+def test_workers_change_nothing(made: Batches) -> None:
+    for data in (made, made.frozen(FLIP, seed=2)):
+        with_workers = replace(data, workers=2, _kept={})
+        assert all(torch.equal(*pair) for pair in zip(joined(data), joined(with_workers), strict=True))
+
+
+def test_tensors_keep_their_values_and_channels() -> None:
+    images = torch.rand(5, 4, 6, 7)
+    data = Batches.of(images, torch.tensor([0, 2, 1, 0, 1]), name="mine", batch_size=2)
+    assert torch.equal(joined(data)[0], images)
+    assert data.shape == (4, 6, 7) and data.classes == ("0", "1", "2") and data.name == "mine"
+    torch.testing.assert_close(torch.tensor(data.mean), images.mean((0, 2, 3)))
+    torch.testing.assert_close(torch.tensor(data.std), images.transpose(0, 1).flatten(1).std(1, correction=0))
+    assert data.fingerprint != Batches.of(images.flip(0), torch.tensor([0, 2, 1, 0, 1])).fingerprint
+    with pytest.raises(ValueError, match="4 channels cannot be augmented"):
+        joined(data.frozen(FLIP))
+
+
+@pytest.mark.parametrize(
+    ("images", "targets", "message"),
+    [
+        (torch.rand(2, 3, 4), None, r"expected floats \[n, c, h, w\]"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), None, "Divide bytes by 255"),
+        (torch.randn(2, 3, 4, 4) * 9, None, "Give them before normalisation"),
+        (torch.full((2, 3, 4, 4), torch.nan), None, "Give them before normalisation"),
+        (torch.rand(2, 3, 4, 4), torch.zeros(3), "expected one each"),
+    ],
+)
+def test_unsuitable_tensors_are_refused(images: Tensor, targets: Tensor | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Batches.of(images, targets)
+
+
+def test_unsuitable_settings_are_refused(made: Batches) -> None:
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        replace(made, batch_size=0)
+    with pytest.raises(ValueError, match="workers must not be negative"):
+        replace(made, workers=-1)
+    assert Batches is BatchesOfModule and batches is make

@@ -1,0 +1,195 @@
+"""Data sets that timm opens: by index, through its readers, and as streams."""
+
+import importlib.util
+import io
+import json
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alternet.data import Augmentation, batches, dataset, timm_sets
+
+PIXELS = np.random.RandomState(0).randint(0, 256, (9, 20, 20, 3)).astype(np.uint8)
+PICTURES = [Image.fromarray(pixels) for pixels in PIXELS]
+WANTED = torch.from_numpy(PIXELS).permute(0, 3, 1, 2) / 255
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, made: object, known: tuple[str, ...] = ("train", "validation")) -> list:
+    calls = []
+
+    def create(name: str, *, root: str | None, split: str, **options) -> object:
+        calls.append((name, root, split, options))
+        if split not in known:
+            raise ValueError(f'Unknown split "{split}". Should be one of {known}.')
+        return made
+
+    monkeypatch.setattr(timm_sets, "create_dataset", create)
+    return calls
+
+
+class Stream:
+    """An iterable data set of timm with its reader's attributes."""
+
+    def __init__(self, *, classes: dict | None = None, stated: int = 9, lost: int = 0) -> None:
+        self.reader = SimpleNamespace(class_to_idx=classes, dist_rank=1, dist_num_replicas=2, global_num_workers=2)
+        self.stated, self.lost, self.passes = stated, lost, 0
+
+    def __len__(self) -> int:
+        return self.stated
+
+    def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
+        self.passes += 1
+        assert self.reader.dist_rank == 0 and self.reader.dist_num_replicas == 1
+        yield from list(zip(PICTURES, [2, 0, 1] * 3, strict=True))[: 9 - self.lost]
+
+
+class Reader:
+    """Hands out encoded files, the fourth damaged."""
+
+    def __init__(self) -> None:
+        self.class_to_idx = {"b": 1, "a": 0, "c": 2}
+
+    def __getitem__(self, index: int) -> tuple[io.BytesIO, int]:
+        file = io.BytesIO()
+        PICTURES[index].save(file, "PNG")
+        return io.BytesIO(file.getvalue()[: 60 if index == 3 else None]), index % 3
+
+
+def test_torchvision_sets_are_read_where_they_lie(cifar) -> None:
+    root, images, targets = cifar(10)
+    data = batches(f"torch/cifar10:{root}", img_size=32, crop_pct=1.0)
+    (read, labels), *rest = data
+    assert not rest and labels.tolist() == targets and len(data.classes) == 10
+    np.testing.assert_allclose(read.numpy(), images.transpose(0, 3, 1, 2) / 255, atol=1e-7)
+    train = batches(f"torch/cifar10:{root}", split="train", img_size=32)
+    assert train.images == 30 and train.fingerprint != data.fingerprint
+
+
+def test_readers_are_decoded_by_us_so_that_nothing_takes_the_place_of_a_damaged_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sized = type("Sized", (SimpleNamespace,), {"__len__": lambda _: 9})
+    made = sized(reader=Reader())
+    calls = fake(monkeypatch, made)
+    data = batches("HFDS/someone/things", img_size=20, crop_pct=1.0, batch_size=5)
+    assert [(name, split) for name, _, split, _ in calls] == [
+        ("hfds/someone/things", "test"),
+        ("hfds/someone/things", "validation"),
+    ]
+    assert calls[0][3]["download"] is False and "trust_remote_code" not in calls[0][3]
+    assert data.classes == ("a", "b", "c") and data.labelled
+    read = torch.cat([images for images, _ in data])
+    torch.testing.assert_close(read, WANTED[[0, 1, 2, 4, 5, 6, 7, 8]])
+    assert data.skipped == ("HFDS/someone/things[3]",)
+
+
+def test_streams_are_read_in_one_pass_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(classes={"a": 0, "b": 1, "c": 2})
+    fake(monkeypatch, stream)
+    data = batches("wds/mine:/shards", img_size=20, crop_pct=1.0, batch_size=2, workers=2)
+    assert data.images == 9 and data.labelled and data.classes == ("a", "b", "c")
+    stream.passes = 0
+    assert torch.equal(torch.cat([images for images, _ in data]), WANTED) and stream.passes == 1
+    assert [t for _, targets in data.share(1, 2) for t in targets.tolist()] == [1, 2, 2, 0]
+    limited = batches("wds/mine:/shards", img_size=20, limit=4, seed=3)
+    assert torch.equal(next(iter(limited))[0], WANTED[limited.order]) and limited.fingerprint != data.fingerprint
+    assert torch.equal(data.pictures[7][1] * torch.ones(1), torch.zeros(1))
+
+
+def test_frozen_streams_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, Stream(classes={"a": 0, "b": 1, "c": 2}))
+    data = batches("tfds/mine", img_size=20, crop_pct=1.0, batch_size=4)
+    frozen = data.frozen(Augmentation(mixup=1.0), seed=1)
+    first = [images for images, _ in frozen]
+    assert all(torch.equal(*pair) for pair in zip(first, [images for images, _ in frozen], strict=True))
+    plain = data.frozen(Augmentation())
+    assert torch.equal(torch.cat([images for images, _ in plain]), WANTED)
+    with pytest.raises(ValueError, match=r"can only be streamed.*hfds/ in place of hfids/"):
+        data.augmented(Augmentation())
+
+
+def test_a_stream_that_ends_early_has_skipped_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, Stream(lost=2))
+    data = batches("hfids/mine", img_size=20, crop_pct=1.0, batch_size=4)
+    assert sum(len(targets) for _, targets in data) == 7
+    assert data.skipped == ("hfids/mine[7]", "hfids/mine[8]")
+    with pytest.raises(OSError, match="ended before"):
+        data.pictures[8]
+
+
+def test_what_a_stream_does_not_state_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, Stream(stated=0))
+    data = batches("wds/mine:/shards")
+    assert data.images == 9 and data.classes == ("0", "1", "2")
+
+
+def test_names_roots_and_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ALTERNET_DATA", str(tmp_path))
+    calls = fake(monkeypatch, Stream(), known=("train",))
+    asked = ("tfds/a:3.0.2", "wds/b", "wds/b:~/x", "wds/c:https://d/e", "hfids/u/f", "torch/g:./h")
+    for name in asked:
+        dataset(name, split="train")
+    assert [call[:2] for call in calls] == [
+        ("tfds/a:3.0.2", None),
+        ("wds/b", str(tmp_path / "b")),
+        ("wds/b", str(Path.home() / "x")),
+        ("wds/c", "https://d/e"),
+        ("hfids/u/f", None),
+        ("torch/g", "h"),
+    ]
+
+
+def test_what_cannot_be_opened_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    with pytest.raises(ValueError, match="timm cannot open 'torch/cifar99' in .*: Unknown torchvision dataset cifar99"):
+        batches(f"torch/cifar99:{tmp_path}")
+    with pytest.raises(ValueError, match="not found or corrupted"):
+        batches(f"torch/cifar10:{tmp_path}")
+
+    def missing(*_, **__) -> None:
+        sys.stdout.write("Please install something.")
+        raise ImportError("No module named 'something'")
+
+    monkeypatch.setattr(timm_sets, "create_dataset", missing)
+    with pytest.raises(ValueError, match=r"needs a package .*No module named 'something'.*Install it with pip"):
+        batches("hfds/a/b")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_stream_that_breaks_off_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Stream):
+        def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
+            yield PICTURES[0], 0
+            yield PICTURES[1], 1
+            raise OSError("bad bytes")
+
+    fake(monkeypatch, Broken(classes={"a": 0, "b": 1}))
+    data = batches("hfids/mine", img_size=20, batch_size=2)
+    with pytest.raises(ValueError, match=r"breaks off after 2 pictures \(OSError: bad bytes\).*hfds/"):
+        list(data)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves its files open
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.skipif(importlib.util.find_spec("webdataset") is None, reason="needs the optional package webdataset")
+def test_real_shards_are_read(tmp_path: Path) -> None:
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"s-{shard}.tar", "w") as tar:
+            for number in range(shard * 5, min(shard * 5 + 5, 9)):
+                file = io.BytesIO()
+                PICTURES[number].save(file, "PNG")
+                for ending, content in (("png", file.getvalue()), ("cls", str(number % 3).encode())):
+                    member = tarfile.TarInfo(f"{number}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+    split = {"name": "test", "num_samples": 9, "filenames": ["s-0.tar", "s-1.tar"], "shard_lengths": [5, 4]}
+    (tmp_path / "_info.json").write_text(json.dumps({"splits": {"test": split}}))
+    data = batches(f"wds/mine:{tmp_path}", img_size=20, crop_pct=1.0, batch_size=4)
+    assert torch.equal(torch.cat([images for images, _ in data]), WANTED)
+    assert [t for _, targets in data for t in targets.tolist()] == [0, 1, 2] * 3
