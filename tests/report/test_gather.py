@@ -50,7 +50,8 @@ def test_the_same_model_measured_twice_is_kept_twice_and_said(tmp_path: Path):
 
 
 def test_the_same_model_trained_twice_is_kept_twice_and_said(tmp_path: Path):
-    run(tmp_path / "a"), run(tmp_path / "b")
+    run(tmp_path / "a")
+    run(tmp_path / "b")
     variance("ViT", "vit_mini").save(tmp_path / "measured")
     found, (note,) = gather([tmp_path])
     assert {m.instrument: len(m.models) for m in found} == {"training": 2, "variance": 1}
