@@ -72,9 +72,24 @@ def test_the_norm_of_the_gradient_is_clipped() -> None:
 
 def test_each_gradient_is_clipped_by_value() -> None:
     net = network()
-    before = [p.clone() for p in net.parameters()]
-    learner(net, clip_grad=1e-3, clip_mode="value").step(*batch())
-    assert max((new - old).abs().max() for new, old in zip(net.parameters(), before, strict=True)) <= 0.1 * 1e-3 + 1e-7
+    twin = copy.deepcopy(net)
+    _, gradients = by_hand(twin, *batch())
+    bound = 0.01
+    assert {bool(gradient.abs().max() > bound) for gradient in gradients} == {True, False}
+    learner(net, clip_grad=bound, clip_mode="value").step(*batch())
+    for new, old, gradient in zip(net.parameters(), twin.parameters(), gradients, strict=True):
+        torch.testing.assert_close(new, old - 0.1 * gradient.clamp(-bound, bound))
+
+
+def test_the_average_s_decay_may_begin_low() -> None:
+    net = network()
+    learning = learner(net, model_ema=True, model_ema_decay=0.5, model_ema_warmup=True)
+    weight = net.get_parameter("3.weight")
+    average = weight.detach().clone()
+    for step, decay in enumerate([0.0, 1 - 2 ** (-2 / 3), 0.5, 0.5]):  # 1 - (1 + n) ** (-2 / 3), at most 0.5
+        learning.step(*batch(step))
+        average = decay * average + (1 - decay) * weight.detach()
+    torch.testing.assert_close(learning.networks()["ema"].state_dict()["3.weight"], average)
 
 
 def test_the_average_follows_its_recurrence() -> None:
