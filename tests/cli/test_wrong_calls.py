@@ -39,7 +39,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["taps", "-m", "tv:resnet5O"], "Did you mean .*resnet50"),
         (["report", "nowhere", "--out", "r.html"], "no folder nowhere"),
         (["report", ".", "--out", "r.pdf"], "HTML file"),
-        (["report", ".", "--out", "r.html"], "[Nn]o finished measurement|nothing"),
+        (["report", ".", "--out", "r.html"], "Nothing to report"),
         (["train", "-m", "test_vit", "--data", "digits", "--recipe", "papr", "--out", "o"], "paper"),
         (["list", "modles"], "modles"),
     ],

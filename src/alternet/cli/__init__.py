@@ -5,7 +5,6 @@ import sys
 import traceback
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from alternet.cli.demo import demo
@@ -18,7 +17,6 @@ from alternet.cli.train import train
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -46,7 +44,8 @@ def _options(
         typer.echo(f"alternet {__version__}")
         raise typer.Exit(DONE)
     if context.invoked_subcommand is None:
-        raise click.UsageError("Missing command.", ctx=context)
+        typer.echo(context.get_help())
+        raise typer.Exit(WRONG_CALL)
 
 
 def main() -> NoReturn:
@@ -67,15 +66,15 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         0
     """
     try:
-        return app(arguments, standalone_mode=False, prog_name="alternet") or DONE
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message(), err=True)
-        return WRONG_CALL
-    except click.ClickException as error:
+        code = app(arguments, standalone_mode=False, prog_name="alternet") or DONE
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this code
+            raise KeyboardInterrupt
+        return code
+    except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "alternet"
         return _tell(f"{error.format_message()} See: {where} --help", WRONG_CALL, error, debug)
-    except (KeyboardInterrupt, click.Abort) as error:
+    except (KeyboardInterrupt, typer.Abort) as error:
         line = "Stopped. What is finished is kept; start the same command again to go on."
         return _tell(line, INTERRUPTED, error, debug)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
