@@ -1,5 +1,8 @@
 """The photographs: pinned checksums, disjoint halves, contrast, and crops cut the slow way."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -122,7 +125,19 @@ def test_the_normalisation_is_that_of_the_training_crops() -> None:
 
 def test_every_photograph_names_whom_to_thank() -> None:
     assert len({photograph.file for photograph in PHOTOGRAPHS}) == len(PHOTOGRAPHS) == 18
-    assert all(photograph.credit and photograph.licence for photograph in PHOTOGRAPHS)
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    for photo in PHOTOGRAPHS:
+        assert f"| {photo.name} | {photo.file} | {photo.credit} | {photo.licence} |" in page
+
+
+def test_the_page_about_data_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 2
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    assert names["targets"].shape == (16, 18)
 
 
 def test_a_wrong_split_or_size_is_refused() -> None:

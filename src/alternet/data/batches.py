@@ -5,19 +5,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from alternet.data.augment import Augmentation, Augmented
-from alternet.data.pictures import Pictures, TensorPictures, UnreadablePicture
-from alternet.data.preparation import Preparation, unit_range
-
-Batch = tuple[Tensor, Tensor]
+from alternet.data.pictures import Pictures, TensorPictures
+from alternet.data.preparation import Preparation
+from alternet.data.reading import Batch, Reading
 
 KEPT_BYTES = 4 * 2**30
 """How much of frozen batches is kept in memory; what is beyond is drawn again from the same seed when it is needed."""
@@ -45,6 +41,7 @@ class Batches:
         part: First batch and step: (0, 1) unless these are a share.
 
     Example:
+        >>> import torch
         >>> data = Batches.of(torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 1, 0, 2]), batch_size=2)
         >>> [len(targets) for _, targets in data]
         [2, 2, 1]
@@ -140,7 +137,7 @@ class Batches:
     @property
     def images(self) -> int:
         """How many images there are, those included that turn out to be unreadable."""
-        return sum(len(self._indices(number)) for number in self.numbers)
+        return len(self._reading.indices(self.numbers))
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -160,7 +157,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         missing = [number for number in self.numbers if number not in self._kept]
-        fresh, drawn = self._fresh(missing), set(missing)
+        fresh, drawn = self._reading.batches(missing, self.workers), set(missing)
         for number in self.numbers:
             batch = self._keep(number, next(fresh)) if number in drawn else self._kept[number]
             if len(batch[0]):
@@ -172,6 +169,7 @@ class Batches:
         What a share skips is listed in `skipped` of the whole as well.
 
         Example:
+            >>> import torch
             >>> data = Batches.of(torch.rand(7, 1, 4, 4), batch_size=2)
             >>> [data.share(rank, 3).images for rank in range(3)]
             [3, 2, 2]
@@ -198,6 +196,7 @@ class Batches:
                 frozen already.
 
         Example:
+            >>> import torch
             >>> data = Batches.of(torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 1, 0, 2, 2]), batch_size=3)
             >>> images, targets = next(iter(data.frozen(Augmentation(mixup=1.0, smoothing=0.1), seed=1)))
             >>> images.shape, targets.shape
@@ -249,15 +248,24 @@ class Batches:
         preparation = self.preparation.facts
         if self.preparation.keeps(self.pictures.size):
             preparation = {key: preparation[key] for key in ("img_size", "colour")}
-        whole = np.concatenate([self._indices(number) for number in self.numbers] or [self.order[:0]])
-        facts = {"pictures": self.pictures.facts(np.sort(whole)), "preparation": preparation}
+        indices = np.sort(self._reading.indices(self.numbers))
+        facts = {"pictures": self.pictures.facts(indices), "preparation": preparation}
         if self.augment is None:
             return facts
         mixed = {"batch_size": self.batch_size} if self.augment.mixes else {}
         return facts | {"augment": self.augment.facts, "seed": self.seed} | mixed
 
-    def _indices(self, number: int) -> np.ndarray:
-        return self.order[number * self.batch_size : (number + 1) * self.batch_size]
+    @cached_property
+    def _reading(self) -> Reading:
+        return Reading(
+            pictures=self.pictures,
+            preparation=self.preparation,
+            order=self.order,
+            batch_size=self.batch_size,
+            varied=self._augmented,
+            seed=self.seed,
+            skipped=self._skipped,
+        )
 
     def _keep(self, number: int, batch: Batch) -> Batch:
         if self.augment is not None:
@@ -265,68 +273,3 @@ class Batches:
             if (len(self._kept) + 1) * whole <= KEPT_BYTES:
                 self._kept[number] = batch
         return batch
-
-    def _fresh(self, numbers: Sequence[int]) -> Iterator[Batch]:
-        """Read these batches, in order."""
-        if self.workers and self.pictures.indexable and numbers:
-            yield from self._by_workers(numbers)
-            return
-        indices = np.concatenate([self._indices(number) for number in numbers] or [self.order[:0]])
-        samples = zip(indices, self.pictures.samples(indices), strict=True)
-        for number in numbers:
-            yield self._read(number, samples)
-
-    def _by_workers(self, numbers: Sequence[int]) -> Iterator[Batch]:
-        loader = DataLoader(
-            _Reader(self),
-            batch_size=None,
-            sampler=numbers,
-            num_workers=self.workers,
-            collate_fn=_as_it_is,
-            generator=torch.Generator(),  # otherwise the loader draws from the caller's generator
-        )
-        for batch, skipped in loader:
-            self._skipped.update(dict.fromkeys(skipped))
-            yield batch
-
-    def _read(self, number: int, samples: Iterator[tuple[int, Any]]) -> Batch:
-        """One batch, from what is in memory or else from the next samples."""
-        indices = self._indices(number)
-        if self._augmented is not None:
-            made = self._augmented.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number))
-            return self._empty if made is None else made
-        if (at_once := self.pictures.tensors(indices, self.preparation)) is not None:
-            return at_once
-        return self._decoded(islice(samples, len(indices)))
-
-    def _decoded(self, samples: Iterator[tuple[int, Any]]) -> Batch:
-        images, targets = [], []
-        for index, sample in samples:
-            if isinstance(sample, UnreadablePicture):
-                self._skipped[self.pictures.label(int(index))] = None
-                continue
-            images.append(self.preparation(sample[0]))
-            targets.append(sample[1])
-        return (unit_range(torch.stack(images)), torch.tensor(targets)) if images else self._empty
-
-    @property
-    def _empty(self) -> Batch:
-        return torch.empty(0, *self.shape), torch.empty(0, dtype=torch.int64)
-
-
-class _Reader(Dataset):
-    """Reads whole batches in a worker process, with the names of what it skipped."""
-
-    def __init__(self, batches: Batches) -> None:
-        self.batches = replace(batches, workers=0, _skipped={}, _kept={})
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, number: int) -> tuple[Batch, list[str]]:
-        self.batches._skipped.clear()
-        return next(self.batches._fresh([number])), list(self.batches._skipped)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -53,7 +53,7 @@ PHOTOGRAPHS = (
     Photograph(
         "motorcycle",
         "motorcycle_left.png",
-        "Middlebury Stereo 2014, Nesic, Westling, Wang, Kitajima, Krathwohl, Scharstein",
+        "Middlebury Stereo 2014",
         "as scikit-image",
     ),
     Photograph("page", "page.png", "scikit-image", "as scikit-image"),
