@@ -96,6 +96,12 @@ def test_drawing_leaves_the_callers_random_state(made: Batches) -> None:
     assert state() == before
 
 
+def test_every_batch_is_mixed_in_its_own_measure(made: Batches) -> None:
+    frozen = made.frozen(Augmentation(mixup=1.0), batch_size=2)
+    weights = [round(float(targets[0].max()), 4) for _, targets in frozen if (targets[0] > 0).sum() == 2]
+    assert len(set(weights)) == len(weights) > 2
+
+
 def test_frozen_shares_are_parts_of_the_frozen_whole(made: Batches) -> None:
     augment = replace(PAPER_CIFAR, aa=None)
     whole = list(made.frozen(augment, seed=1))

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +161,6 @@ def _classes(folders: Sequence[Path]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (natural_key(name), name))) if len(names) > 1 else ()
 
 
-@lru_cache(maxsize=200_000)
 def _sampled(path: Path) -> bytes:
     """Checksum of a file's size, beginning and end."""
     try:
