@@ -14,9 +14,16 @@ def blocks() -> list[str]:
 
 
 def load(*numbers: int) -> ModuleType:
-    """A module made of some of the blocks."""
+    """A module made of some of the blocks, the same one at every call."""
     name = f"documented_{'_'.join(map(str, numbers))}"
     if name not in sys.modules:
-        module = sys.modules[name] = ModuleType(name)
-        exec(compile("\n".join(blocks()[number] for number in numbers), str(PAGE), "exec"), module.__dict__)
+        sys.modules[name] = run(ModuleType(name), *numbers)
     return sys.modules[name]
+
+
+def run(module: ModuleType, *numbers: int) -> ModuleType:
+    """Run some of the blocks in a module."""
+    sys.modules[module.__name__] = module
+    for number in numbers:
+        exec(compile(blocks()[number], str(PAGE), "exec"), vars(module))
+    return module

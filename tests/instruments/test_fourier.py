@@ -83,6 +83,15 @@ def test_anti_diagonals_by_a_loop_in_either_memory_layout(grid):
     torch.testing.assert_close(diagonal_sums(tokens.transpose(1, 2).unflatten(2, grid)), expected)
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("chunk", [1, 120, 250, 10**6])
+def test_how_many_maps_are_laid_out_at_once_does_not_matter(chunk, memory_format, monkeypatch):
+    x = maps(6, 9, n=5, c=2).contiguous(memory_format=memory_format)
+    each = torch.cat([diagonal_sums(image) for image in x.split(1)])
+    monkeypatch.setattr("alternet.instruments.fourier.CHUNK", chunk)
+    assert torch.equal(diagonal_sums(x), each)
+
+
 @pytest.mark.parametrize(("side", "k"), [(8, 1), (8, 3), (8, 4), (9, 1), (9, 4)])
 def test_a_grating_stands_at_its_own_frequency_alone(side, k):
     positions = torch.arange(side)[:, None] + torch.arange(side)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alternet.data.batches import Batches
 from alternet.measurement import Measurement
-from alternet.shapes import FeatureMap, Labels, Logits
+from alternet.shapes import FeatureMap, Logits
 from alternet.views.subject import Subject
 from alternet.views.taps import Tap
 
@@ -112,8 +112,14 @@ class Streaming(Instrument):
         """What to keep of the feature map of one batch at one tap; nothing by default. It must not change the map."""
         return None
 
-    def sums(self, readings: Mapping[str, Tensor], logits: Logits, targets: Labels) -> Mapping[str, Tensor]:
-        """What one batch adds to the sums; by default the readings themselves, by name of the tap."""
+    def sums(self, readings: Mapping[str, Tensor], logits: Logits, targets: Tensor) -> Mapping[str, Tensor]:
+        """What one batch adds to the sums; by default the readings themselves, by name of the tap.
+
+        Args:
+            readings: What `read` kept of this batch.
+            logits: The model's answer [n, k].
+            targets: Classes [n], -1 where there is no label, or distributions [n, k] where labels are mixed.
+        """
         return readings
 
     @abstractmethod

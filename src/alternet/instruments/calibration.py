@@ -157,7 +157,7 @@ class Calibration(Streaming):
         if self.bins < 1:
             raise ValueError(f"calibration got bins={self.bins}, expected at least 1.")
 
-    def sums(self, readings: Mapping[str, Tensor], logits: Logits, targets: Labels) -> dict[str, Tensor]:
+    def sums(self, readings: Mapping[str, Tensor], logits: Logits, targets: Tensor) -> dict[str, Tensor]:
         logits, targets = logits.cpu(), targets.cpu()
         _check(logits, targets)
         values = contributions(logits, targets)
