@@ -52,6 +52,12 @@ def test_the_test_counts_every_image_once_whatever_the_batches() -> None:
         assert nll == pytest.approx(float(torch.stack(surprise).mean()), rel=1e-6)
 
 
+def test_nothing_to_test_on_is_told() -> None:
+    learning = learner()
+    with pytest.raises(ValueError, match="No test image"):
+        evaluate(learning.model, learning, [])
+
+
 @pytest.mark.parametrize("every", [1, 4, 50])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_the_first_loss_that_is_no_number_is_named_at_the_latest_at_the_end(
@@ -71,6 +77,22 @@ def test_the_first_loss_that_is_no_number_is_named_at_the_latest_at_the_end(
 
     with pytest.raises(FloatingPointError, match=r"epoch 2, step 2 of 5, at learning rate 0\.1\b"):
         learn()
+
+
+def test_the_end_of_an_epoch_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    learning = learner()
+    monkeypatch.setattr(epochs, "world", lambda: 2)
+    monkeypatch.setattr(learning, "step", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(FloatingPointError, match="loss is not finite"):
+        train_epoch(learning, [pictures(4, 0)])
+
+
+def test_the_earliest_of_all_processes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    learning = learner(steps=5)
+    monkeypatch.setattr(epochs, "gather", lambda found: [found, (2, 0.3), None])
+    learning.steps = 9
+    with pytest.raises(FloatingPointError, match=r"epoch 1, step 3 of 5, at learning rate 0\.3\b"):
+        Losses(learning).add(torch.tensor(float("nan")), 2)
 
 
 def test_on_a_cpu_the_very_step_stops() -> None:

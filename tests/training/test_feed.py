@@ -1,7 +1,7 @@
 """The feed: every image once an epoch, in an order and with an augmentation that the seed alone decides."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import torch
 from tests.training.toy import toy
 from torch import Tensor
 
+from alternet.data.batches import Batches
 from alternet.training import feed as feeds
 from alternet.training.feed import Feed
 from alternet.training.recipe import Recipe
@@ -21,12 +22,13 @@ class Numbered:
     """Lessons that show which images were asked for, and the seed."""
 
     count: int
+    skipped: dict[str, None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.count
 
     def batch(self, numbers: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, Tensor]:
-        torch.rand(1)
+        self.skipped["7.jpg"] = None
         return torch.tensor([seed] * len(numbers)).float(), torch.tensor(numbers)
 
 
@@ -98,3 +100,40 @@ def test_the_model_s_randomness_is_its_own() -> None:
         torch.manual_seed(0)
         assert len(list(feed.epoch(0))) == 8
         assert torch.equal(torch.rand(3), wanted)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_could_not_be_read_is_listed_also_from_workers(workers: int) -> None:
+    feed = numbered(workers=workers)
+    assert feed.skipped == ("unreadable.jpg",)
+    taken(feed, 0)
+    assert feed.skipped == ("7.jpg", "unreadable.jpg")
+
+
+def images(count: int, classes: tuple[str, ...] | None = None) -> Batches:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, 8, 8), generator=generator) / 255
+    return Batches.of(pixels, torch.arange(count) % 3, classes=classes)
+
+
+def test_a_feed_of_two_splits_augments_with_the_recipe() -> None:
+    recipe = Recipe(batch_size=4, mixup=1.0, smoothing=0.1, hflip=0.5, crop="pad", padding=1)
+    feed = Feed.of(images(9), images(5), recipe)
+    assert (len(feed), feed.classes, feed.input_size) == (2, ("0", "1", "2"), (3, 8, 8))
+    assert feed.fingerprint == f"{images(9).fingerprint}-{images(5).fingerprint}"
+    (first, soft), *_ = feed.epoch(0)
+    assert first.shape == (4, 3, 8, 8) and 0 <= first.min() <= first.max() <= 1
+    torch.testing.assert_close(soft.sum(1), torch.ones(4))
+    assert soft.min() >= 0.1 / 3 - 1e-6 and soft.max() < 1
+    again, _ = next(Feed.of(images(9), images(5), recipe).epoch(0))
+    later, _ = next(feed.epoch(1))
+    assert torch.equal(first, again) and not torch.equal(first, later)
+    assert sum(len(targets) for _, targets in feed.test()) == 5
+
+
+def test_splits_that_cannot_be_trained_on_are_refused() -> None:
+    unlabelled = Batches.of(torch.rand(6, 3, 8, 8))
+    with pytest.raises(ValueError, match="have none"):
+        Feed.of(images(9), unlabelled, RECIPE)
+    with pytest.raises(ValueError, match="another classes"):
+        Feed.of(images(9), images(9, classes=("a", "b", "c")), RECIPE)

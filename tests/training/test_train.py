@@ -72,6 +72,7 @@ def test_the_facts_rebuild_the_trained_model_with_its_numbers(whole: Path) -> No
         model.load_state_dict(load_file(whole / f"{file}.safetensors"))
         right = model.eval()((images - mean) / std).argmax(1) == classes
         assert log[column].iloc[-1] == pytest.approx(right.double().mean().item(), abs=1e-12)
+    assert facts["skipped"] == ["unreadable.jpg"]
     assert facts["finished"] and facts["recipe"] == AVERAGED.as_dict()
     assert facts["data"] == {"name": "toy", "fingerprint": "toy-1"} and facts["input_size"] == [3, 8, 8]
     assert {"alternet", "torch", "timm"} <= facts["versions"].keys()
@@ -162,6 +163,11 @@ def test_a_finished_run_is_not_repeated(whole: Path) -> None:
 def test_another_training_in_the_same_folder_is_refused(whole: Path, changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         run(whole, **changes)
+
+
+def test_a_feed_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="batch_size 16 and seed 5, the recipe says 8 and 5"):
+        run(tmp_path, AVERAGED.with_settings({"batch_size": 8}), toy(AVERAGED))
 
 
 def test_a_damaged_folder_is_told(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A small problem that a network can learn in a second, cut into batches as real data are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class ToyLessons:
 
     images: Tensor
     classes: Tensor
+    skipped: dict[str, None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,6 +50,7 @@ class ToyBatches:
     classes: Tensor
     rank: int = 0
     world: int = 1
+    skipped: tuple[str, ...] = ("unreadable.jpg",)
 
     def share(self, rank: int, world: int) -> "ToyBatches":
         return ToyBatches(self.images, self.classes, rank, world)

@@ -51,13 +51,18 @@ class Archive:
         with _told(self.folder):
             self._snapshot(learner, 0)
 
-    def finish(self, learner: Learner, rows: Sequence[Row]) -> None:
+    def finish(self, learner: Learner, rows: Sequence[Row], skipped: Sequence[str]) -> None:
         """Store the weights, then that they are final; only then the checkpoint is of no more use."""
         seconds = round(sum(row["seconds"] for row in rows), 3)
         with _told(self.folder):
             for name in [name for name in FILES if name in learner.networks()]:
                 write_weights(self.folder / FILES[name], learner.networks()[name].state_dict())
-            circumstances = {"seconds": seconds, "device": learner.device.type, "processes": world()}
+            circumstances = {
+                "seconds": seconds,
+                "device": learner.device.type,
+                "processes": world(),
+                "skipped": list(skipped),
+            }
             record(self.folder, self.identity, finished=True, **circumstances)
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 

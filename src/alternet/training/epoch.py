@@ -134,6 +134,9 @@ def evaluate(network: nn.Module, learner: Learner, batches: Iterable[tuple[Tenso
 
     Returns:
         Accuracy and mean NLL over the images of all processes.
+
+    Raises:
+        ValueError: There is not one image.
     """
     correct, nll, images = (_zero(learner.device) for _ in range(3))
     network.eval()
@@ -143,6 +146,8 @@ def evaluate(network: nn.Module, learner: Learner, batches: Iterable[tuple[Tenso
         nll += nn.functional.cross_entropy(logits.to(nll.dtype), truth, reduction="sum")
         images += len(truth)
     right, total, count = _sums(correct, nll, images)
+    if not count:
+        raise ValueError("No test image can be read, so there is nothing to test on. Look at the test split's files.")
     return right / count, total / count
 
 

@@ -21,6 +21,11 @@ Key = tuple[int, int, int]
 class Lessons(Protocol):
     """Training images that are augmented as a batch, from a seed."""
 
+    @property
+    def skipped(self) -> dict[str, None]:
+        """Names of the images that could not be read so far."""
+        ...
+
     def __len__(self) -> int: ...
 
     def batch(self, numbers: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -115,11 +120,18 @@ class Feed:
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's part of every batch of an epoch, counted from 0."""
         self._order.epoch = epoch
-        yield from self._loader
+        for images, targets, skipped in self._loader:
+            self.lessons.skipped.update(dict.fromkeys(skipped))
+            yield images, targets
 
     def test(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's part of the test images."""
         return iter(self.test_images.share(rank(), world()))
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Names of the training and test images that could not be read, as far as they have been come across."""
+        return tuple(sorted({*self.lessons.skipped, *self.test_images.skipped}))
 
     @cached_property
     def _order(self) -> "_Order":
@@ -185,9 +197,10 @@ class _Augmented(Dataset):
     def __init__(self, lessons: Lessons, seed: int) -> None:
         self.lessons, self.seed, self.rank = lessons, seed, rank()
 
-    def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor, list[str]]:
         epoch, step, _ = keys[0]
-        return self.lessons.batch([number for _, _, number in keys], (self.seed, epoch, step, self.rank))
+        batch = self.lessons.batch([number for _, _, number in keys], (self.seed, epoch, step, self.rank))
+        return *batch, list(self.lessons.skipped)  # a worker's own list is lost otherwise
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -66,7 +66,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     """
     folder, target = Path(out), local_device(None if device is None else str(device))
     with processes(target), random_state_kept(), _resumable(folder):
-        feed = data if isinstance(data, Feed) else _feed(data, recipe, img_size, workers)
+        feed = _given(data, recipe) if isinstance(data, Feed) else _named(data, recipe, img_size, workers)
         network, arguments = build_model(model, recipe, feed.input_size, len(feed.classes), model_args or {})
         identity = _identity(model, arguments, feed, recipe)
         require_same(folder, identity)
@@ -85,7 +85,16 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     return TrainingRun(folder)
 
 
-def _feed(name: str, recipe: Recipe, img_size: int | None, workers: int) -> Feed:
+def _given(feed: Feed, recipe: Recipe) -> Feed:
+    if (feed.batch_size, feed.seed) != (recipe.batch_size, recipe.seed):
+        raise ValueError(
+            f"The feed was made with batch_size {feed.batch_size} and seed {feed.seed}, the recipe says "
+            f"{recipe.batch_size} and {recipe.seed}. Make it of the same recipe: Feed.of(train, test, recipe)."
+        )
+    return feed
+
+
+def _named(name: str, recipe: Recipe, img_size: int | None, workers: int) -> Feed:
     options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
     return Feed.of(batches(name, split="train", **options), batches(name, split="test", **options), recipe)
 
@@ -101,8 +110,9 @@ def _run(learner: Learner, feed: Feed, folder: Path, identity: Mapping[str, Any]
                 archive.keep_epoch(learner, rows)
             if report is not None and rank() == 0:
                 report(rows[-1])
+        skipped = sorted({name for part in gather(feed.skipped) for name in part})
         if archive is not None:
-            archive.finish(learner, rows)
+            archive.finish(learner, rows, skipped)
 
 
 def _epoch(learner: Learner, feed: Feed, epoch: int, rows: list[Row]) -> Row:
