@@ -193,7 +193,7 @@ def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
 
 def _pictures(count: int, side: int = 32) -> ArrayPictures:
     pixels = np.random.RandomState(1).randint(0, 256, (count, side, side, 3)).astype(np.uint8)
-    smooth = [np.asarray(Image.fromarray(image).resize((4, 4)).resize((side, side))) for image in pixels]
+    smooth = [np.asarray(Image.fromarray(image).resize((4, 4), 0).resize((side, side))) for image in pixels]
     return ArrayPictures(np.stack(smooth), np.arange(count) % 2, name="smooth", classes=("a", "b"))
 
 

@@ -97,9 +97,15 @@ def test_drawing_leaves_the_callers_random_state(made: Batches) -> None:
 
 
 def test_every_batch_is_mixed_in_its_own_measure(made: Batches) -> None:
-    frozen = made.frozen(Augmentation(mixup=1.0), batch_size=2)
-    weights = [round(float(targets[0].max()), 4) for _, targets in frozen if (targets[0] > 0).sum() == 2]
-    assert len(set(weights)) == len(weights) > 2
+    """Class a before class b in every batch, so that the first target says how the batch was mixed."""
+    ordered = replace(made, order=np.array([0, 1, 3, 4, 6, 7, 9, 10]))
+    lessons = ordered.augmented(Augmentation(mixup=1.0))
+    first = [float(lessons.batch(pair, (5,))[1][0, 0]) for pair in ([0, 1], [2, 3], [4, 5])]
+    assert len(set(first)) == 1  # the draw belongs to the seed of the batch, not to its images
+    seeded = {float(lessons.batch([0, 1], (5, step))[1][0, 0]) for step in range(6)}
+    assert len(seeded) == 6
+    shares = [targets[0].max() for _, targets in made.frozen(Augmentation(mixup=1.0), batch_size=2, seed=2)]
+    assert len({round(float(share), 5) for share in shares if share < 1}) > 2
 
 
 def test_frozen_shares_are_parts_of_the_frozen_whole(made: Batches) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from timm.data.transforms_factory import create_transform
 
 from alternet.data import Augmentation, batches, dataset
-from alternet.data.folder import Folder, ImageNet
+from alternet.data.folder import SAMPLED_BYTES, Folder, ImageNet
 from alternet.data.pictures import UnreadablePicture
 
 Save = Callable[..., Path]
@@ -30,6 +30,14 @@ def test_files_come_in_natural_order_with_the_class_of_their_folder(save: Save, 
     assert labels(folder) == ["c2/a2.PNG", "c2/a10.png", "c2/deep/er/z.png", "c10/A.png", "c10/a.png", "c10/b.png"]
     assert folder.classes == ("c2", "c10") and folder.labelled
     assert [folder[index][1] for index in range(6)] == folder.targets == [0, 0, 0, 1, 1, 1]
+
+
+def test_names_that_differ_in_case_alone_have_one_order_everywhere(save: Save, tmp_path: Path) -> None:
+    names = ["AB1.png", "AB2.png", "Ab1.png", "aB1.png", "ab1.png", "ab10.png", "ab2.png"]
+    for name in names:
+        save(name)
+    expected = ["AB1.png", "Ab1.png", "aB1.png", "ab1.png", "AB2.png", "ab2.png", "ab10.png"]
+    assert labels(Folder(tmp_path)) == expected
 
 
 @pytest.mark.parametrize("names", [("a.png", "b.png"), ("a.png", "cat/b.png", "dog/c.png"), ("only/a.png",)])
@@ -146,8 +154,8 @@ def test_the_usual_size_is_224_and_grey_is_luma(save: Save, tmp_path: Path) -> N
 
 
 def test_the_fingerprint_knows_the_files_not_their_place(save: Save, tmp_path: Path) -> None:
-    save("here/a/1.bmp")
-    save("here/b/2.bmp")
+    for name in ("here/a/1.bmp", "here/b/2.bmp"):
+        assert save(name, size=(80, 60)).stat().st_size > 2 * SAMPLED_BYTES
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     os.utime(tmp_path / "there/a/1.bmp", (1, 1))
     here = batches(tmp_path / "here", img_size=16).fingerprint
