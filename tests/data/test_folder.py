@@ -113,6 +113,7 @@ def test_an_empty_or_missing_folder_is_a_clear_error(tmp_path: Path) -> None:
 def test_splits_are_taken_and_number_their_classes_together(save: Save, tmp_path: Path) -> None:
     for name in ("train/a/1.png", "train/b/1.png", "train/c/1.png", "val/c/2.png", "val/a/2.png", "test/b/3.png"):
         save(name)
+    (tmp_path / ".cache").mkdir()
     assert [labels(Folder(tmp_path, split)) for split in ("train", "val", "test")] == [
         ["a/1.png", "b/1.png", "c/1.png"],
         ["a/2.png", "c/2.png"],
