@@ -56,7 +56,14 @@ class Encoder(nn.Module):
 
 def plain() -> nn.Module:
     """Convolutions and poolings without a single residual addition."""
-    parts = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 12, 3), nn.BatchNorm2d(12), nn.ReLU()]
+    parts = [
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+    ]
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(12, CLASSES))
 
 
@@ -79,7 +86,7 @@ NETWORKS = {
     "vit-with-registers": lambda: _timm("vit_tiny_patch16_224", img_size=32, reg_tokens=3, **_TINY_VIT),
     "rectangular-grid": lambda: _timm("vit_tiny_patch16_224", img_size=(24, 40), **_TINY_VIT),
     "channels-last-swin": lambda: _timm("swin_tiny_patch4_window7_224", img_size=32, **_TINY_SWIN),
-    "convnext": lambda: _timm("test_convnext"),
+    "convnext": lambda: _timm("convnext_atto", depths=(1, 1, 2, 1), dims=(8, 8, 16, 16)),
     "torch-encoder": lambda: _own(Encoder(), "encoder"),
     "handwritten": lambda: _own(Handwritten(), "handwritten"),
 }

@@ -10,7 +10,6 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 import torch
-from alternet.views.probe import Probe
 from torch import nn
 
 from alternet.data.batches import Batches
@@ -21,6 +20,7 @@ from alternet.instruments.runner import NotStoredError, measure_each, run
 from alternet.instruments.variance import Variance
 from alternet.measurement import Measurement
 from alternet.views.predictions import Predictions
+from alternet.views.probe import Probe
 from alternet.views.subject import Subject
 
 
@@ -297,3 +297,43 @@ def test_the_provenance_is_json_that_holds_no_machine(subject, batches, tmp_path
     assert json.loads(text)["device"] == "cpu"
     assert str(tmp_path) not in text
     assert os.uname().nodename not in text
+
+
+class Careless(Predictions):
+    """A view that switches modes and draws random numbers without a thought."""
+
+    def __enter__(self):
+        self.subject.model.eval()
+        torch.manual_seed(3)
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+def test_the_model_is_safe_from_a_careless_view(subject, batches, monkeypatch):
+    monkeypatch.setattr(Odd, "view", Careless)
+    subject.model.train()
+    state = torch.get_rng_state()
+    Odd().measure(subject, batches)
+    assert subject.model.training
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Caching(Counted):
+    """Makes a table on its first pass and keeps it, as models with relative positions do."""
+
+    table = None
+
+    def forward(self, x):
+        if self.table is None:
+            self.table = torch.ones(3)
+        return super().forward(x) * self.table
+
+
+def test_a_model_measured_in_inference_mode_can_still_be_trained(batches):
+    model = Caching()
+    with torch.inference_mode():
+        Calibration().measure(Subject(model, name="caching", input_size=(3, 8, 8)), batches)
+    model(torch.rand(1, 3, 8, 8)).sum().backward()
+    assert model.stem.weight.grad is not None
