@@ -44,7 +44,7 @@ METRICS = ("accuracy", "top5", "nll", "brier", "ece", "signed_ece", "acc90", "un
 def contributions(logits: Logits, targets: Labels) -> dict[str, Tensor]:
     """For every metric that is a plain mean, the values that it is the mean of, in float64.
 
-    Example:
+    Examples:
         >>> values = contributions(torch.tensor([[0.0, 3.0], [0.0, 1.0]]), torch.tensor([1, 0]))
         >>> values["accuracy"].tolist(), values["acc90"].tolist(), values["unc90"].tolist()
         ([1.0, 0.0], [1.0], [1.0])
@@ -69,7 +69,7 @@ def contributions(logits: Logits, targets: Labels) -> dict[str, Tensor]:
 def reliability(logits: Logits, targets: Labels, bins: int) -> Float64[Tensor, "4 bins"]:
     """Per bin (low, high] of confidence: predictions, right ones, sum of confidences, and those that are exactly 1.
 
-    Example:
+    Examples:
         >>> reliability(torch.tensor([[0.0, 0.0], [0.0, 50.0]]), torch.tensor([0, 0]), bins=2).tolist()
         [[1.0, 1.0], [1.0, 0.0], [0.5, 1.0], [0.0, 1.0]]
     """
@@ -82,7 +82,7 @@ def reliability(logits: Logits, targets: Labels, bins: int) -> Float64[Tensor, "
 def bin_of(confidence: Float64[Tensor, " n"], bins: int) -> Labels:
     """Which of the equally wide bins (low, high] of [0, 1] each value lies in, from 0.
 
-    Example:
+    Examples:
         >>> bin_of(torch.tensor([0.7, 0.7000000000000002, 1.0], dtype=torch.float64), bins=10).tolist()
         [6, 7, 9]
     """
@@ -94,7 +94,7 @@ def calibration_error(
 ) -> tuple[float, float]:
     """ECE and signed ECE from the sums of `reliability`.
 
-    Example:
+    Examples:
         >>> calibration_error(torch.tensor([[4.0], [1.0], [3.0], [0.0]]))
         (0.5, 0.5)
     """
@@ -116,7 +116,7 @@ def mean_iou(counts: Float64[Tensor, "3 k"], *, convention: Literal["textbook", 
 
     A class counts if it is predicted or occurs among the labels, in the paper's code only if it occurs.
 
-    Example:
+    Examples:
         >>> mean_iou(overlaps(torch.tensor([0, 1]), torch.tensor([0, 0]), classes=3))
         0.25
     """
@@ -135,7 +135,7 @@ class Calibration(Streaming):
         convention: `textbook`, or `paper` for what the paper's code does: a confidence of exactly 1 adds nothing to the
             sum of its bin; −log of the float32 softmax, which can be infinite; IoU over the classes among the labels.
 
-    Example:
+    Examples:
         >>> Calibration(bins=15).settings
         {'bins': 15, 'convention': 'textbook'}
     """

@@ -31,7 +31,7 @@ from alternet.views.taps import Tap
 FLOOR = 1e-6
 """Added to amplitudes before the logarithm, as in the paper's code."""
 
-CHUNK = 2**17
+CHUNK = 2**20
 """Values that a CPU lays out at once; more do not stay in its cache."""
 
 
@@ -41,7 +41,7 @@ def diagonal_sums(features: FeatureMap) -> Float[Tensor, "n c s"]:
     Rows padded to a length p ≡ 1 modulo the shorter side put position (x, y) at x·p + y ≡ x + y of the flat map, so
     that cutting the flat map into pieces of the shorter side's length lays the anti-diagonals under each other.
 
-    Example:
+    Examples:
         >>> diagonal_sums(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).tolist()
         [[[5.0, 5.0]]]
     """
@@ -65,7 +65,7 @@ def diagonal_sums(features: FeatureMap) -> Float[Tensor, "n c s"]:
 def diagonal_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
     """Mean over channels of log(|F| + 1e-6) along the half diagonal of the spectrum, at frequencies 2k/min(h, w).
 
-    Example:
+    Examples:
         >>> grating = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
         >>> diagonal_log_amplitude(grating[None, None]).exp().round().tolist()
         [[0.0, 4.0]]
@@ -78,7 +78,7 @@ def radial_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
 
     A ring holds the frequency vectors whose length is nearest to it; those in the corners, beyond the last, are out.
 
-    Example:
+    Examples:
         >>> grating = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
         >>> radial_log_amplitude(grating[None, None]).shape
         torch.Size([1, 2])
@@ -90,7 +90,7 @@ def radial_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
 def frequencies(side: int) -> list[float]:
     """True frequencies of the half diagonal in units of π, the Nyquist frequency 1 included where `side` is even.
 
-    Example:
+    Examples:
         >>> frequencies(4), frequencies(5), frequencies(1)
         ([0.0, 0.5, 1.0], [0.0, 0.4, 0.8], [0.0])
     """
@@ -100,7 +100,7 @@ def frequencies(side: int) -> list[float]:
 def paper_frequencies(side: int) -> list[float]:
     """Labels of the half diagonal in the paper: (side + 1) // 2 points, called 0 to 1 whatever they are.
 
-    Example:
+    Examples:
         >>> paper_frequencies(6), paper_frequencies(5), paper_frequencies(1)
         ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0], [0.0])
     """
@@ -117,7 +117,7 @@ class Fourier(Streaming):
             the half diagonal without the Nyquist frequency, its points labelled from 0 to 1.
         direction: `diagonal`: both axes at the same frequency, as in the paper. `radial`: mean over rings.
 
-    Example:
+    Examples:
         >>> Fourier(direction="radial").settings
         {'axis': 'textbook', 'direction': 'radial'}
     """
@@ -158,8 +158,7 @@ class Fourier(Streaming):
 
 
 def _log_amplitude(spectrum: Tensor, dtype: torch.dtype) -> Tensor:
-    real, imaginary = spectrum.real.to(dtype), spectrum.imag.to(dtype)
-    return (real.square() + imaginary.square()).sqrt_().add_(FLOOR).log_()
+    return spectrum.to(dtype.to_complex()).abs().add_(FLOOR).log_()
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from torch import Tensor
 def double(values: Float[Tensor, "..."]) -> Float64[Tensor, "..."]:
     """The values in float64, on the same device if that has float64.
 
-    Example:
+    Examples:
         >>> double(torch.ones(2)).dtype
         torch.float64
     """
@@ -18,7 +18,7 @@ def double(values: Float[Tensor, "..."]) -> Float64[Tensor, "..."]:
 def moments(values: Float[Tensor, "n ..."]) -> Float64[Tensor, "3 ..."]:
     """Count, sum and sum of squares over the images, in float64; they add up over batches and processes.
 
-    Example:
+    Examples:
         >>> moments(torch.tensor([1.0, 3.0])).tolist()
         [2.0, 4.0, 10.0]
     """
@@ -30,7 +30,7 @@ def moments(values: Float[Tensor, "n ..."]) -> Float64[Tensor, "3 ..."]:
 def mean_and_error(sums: Float64[Tensor, "3 ..."]) -> tuple[Float64[Tensor, "..."], Float64[Tensor, "..."]]:
     """Mean over the images and its standard error, s/√n with the unbiased s; one image has no standard error (nan).
 
-    Example:
+    Examples:
         >>> mean, error = mean_and_error(moments(torch.tensor([1.0, 3.0])))
         >>> mean.item(), error.item()
         (2.0, 1.0)

@@ -119,7 +119,7 @@ def _noted(finished: Iterator[tuple[str, list[Row]]], folder: Path, identity: st
 def plain(row: Row) -> Row:
     """A row as plain numbers and text, without NumPy's and torch's scalars.
 
-    Example:
+    Examples:
         >>> plain([torch.tensor(1.5), np.int64(2), "conv"])
         [1.5, 2, 'conv']
     """

@@ -16,7 +16,7 @@ def instrument(name: str) -> type[Instrument]:
     Raises:
         ValueError: There is none; near matches are offered.
 
-    Example:
+    Examples:
         >>> instrument("fourier")(axis="paper").settings["axis"]
         'paper'
     """

@@ -29,7 +29,7 @@ def variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
 
     A map of a single position varies nowhere: its variance is 0.
 
-    Example:
+    Examples:
         >>> variances(torch.tensor([[[[1.0, 3.0]], [[5.0, 7.0]]]])).tolist()
         [[2.0, 6.666666507720947]]
     """
@@ -46,7 +46,7 @@ def variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
 class Variance(Streaming):
     """Feature-map variance at every tap. There is nothing to set.
 
-    Example:
+    Examples:
         >>> Variance().settings
         {}
     """
