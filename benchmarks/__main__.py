@@ -41,7 +41,7 @@ def table(rows: list[dict]) -> list[str]:
 def reached(ratio: float, target: str) -> bool:
     """Whether a ratio meets a target written as `<= 1.25` or `>= 5`.
 
-    Example:
+    Examples:
         >>> reached(1.2, "<= 1.25"), reached(4.0, ">= 5"), reached(0.99, "< 1")
         (True, False, True)
     """

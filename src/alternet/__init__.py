@@ -3,7 +3,7 @@
 Importing this package is quick: torch and timm come with the first name that needs them, and our models enter timm's
 registry as soon as timm itself is imported, before or after.
 
-Example:
+Examples:
     >>> import alternet as an
     >>> net = an.load("preresnet_mini", num_classes=18)
     >>> data = an.batches("photos", split="test", limit=36)

@@ -31,7 +31,7 @@ class Measurement:
         provenances: For each model, in the order of the tables, the settings, weights, data, versions and device that
             the numbers come from.
 
-    Example:
+    Examples:
         >>> table = pd.DataFrame({"model": ["a"], "metric": ["accuracy"], "value": [0.5]})
         >>> m = Measurement(instrument="calibration", tables={"table": table}, provenances=({"model": {"name": "a"}},))
         >>> m.models

@@ -17,7 +17,7 @@ PATIENCE = 2.0
 def track(items: Iterable[T], *, label: str, total: int, patience: float = PATIENCE) -> Iterator[T]:
     """Pass the items through; on a terminal, and after two seconds, show how far they are.
 
-    Example:
+    Examples:
         >>> list(track([1, 2, 3], label="fourier", total=3))
         [1, 2, 3]
     """

@@ -13,7 +13,7 @@ import torch
 def random_state_kept(seed: int | None = None) -> Iterator[None]:
     """Run a block without a trace in the global random generators, from `seed` if one is given.
 
-    Example:
+    Examples:
         >>> with random_state_kept(seed=0):
         ...     first = torch.rand(())
         >>> with random_state_kept(seed=0):
@@ -39,7 +39,7 @@ def reseed(*parts: int | str) -> None:
 
     Call it inside `random_state_kept`, as often as wanted: it costs microseconds.
 
-    Example:
+    Examples:
         >>> with random_state_kept():
         ...     reseed(0, "image", 17)
         ...     first = random.random()
@@ -56,7 +56,7 @@ def reseed(*parts: int | str) -> None:
 def derived_seed(*parts: int | str) -> int:
     """A seed below 2**32 that belongs to `parts`, the same on every machine.
 
-    Example:
+    Examples:
         >>> derived_seed(0, "image", 17) == derived_seed(0, "image", 17) != derived_seed(0, "image", 18)
         True
     """

@@ -12,7 +12,7 @@ from typing import Any
 def safe_name(name: str) -> str:
     """A model's name as one folder name: `/`, `:`, `@` and whatever else a file system may refuse become `_`.
 
-    Example:
+    Examples:
         >>> safe_name("resnet50@weights/best.pth"), safe_name("..")
         ('resnet50_weights_best.pth', '_.')
     """
@@ -52,7 +52,7 @@ class Journal:
     Each process writes a file of its own (`part`), and all of them are read, so a run may go on with another number of
     processes.
 
-    Example:
+    Examples:
         >>> folder = getfixture("tmp_path")
         >>> with Journal(folder, identity="a") as journal:
         ...     journal.add("0", [[1.5]])

@@ -60,7 +60,7 @@ def main() -> NoReturn:
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run one command line and return its exit code.
 
-    Example:
+    Examples:
         >>> run(["--version"])
         alternet 0.1.0
         0

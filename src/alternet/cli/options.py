@@ -34,7 +34,7 @@ Settings = Annotated[
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """`["bins=15"]` as `{"bins": 15}`; values are read as YAML.
 
-    Example:
+    Examples:
         >>> parse_settings(["bins=15", "axis=paper"])
         {'bins': 15, 'axis': 'paper'}
     """

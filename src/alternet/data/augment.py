@@ -72,7 +72,7 @@ class Augmentation:
     Raises:
         ValueError: A probability or a policy is not valid.
 
-    Example:
+    Examples:
         >>> Augmentation(hflip=0.5, crop="pad").mixes
         False
     """

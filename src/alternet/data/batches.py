@@ -40,7 +40,7 @@ class Batches:
         seed: What the variation was drawn from.
         part: First batch and step: (0, 1) unless these are a share.
 
-    Example:
+    Examples:
         >>> import torch
         >>> data = Batches.of(torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 1, 0, 2]), batch_size=2)
         >>> [len(targets) for _, targets in data]
@@ -168,7 +168,7 @@ class Batches:
 
         What a share skips is listed in `skipped` of the whole as well.
 
-        Example:
+        Examples:
             >>> import torch
             >>> data = Batches.of(torch.rand(7, 1, 4, 4), batch_size=2)
             >>> [data.share(rank, 3).images for rank in range(3)]
@@ -195,7 +195,7 @@ class Batches:
             ValueError: The images have no labels but labels are to be mixed or smoothed, or these are only a share or
                 frozen already.
 
-        Example:
+        Examples:
             >>> import torch
             >>> data = Batches.of(torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 1, 0, 2, 2]), batch_size=3)
             >>> images, targets = next(iter(data.frozen(Augmentation(mixup=1.0, smoothing=0.1), seed=1)))

@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torchvision.datasets
 
 from alternet.data.pictures import ArrayPictures
@@ -36,7 +37,8 @@ class Cifar(ArrayPictures):
         found = found.parent if found.name == reader.base_folder else found
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NumPy on array descriptions as old as these files
+                # some NumPy versions complain about array descriptions as old as these files
+                warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 read = reader(str(found), train=split == "train")
         except RuntimeError as error:
             raise ValueError(

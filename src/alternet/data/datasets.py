@@ -61,7 +61,7 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
     Raises:
         ValueError: There is no such data set, folder or split, or nothing in it.
 
-    Example:
+    Examples:
         >>> data = batches("photos", limit=100, batch_size=32)
         >>> data.name, len(data), data.images, data.shape, len(data.classes)
         ('photos', 4, 100, (3, 32, 32), 18)
@@ -96,7 +96,7 @@ def dataset(
     Raises:
         ValueError: There is no such data set, folder or split, or nothing in it.
 
-    Example:
+    Examples:
         >>> digits = dataset("digits", split="train")
         >>> len(digits), digits[0][0].size, digits.classes[:3]
         (1433, (8, 8), ('0', '1', '2'))
@@ -124,7 +124,7 @@ def _known(split: str) -> str:
 def known_datasets() -> dict[str, str]:
     """The data sets by name, each with a line that describes it.
 
-    Example:
+    Examples:
         >>> list(known_datasets())[:2]
         ['photos', 'digits']
     """
@@ -141,7 +141,7 @@ def data_root() -> Path:
 def subset(size: int, limit: int | None, seed: int) -> np.ndarray:
     """Indices of `limit` of `size` pictures, drawn evenly from all of them, in ascending order.
 
-    Example:
+    Examples:
         >>> subset(1000, 4, seed=0).tolist()
         [298, 553, 859, 993]
     """

@@ -15,7 +15,7 @@ class Digits(ArrayPictures):
     Args:
         split: `train` (1433 digits) or `test` (364 digits).
 
-    Example:
+    Examples:
         >>> len(Digits("train")), len(Digits("test")), Digits("test").size
         (1433, 364, (8, 8))
     """

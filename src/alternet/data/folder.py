@@ -38,7 +38,7 @@ class Folder(Pictures):
     Raises:
         ValueError: It is no folder, has no such split, or holds no images.
 
-    Example:
+    Examples:
         >>> root = getfixture("tmp_path")
         >>> from PIL import Image
         >>> for name in ("cat/1.png", "dog/2.png", "dog/10.png"):

@@ -81,7 +81,7 @@ class Photos(Pictures):
         size: Side of the crops in pixels. Where half a photograph is smaller than a window, the largest window that
             leaves enough places in it is taken, and resized with Pillow's bicubic filter.
 
-    Example:
+    Examples:
         >>> photos = Photos("test")
         >>> len(photos), photos[0][0].size, photos.classes[photos[1][1]]
         (1080, (32, 32), 'brick')
@@ -142,7 +142,7 @@ def photograph(number: int) -> np.ndarray:
 def region(number: int, split: str) -> tuple[slice, slice]:
     """Rows and columns of a photograph that belong to a split: one half across its longer side.
 
-    Example:
+    Examples:
         >>> region(7, "train"), region(7, "test")  # coins, 303 by 384
         ((slice(0, 303, None), slice(0, 192, None)), (slice(0, 303, None), slice(192, 384, None)))
     """
@@ -181,7 +181,7 @@ def crops(split: str, size: int) -> np.ndarray:
 def halved(pixels: np.ndarray) -> np.ndarray:
     """The mean of every 2 by 2 pixels, rounded to the nearest, halves up.
 
-    Example:
+    Examples:
         >>> halved(np.array([[[1], [2]], [[2], [1]]], np.uint8)).item()
         2
     """

@@ -112,7 +112,7 @@ class ArrayPictures(Pictures):
         classes: Names of the classes.
         split: `train` or `test`.
 
-    Example:
+    Examples:
         >>> made = ArrayPictures(np.zeros((5, 8, 8, 3), np.uint8), [0, 1, 0, 1, 1], name="black", classes=("a", "b"))
         >>> len(made), made[1][0].size, made[1][1]
         (5, (8, 8), 1)
@@ -222,7 +222,7 @@ class TensorPictures(Pictures):
 def checksum(*arrays: np.ndarray) -> str:
     """SHA-256 of the arrays' values in order, the same on machines of either byte order.
 
-    Example:
+    Examples:
         >>> checksum(np.zeros(3, np.uint8))[:12]
         '709e80c88487'
     """

@@ -24,7 +24,7 @@ class Preparation:
         crop_pct: Side of the result as a part of the resized picture's.
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`; always with antialiasing, as Pillow does.
 
-    Example:
+    Examples:
         >>> Preparation(img_size=(32, 48), colour=False)(Image.new("RGB", (200, 100))).shape
         torch.Size([1, 32, 48])
     """
@@ -85,7 +85,7 @@ class Preparation:
 def unit_range(images: Tensor) -> Tensor:
     """Bytes as floats in [0, 1].
 
-    Example:
+    Examples:
         >>> unit_range(torch.tensor([0, 51, 255], dtype=torch.uint8))
         tensor([0.0000, 0.2000, 1.0000])
     """
@@ -95,7 +95,7 @@ def unit_range(images: Tensor) -> Tensor:
 def luma(images: Tensor) -> Tensor:
     """Grey values uint8 [n, 1, h, w] of colours uint8 [n, 3, h, w] with Pillow's rounding (ITU-R BT.601).
 
-    Example:
+    Examples:
         >>> luma(torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)).item()
         76
     """

@@ -22,7 +22,7 @@ IDEAL = (0, (4, 2))
 def metrics(table: pd.DataFrame) -> dict[str, float]:
     """The metrics of one model by name.
 
-    Example:
+    Examples:
         >>> metrics(pd.DataFrame({"metric": ["accuracy"], "value": [0.5]}))
         {'accuracy': 0.5}
     """
@@ -32,7 +32,7 @@ def metrics(table: pd.DataFrame) -> dict[str, float]:
 def percent(table: pd.DataFrame, metric: str) -> str:
     """A metric of one model in percent, with its standard error where that is known.
 
-    Example:
+    Examples:
         >>> percent(pd.DataFrame({"metric": ["accuracy"], "value": [0.5], "standard_error": [0.012]}), "accuracy")
         '50.0% ± 1.2%'
     """
@@ -44,7 +44,7 @@ def percent(table: pd.DataFrame, metric: str) -> str:
 def overconfidence(reliability: pd.DataFrame) -> float:
     """Mean confidence less accuracy over all images: positive where the network believes too much.
 
-    Example:
+    Examples:
         >>> bins = pd.DataFrame({"count": [1, 3, 0], "accuracy": [0, 1, None], "confidence": [0.4, 0.8, None]})
         >>> round(overconfidence(bins), 3)
         -0.05

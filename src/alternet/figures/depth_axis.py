@@ -35,7 +35,7 @@ class Span(NamedTuple):
 def spans(points: pd.DataFrame) -> list[Span]:
     """The spans of one model's units, from one row a unit with `unit`, `depth`, `kind` and `tap`.
 
-    Example:
+    Examples:
         >>> points = pd.DataFrame({"unit": [0, 1], "depth": [0.0, 1.0], "kind": ["stem", "msa"], "tap": ["s", "a"]})
         >>> spans(points)
         [Span(start=0.0, stop=1.0, kind='msa', tap='a')]

@@ -42,7 +42,7 @@ class Exhibit:
         texts: Those of the columns that hold words; the others must hold numbers.
         interactive: The same as plots that answer to a mouse, in the order of reading.
 
-    Example:
+    Examples:
         >>> def draw(measurement):
         ...     figure = Figure()
         ...     figure.subplots().plot(measurement.table["radius"])

@@ -25,7 +25,7 @@ def highest(table: pd.DataFrame) -> pd.DataFrame:
 
     A 1x1 map has no frequency but 0, where Δ is 0 by definition; its value is missing (NaN).
 
-    Example:
+    Examples:
         >>> table = pd.DataFrame({"model": "a", "unit": [0, 0, 1], "frequency": [0.0, 1.0, 0.0], VALUE: [0, -2.0, 0]})
         >>> highest(table)[VALUE].tolist()
         [-2.0, nan]

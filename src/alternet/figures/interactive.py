@@ -28,7 +28,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 def plain_text(text: object) -> str:
     """A text that plotly shows as it is: no markup, no template.
 
-    Example:
+    Examples:
         >>> plain_text("<b>net</b> %{x}")
         '&lt;b&gt;net&lt;/b&gt; %&#123;x}'
     """
@@ -38,7 +38,7 @@ def plain_text(text: object) -> str:
 def numbers(values: Iterable[float]) -> list[float | None]:
     """Numbers to six digits for JSON; what is missing or infinite becomes None, a gap.
 
-    Example:
+    Examples:
         >>> numbers([1 / 3, float("nan")])
         [0.333333, None]
     """
@@ -80,7 +80,7 @@ def layout(*, x: str, y: str) -> dict[str, Any]:
 def key(points: pd.DataFrame) -> tuple[str, ...]:
     """What the symbols, shades and bars of a plot against depth mean, as far as they occur.
 
-    Example:
+    Examples:
         >>> key(pd.DataFrame({"kind": ["stem", "msa", "mlp"]}))
         ('◇ stem', '● attention', '△ MLP', 'grey: attention acts here')
     """

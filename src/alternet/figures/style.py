@@ -89,7 +89,7 @@ def cast(models: Iterable[str]) -> Iterator[None]:
 def model_styles(models: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """A colour and a dash pattern for each model, by its place in the cast or, outside one, in the order given.
 
-    Example:
+    Examples:
         >>> model_styles(("a", "b"))["b"]["color"]
         '#D55E00'
         >>> with cast(["b", "a"]):
@@ -113,7 +113,7 @@ def kind_name(kind: str) -> str:
 def elide(name: str, width: int) -> str:
     """A name of at most `width` characters: what is too long loses its middle.
 
-    Example:
+    Examples:
         >>> elide("swin_tiny_patch4_window7_224", 16)
         'swin_tin…ow7_224'
     """
@@ -126,7 +126,7 @@ def elide(name: str, width: int) -> str:
 def label(name: str, width: int = 0) -> str:
     r"""A name as matplotlib text: wrapped to `width` characters if given, never read as mathematics.
 
-    Example:
+    Examples:
         >>> label("a$b"), label("resnet50@best.pth", 10)
         ('a\\$b', 'resnet50@b\nest.pth')
     """
@@ -138,7 +138,7 @@ def label(name: str, width: int = 0) -> str:
 def title(name: str, width: int) -> str:
     r"""A name above a panel, in two lines of `width` characters if need be; still longer, it loses its middle.
 
-    Example:
+    Examples:
         >>> title("resnet50", 10), title("vit_base_patch16_clip_224", 10)
         ('resnet50', 'vit_base_p\n…_clip_224')
     """
@@ -148,7 +148,7 @@ def title(name: str, width: int) -> str:
 def columns(entries: int, at_most: int) -> int:
     """How many columns a legend needs so that its rows are equally long and none is longer than `at_most`.
 
-    Example:
+    Examples:
         >>> columns(7, at_most=7), columns(8, at_most=7), columns(10, at_most=4)
         (7, 4, 4)
     """

@@ -20,7 +20,7 @@ def changes(points: pd.DataFrame, value: str) -> pd.Series:
     Returns:
         One number a row, aligned with `points`; NaN for the first unit of a model and wherever a value is missing.
 
-    Example:
+    Examples:
         >>> points = pd.DataFrame({"model": "a", "unit": [1, 0, 2], "variance": [3.0, 1.0, 2.5]})
         >>> changes(points, "variance").tolist()
         [2.0, nan, -0.5]
@@ -37,7 +37,7 @@ def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
         value: Name of the column.
         quantity: The quantity in words, with its article.
 
-    Example:
+    Examples:
         >>> points = pd.DataFrame(
         ...     {"model": "a", "unit": range(4), "kind": ["stem", "msa", "mlp", "msa"], "x": [1.0, 0.5, 0.7, 0.9]}
         ... )
@@ -58,7 +58,7 @@ def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
 def signed(number: float) -> str:
     """A number to two digits with its sign, the minus as a minus.
 
-    Example:
+    Examples:
         >>> signed(-0.1), signed(0.00123), signed(123.4), signed(0.0)
         ('−0.10', '+0.0012', '+123', '0')
     """

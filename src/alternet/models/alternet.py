@@ -51,7 +51,7 @@ class AlterNet(ResidualNetwork):
         ValueError: For an impossible setting.
         TypeError: For an unknown one.
 
-    Example:
+    Examples:
         >>> import torch
         >>> net = AlterNet(depths=(2, 2), widths=(8, 16), num_msa=(0, 1), heads=(1, 2), head_dim=8, num_classes=10)
         >>> net(torch.randn(2, 3, 20, 12)).shape

@@ -25,7 +25,7 @@ def relative_position_bias(table: Float[Tensor, "a a"], window: tuple[int, int])
     Returns:
         The bias of the `l = height * width` tokens in row-major order.
 
-    Example:
+    Examples:
         >>> table = torch.arange(9.0).view(3, 3)  # windows of 2 x 2; the centre, 4, is the offset (0, 0)
         >>> relative_position_bias(table, (1, 2))
         tensor([[4., 5.],
@@ -47,7 +47,7 @@ def to_windows(x: Float[Tensor, "n c h w"], window: tuple[int, int]) -> Float[Te
     Returns:
         `m = n * rows * columns` windows in row-major order, image by image, each of `l` tokens in row-major order.
 
-    Example:
+    Examples:
         >>> to_windows(torch.arange(8.0).view(1, 1, 2, 4), (2, 2)).squeeze(-1)
         tensor([[0., 1., 4., 5.],
                 [2., 3., 6., 7.]])
@@ -69,7 +69,7 @@ def from_windows(
         window: Height and width of a window, in tokens.
         size: Height and width of the feature maps.
 
-    Example:
+    Examples:
         >>> maps = torch.randn(2, 3, 5, 7)
         >>> torch.equal(from_windows(to_windows(maps, (2, 4)), (2, 4), (5, 7)), maps)
         True
@@ -89,7 +89,7 @@ def is_token(size: tuple[int, int], window: tuple[int, int], device: torch.devic
         window: Height and width of a window, in tokens.
         device: Where to build the mask.
 
-    Example:
+    Examples:
         >>> is_token((2, 3), (2, 2), torch.device("cpu"))
         tensor([[ True,  True,  True,  True],
                 [ True, False,  True, False]])
@@ -111,7 +111,7 @@ def hide(scores: Float[Tensor, "*s"], visible: Bool[Tensor, "*t"]) -> Tensor:
 def split_heads(tokens: Float[Tensor, "m l e"], heads: int) -> Float[Tensor, "m h l d"]:
     """Give each head its share of the channels.
 
-    Example:
+    Examples:
         >>> split_heads(torch.zeros(2, 16, 12), heads=3).shape
         torch.Size([2, 3, 16, 4])
     """
@@ -127,7 +127,7 @@ class WindowAttention(nn.Module):
     Attributes:
         relative_position_bias: [2p - 1, 2p - 1], initialised to 0.02 N(0, 1).
 
-    Example:
+    Examples:
         >>> attention = WindowAttention(8, 32, heads=2, head_dim=4, window_size=4)
         >>> attention(torch.randn(1, 8, 10, 6)).shape
         torch.Size([1, 32, 10, 6])
@@ -175,7 +175,7 @@ def neighbourhood_bias(size: tuple[int, int], kernel_size: int) -> Float[Tensor,
     Returns:
         Scores to add, for `l = height * width` queries and as many keys plus the padding.
 
-    Example:
+    Examples:
         >>> neighbourhood_bias((1, 3), 3).exp().round()  # 6 of the middle token's 9 neighbours are padding
         tensor([[1., 1., 0., 7.],
                 [1., 1., 1., 6.],
@@ -195,7 +195,7 @@ def neighbourhood_bias(size: tuple[int, int], kernel_size: int) -> Float[Tensor,
 class ConvAttention(nn.Module):
     """Multi-head self-attention of each token over its neighbourhood (Yang et al. 2019; Park and Kim 2022, figure 7).
 
-    Example:
+    Examples:
         >>> attention = ConvAttention(8, heads=2, head_dim=4)
         >>> attention(torch.randn(1, 8, 5, 6), neighbourhood_bias((5, 6), 3)).shape
         torch.Size([1, 8, 5, 6])

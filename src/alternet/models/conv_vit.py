@@ -56,7 +56,7 @@ class ConvViT(nn.Module):
         ValueError: For an impossible setting.
         TypeError: For an unknown one.
 
-    Example:
+    Examples:
         >>> net = ConvViT(embed_dim=8, depth=2, heads=2, head_dim=4, kernel_size=3, num_classes=10)
         >>> net(torch.randn(2, 3, 32, 48)).shape
         torch.Size([2, 10])
@@ -209,7 +209,7 @@ def resample_positions(state: dict[str, Tensor], model: ConvViT) -> dict[str, Te
         state: A state dict of a square `ConvViT`.
         model: The model that it will be loaded into.
 
-    Example:
+    Examples:
         >>> small = {"depth": 1, "embed_dim": 8, "heads": 1, "head_dim": 8}
         >>> state = resample_positions(ConvViT(**small).state_dict(), ConvViT(img_size=48, **small))
         >>> state["pos_embed"].shape  # 12 x 12 tokens instead of 8 x 8

@@ -64,7 +64,7 @@ class PaperResNet(ResidualNetwork):
         ValueError: For an impossible setting.
         TypeError: For an unknown one.
 
-    Example:
+    Examples:
         >>> import torch
         >>> net = PaperResNet(depths=(1, 1), widths=(8, 16), num_classes=10)
         >>> net(torch.randn(2, 3, 20, 12)).shape

@@ -72,7 +72,7 @@ class PreResNet(ResidualNetwork):
         ValueError: For an impossible setting.
         TypeError: For an unknown one.
 
-    Example:
+    Examples:
         >>> import torch
         >>> net = PreResNet(depths=(1, 1), widths=(8, 16), block="basic", num_classes=10)
         >>> net(torch.randn(2, 3, 20, 12)).shape

@@ -37,7 +37,7 @@ def describe(facts: dict[str, Facts]) -> Any:
     Args:
         facts: Model name to what timm should know of it.
 
-    Example:
+    Examples:
         >>> describe({"mine": CIFAR})["mine"].default.num_classes
         100
     """

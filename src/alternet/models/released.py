@@ -71,7 +71,7 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         TypeError: If the model is none of ours, or `state_dict` holds anything but tensors.
         ValueError: If weights are missing, unknown or of another shape; the message names the first few.
 
-    Example:
+    Examples:
         >>> from alternet.models.preresnet import PreResNet
         >>> try:
         ...     load_released(PreResNet(depths=(1,), widths=(8,)), {})

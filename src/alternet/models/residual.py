@@ -42,7 +42,7 @@ class BlockPlan:
 def plans(settings: ResNetSettings) -> list[list[BlockPlan]]:
     """Plan every block of a residual network, stage by stage.
 
-    Example:
+    Examples:
         >>> [[block.stride for block in stage] for stage in plans(ResNetSettings(depths=(2, 3), widths=(8, 16)))]
         [[1, 1], [2, 1, 1]]
     """
@@ -61,7 +61,7 @@ def plans(settings: ResNetSettings) -> list[list[BlockPlan]]:
 def conv(dim_in: int, dim_out: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
     """Make a convolution without bias that keeps the map's size, or divides it by the stride and rounds up.
 
-    Example:
+    Examples:
         >>> import torch
         >>> conv(3, 8, 3, stride=2)(torch.zeros(1, 3, 5, 5)).shape
         torch.Size([1, 8, 3, 3])

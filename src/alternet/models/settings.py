@@ -15,7 +15,7 @@ def require(valid: bool, setting: str, got: object, expected: str) -> None:
     Raises:
         ValueError: If not `valid`.
 
-    Example:
+    Examples:
         >>> require(0 < 7, "window_size", 7, "a positive integer")
     """
     if not valid:
@@ -29,7 +29,7 @@ def check(kind: type[T], settings: dict[str, Any]) -> T:
         TypeError: For an unknown name.
         ValueError: For an impossible value.
 
-    Example:
+    Examples:
         >>> check(ResNetSettings, {"stem": "imagenet"}).reductions
         (4, 8, 16, 32)
     """
@@ -44,7 +44,7 @@ def check(kind: type[T], settings: dict[str, Any]) -> T:
 def is_count(value: object, least: int = 1) -> bool:
     """Whether a value is an integer of at least `least` (True and False are not).
 
-    Example:
+    Examples:
         >>> is_count(3), is_count(0), is_count(2.0), is_count(True)
         (True, False, False, False)
     """
@@ -57,7 +57,7 @@ def require_rate(setting: str, value: float) -> None:
     Raises:
         ValueError: If the value is outside [0, 1).
 
-    Example:
+    Examples:
         >>> require_rate("drop_rate", 0.1)
     """
     require(0 <= value < 1, setting, value, "a probability, 0 <= p < 1")
@@ -69,7 +69,7 @@ def require_counts(setting: str, values: Sequence[int], length: int, least: int 
     Raises:
         ValueError: If it is not.
 
-    Example:
+    Examples:
         >>> require_counts("heads", (3, 6, 12, 24), 4)
     """
     expected = f"{length} integers, one a stage, each at least {least}"

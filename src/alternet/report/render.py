@@ -32,7 +32,7 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
         ValueError: A folder does not exist, nothing was measured under any, or a file of a measurement is damaged.
         OSError: The page or a figure cannot be written.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> from alternet import Measurement
         >>> table = pd.DataFrame({"model": ["a"], "radius": [1.0]})

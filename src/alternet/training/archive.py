@@ -91,7 +91,7 @@ class Archive:
 def snapshot_names(recipe: Recipe) -> dict[int, str]:
     """The snapshots of a run: epochs done -> name. The final weights are not among them, they are a file of their own.
 
-    Example:
+    Examples:
         >>> snapshot_names(Recipe(epochs=6, warmup_epochs=1, snapshot_every=2))
         {0: 'init', 1: 'warmup', 2: 'epoch-0002', 4: 'epoch-0004'}
     """

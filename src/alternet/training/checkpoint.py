@@ -28,7 +28,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         TypeError: The state holds something else.
         OSError: The disk is full or the folder cannot be written; an older file at `path` is still there.
 
-    Example:
+    Examples:
         >>> import torch
         >>> path = getfixture("tmp_path") / "state.safetensors"
         >>> write_checkpoint(path, {"epoch": 3, "state": {0: {"exp_avg": torch.ones(2)}}, "betas": (0.9, 0.999)})

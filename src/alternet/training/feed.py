@@ -91,7 +91,7 @@ class Feed:
         Raises:
             ValueError: A split has no labels, the splits do not fit each other, or the images can only be streamed.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from alternet.data.batches import Batches
             >>> split = Batches.of(torch.rand(12, 3, 8, 8), torch.arange(12) % 2)

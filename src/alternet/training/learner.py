@@ -33,7 +33,7 @@ class Learner:
         steps: Steps taken so far.
         ema: The moving average of the weights, if the recipe keeps one.
 
-    Example:
+    Examples:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
         >>> learner = Learner(
         ...     model=net, recipe=Recipe(lr=0.1), device=torch.device("cpu"), steps_per_epoch=1, mean=(0.5,), std=(0.2,)

@@ -59,7 +59,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         FloatingPointError: The loss or a weight is not finite any more. The last good checkpoint is kept.
         OSError: `out` cannot be written. The last checkpoint is intact.
 
-    Example:
+    Examples:
         >>> run = train("test_vit", "digits", Recipe(epochs=1, lr=1e-3), getfixture("tmp_path"), device="cpu")
         >>> list(run.log.columns[:5])
         ['epoch', 'step', 'lr', 'train_loss', 'test_accuracy']

@@ -31,7 +31,7 @@ def build_model(
     Raises:
         ValueError: There is no such model, or it does not take an argument.
 
-    Example:
+    Examples:
         >>> build_model("test_vit", Recipe(), (3, 32, 32), 5, {})[1]
         {'in_chans': 3, 'img_size': 32}
     """

@@ -71,7 +71,7 @@ class Recipe:
         TypeError: A value has the wrong type.
         ValueError: A value is out of range, or a name is unknown.
 
-    Example:
+    Examples:
         >>> recipe = Recipe.load("paper")
         >>> recipe.opt, recipe.lr, recipe.total_epochs
         ('adamw', 0.000125, 305)
@@ -157,7 +157,7 @@ class Recipe:
         Raises:
             ValueError: There is no such recipe, the file is not YAML, or it holds an unknown option or a bad value.
 
-        Example:
+        Examples:
             >>> Recipe.load("weak-sgd").opt
             'momentum'
         """
@@ -176,7 +176,7 @@ class Recipe:
         Raises:
             ValueError: An option is unknown, or a value is bad.
 
-        Example:
+        Examples:
             >>> Recipe.load("paper").with_settings({"epochs": 2}).total_epochs
             7
         """
@@ -197,7 +197,7 @@ def _build(base: dict[str, Any], options: Mapping[str, Any], where: str) -> Reci
 def known_recipes() -> dict[str, str]:
     """The shipped recipes by name, each with the sentence that describes it.
 
-    Example:
+    Examples:
         >>> sorted(known_recipes())
         ['paper', 'paper-imagenet', 'quick', 'weak', 'weak-sgd']
     """

@@ -15,7 +15,7 @@ class Schedule:
     The rate rises linearly from `warmup_lr` to `lr`, reaching it with the first step after the warm-up (as the paper's
     code does). Then it follows the schedule, anew at every epoch or, with `sched_on_updates`, at every step.
 
-    Example:
+    Examples:
         >>> import torch
         >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
         >>> recipe = Recipe(lr=1.0, epochs=2, warmup_epochs=1, warmup_prefix=True)

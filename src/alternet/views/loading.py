@@ -41,7 +41,7 @@ def load(
     Raises:
         ValueError: No such model, or weights that are missing, damaged, unsafe or made for another model.
 
-    Example:
+    Examples:
         >>> load("test_vit", num_classes=5).input_size
         (3, 160, 160)
     """

@@ -17,7 +17,7 @@ class Predictions:
     Args:
         subject: The model; on leaving the block its modes, gradients, buffers and the random state are as before.
 
-    Example:
+    Examples:
         >>> import torch
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(12, 5)).train()
         >>> with Predictions(Subject(net, name="mine")) as predictions:

@@ -27,7 +27,7 @@ class Probe:
         subject: The model with its facts.
         taps: The taps that are read, in forward order.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
         >>> with Probe(Subject(net, name="mine", input_size=(3, 8, 8))) as probe:

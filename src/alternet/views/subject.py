@@ -33,7 +33,7 @@ class Subject:
         grid: Height and width of the patch grid, where it does not follow from the image and the strides.
         history: Folder of the training run with its snapshots, if there is one.
 
-    Example:
+    Examples:
         >>> net = Subject(model=nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), name="mine", input_size=(3, 2, 2))
         >>> net.logits(torch.zeros(7, 3, 2, 2)).shape
         torch.Size([7, 5])
@@ -113,7 +113,7 @@ class Subject:
 def logits_of(output: Any, name: str = "the model") -> Logits:
     """The logits in what a classifier returned: a tensor, an object or mapping with `logits`, or a tuple led by them.
 
-    Example:
+    Examples:
         >>> logits_of((torch.zeros(2, 5), "auxiliary")).shape
         torch.Size([2, 5])
     """

@@ -17,7 +17,7 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
     the buffers, and the random state of Python, NumPy and torch. Parameter values are the business of views that
     change them.
 
-    Example:
+    Examples:
         >>> net = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout()).train()
         >>> with untouched(net):
         ...     net.training
