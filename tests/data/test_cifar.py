@@ -1,6 +1,7 @@
 """CIFAR from files in the published format, and the refusal of any other pickle."""
 
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def test_the_normalisation_is_the_papers(cifar: Write) -> None:
     assert next(iter(data))[0].shape == (6, 3, 8, 8)
     grey = batches(f"cifar100:{root}", colour=False)
     assert grey.mean == pytest.approx((0.4876,), abs=1e-4) and len(grey.std) == 1
+
+
+def test_the_age_of_the_files_is_no_reason_to_warn(cifar: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, *_ = cifar(10)
+    load = pickle.load
+
+    def complaining(*args, **kwargs) -> object:
+        warnings.warn("align should be a boolean", np.exceptions.VisibleDeprecationWarning, stacklevel=2)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr("torchvision.datasets.cifar.pickle.load", complaining)
+    assert batches(f"cifar10:{root}").images == 6
 
 
 class Evil:

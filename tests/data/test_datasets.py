@@ -24,8 +24,9 @@ def test_a_name_is_no_folder_and_a_folder_no_name(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert batches("photos").images == 1080
     assert batches("photos/").images == batches(tmp_path / "photos").images == 1
-    with pytest.raises(ValueError, match="no folder './gone'"):
-        batches("./gone")
+    for path in ("./gone", "quite/gone"):
+        with pytest.raises(ValueError, match=f"no folder '{path}'"):
+            batches(path)
     with pytest.raises(ValueError, match="no data set 'photos:'"):
         batches("photos:")
 
