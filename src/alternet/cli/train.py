@@ -1,6 +1,6 @@
 """`alternet train`: train a model by a recipe."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,24 +14,28 @@ def train(
     model: Model,
     data: Data,
     out: Out,
-    recipe: str = typer.Option("paper", help="A recipe of ours (alternet list recipes) or a YAML file."),
+    recipe: Annotated[str, typer.Option(help="A recipe of ours (alternet list recipes) or a YAML file.")] = "paper",
     img_size: ImgSize = None,
     device: Device = None,
     seed: Seed = 0,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
-    """Train a model; an interrupted training goes on where it stopped."""
+    """Train a model; an interrupted training goes on where it stopped.
+
+    --set epochs=10 changes the recipe, --set model.stem=imagenet the model.
+    """
     from alternet.scale import local_device, processes, rank
     from alternet.training import Recipe
     from alternet.training import train as train_model
 
-    changed = Recipe.load(recipe).with_settings({"seed": seed} | parse_settings(settings))
-    target = local_device(device)
+    changes = {"seed": seed} | parse_settings(settings)
+    of_model = {key.removeprefix("model."): changes.pop(key) for key in list(changes) if key.startswith("model.")}
+    chosen, target = Recipe.load(recipe).with_settings(changes), local_device(device)
     with processes(target):
-        train_model(
-            model, data, changed, writable(out), img_size=img_size, device=target, report=_say if rank() == 0 else None
-        )
-        if rank() == 0:
+        first = rank() == 0
+        options = {"img_size": img_size, "device": target, "model_args": of_model, "report": _say if first else None}
+        train_model(model, data, chosen, writable(out), **options)
+        if first:
             typer.echo(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")
 
 
