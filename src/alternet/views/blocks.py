@@ -1,6 +1,8 @@
 """Units by their output: the maps that arise outside residual branches, in stems, poolings and blocks without skip."""
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from torch import nn
 
@@ -34,15 +36,16 @@ class Blocks:
         calls = [call for i in self.heads if (call := graph.values[i].call) is not None]
         self.opened = {id(scope) for call in calls for scope in call.scope.up()}
         layers = graph.mixing(list(range(len(graph.values))))
+        self.within = Counter(id(scope) for v in layers if v.call is not None for scope in v.call.scope.up())
+        self.trunk = graph.dominators()
         for scope in graph.trace.scopes:
-            inside = sum(v.call is not None and scope in v.call.scope.up() for v in layers)
-            if isinstance(scope.module, CONTAINERS) or 2 * inside > len(layers):
+            if isinstance(scope.module, CONTAINERS) or 2 * self.within[id(scope)] > len(layers):
                 self.opened.add(id(scope))
 
     def find(self) -> list[Block]:
         """The units by output, in order; the stem is the first."""
         blocks = self._on_trunk()
-        blocks += self._at_entries({block.read for block in blocks})
+        blocks += self._at_entries(blocks)
         if not self.sums and len(blocks) < 4:
             blocks = self._of_modules()
         return self._stem_merged(sorted(blocks, key=lambda block: block.read))
@@ -51,30 +54,40 @@ class Blocks:
         """Follow the values that everything flows through; what mixes between two of them belongs to a block."""
         blocks: list[Block] = []
         current: Block | None = None
-        chain = self.graph.dominators()
+        pending: list[Value] = []
         last = self.graph.trace.image
-        for start, end in zip(chain, chain[1:], strict=False):
+        for start, end in pairwise(self.trunk):
             span = self.graph.between(start, end)
-            if layout_of(self.sites, start) is not None:
-                last = start
+            last = last if self._grid(start) is None else start
             if self.heads.intersection(span):
-                current = None
+                current, pending = None, []
                 continue
-            layers = self.judge.acting(span)
-            if layout_of(self.sites, end) is None:
-                current = current if not layers else None
-                continue
-            if layers:
-                scope = self.block_of(layers)
-                if current is None or current.scope is not scope:
-                    current = Block(last, end, scope)
-                    blocks.append(current)
-                current.layers += layers
-            if current is not None and self._grid(current.read) == self._grid(end):
-                current.read = end
-            elif current is not None and layers:
+            pending += self.judge.acting(span, end)
+            if self._grid(end) is None:
+                current = None if pending else current
+            elif pending:
+                current = self._grown(blocks, pending, last, end)
+                pending = []
+            elif current is not None and self._belongs(current, end):
                 current.read = end
         return blocks
+
+    def _grown(self, blocks: list[Block], layers: list[Value], last: int, end: int) -> Block:
+        """The last block with these layers, if they are in its module; else a new one."""
+        scope = self.block_of(layers)
+        if blocks and blocks[-1].scope is scope:
+            blocks[-1].layers += layers
+            blocks[-1].read = end
+            return blocks[-1]
+        blocks.append(Block(last, end, scope, list(layers)))
+        return blocks[-1]
+
+    def _belongs(self, block: Block, end: int) -> bool:
+        """Whether an elementwise step still belongs to a block: same map, and not in another module with layers."""
+        if self._grid(block.read) != self._grid(end):
+            return False
+        scope = self.block_of([self.graph.values[end]])
+        return scope is block.scope or id(scope) in self.opened or not self.within[id(scope)]
 
     def _grid(self, index: int) -> tuple[int, int] | None:
         layout = layout_of(self.sites, index)
@@ -86,19 +99,22 @@ class Blocks:
         common = [scope for scope in ways[0] if all(scope in way for way in ways)]
         return next((scope for scope in common if id(scope) not in self.opened), common[-1])
 
-    def _at_entries(self, known: set[int]) -> list[Block]:
+    def _at_entries(self, known: list[Block]) -> list[Block]:
         """Where a stream of a network with several streams begins: the map that its first unit takes."""
-        blocks = []
-        for index in sorted({s.fork for s in self.sums} - known):
+        blocks: list[Block] = []
+        for index in sorted({s.fork for s in self.sums}.difference(self.trunk)):
             origin = self._origin(index)
-            if origin is None or layout_of(self.sites, index) is None:
+            if origin is None or self._grid(index) is None:
                 continue
             scope = self.block_of([self.graph.values[origin]])
-            own = [v for v in self.judge.acting(range(origin + 1)) if v.call and scope in v.call.scope.up()]
-            if own and not any(block.scope is scope for block in blocks) and origin not in known:
+            own = [v for v in self._layers(scope, origin) if v.index <= origin]
+            if own and all(block.scope is not scope for block in known + blocks):
                 blocks.append(Block(min(self.graph.parents(own[0].index)), index, scope, own))
-        trunk = set(self.graph.dominators())
-        return [block for block in blocks if block.read not in trunk]
+        return blocks
+
+    def _layers(self, scope: Scope, end: int) -> list[Value]:
+        """The mixing calls in a module call that lead to a value."""
+        return [v for v in self.judge.acting(range(end + 1), end) if v.call and scope in v.call.scope.up()]
 
     def _origin(self, index: int) -> int | None:
         """The layer whose result reaches this value by elementwise functions and moves alone; None after a sum."""
@@ -120,10 +136,8 @@ class Blocks:
             around = [outer for outer in scope.up() if id(outer) not in self.opened]
             if around != [scope] or not scope.outputs or not scope.inputs:
                 continue
-            layers = [
-                v for v in self.judge.acting(range(scope.outputs[0] + 1)) if v.call and scope in v.call.scope.up()
-            ]
-            if layers and layout_of(self.sites, scope.outputs[0]) is not None:
+            layers = self._layers(scope, scope.outputs[0])
+            if layers and self._grid(scope.outputs[0]) is not None:
                 blocks.append(Block(scope.inputs[0], scope.outputs[0], scope, layers))
         return blocks
 
@@ -136,7 +150,7 @@ class Blocks:
         assert root is not None
         stages = [scope for scope in first.scope.up() if scope not in root.scope.up()]
         ahead = [b for b in blocks if b.read < self.sums[0].value and not (stages and _inside(b, stages[-1]))]
-        joined = [b for b in ahead if b.read in set(self.graph.dominators())]
+        joined = [b for b in ahead if b.read in self.trunk]
         if len(joined) < 2:
             return blocks
         stem = Block(joined[0].start, joined[-1].read, joined[0].scope, [v for b in joined for v in b.layers])

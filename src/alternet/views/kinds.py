@@ -6,8 +6,8 @@ import torch
 
 from alternet.views.families import ATTENTION_CLASSES, MIXER_CLASSES
 from alternet.views.graph import Graph
-from alternet.views.operations import ATTENTION, CONVOLUTIONS, FOURIER, POOLS, PRODUCTS, SEQUENCES
-from alternet.views.sites import Sites
+from alternet.views.operations import ATTENTION, CONVOLUTIONS, FOURIER, MOVES, POOLS, PRODUCTS, SEQUENCES
+from alternet.views.sites import Sites, thin, varies
 from alternet.views.trace import Ref, Value
 
 KINDS = ("stem", "conv", "msa", "mlp", "mixer", "pool")
@@ -21,17 +21,43 @@ class Judge:
         self.graph = graph
         self.sites = sites
 
-    def kind(self, indices: Iterable[int]) -> str | None:
-        """The kind of a branch made of these values; None if nothing in it mixes anything at any position."""
-        indices = list(indices)
-        kinds = {self._of(value) for value in self.graph.mixing(indices)}
-        if "roll" in {call.name for i in indices if (call := self.graph.values[i].call)} and "msa" not in kinds:
+    def kind(self, layers: Iterable[Value], moves: Iterable[str] = ()) -> str | None:
+        """The kind of a unit made of these mixing calls; None if there are none."""
+        kinds = {self._of(value) for value in layers}
+        if "roll" in moves:
             kinds.add("mixer")
-        return next((kind for kind in ("msa", "family mixer", "conv", "mixer", "mlp") if kind in kinds), None)
+        return next((kind for kind in ("msa", "conv", "mixer", "mlp") if kind in kinds), None)
 
-    def acting(self, indices: Iterable[int]) -> list[Value]:
-        """The mixing calls among these values that act on positions of the map."""
-        return [value for value in self.graph.mixing(list(indices)) if self._of(value) is not None]
+    def acting(self, span: Iterable[int], end: int) -> list[Value]:
+        """The mixing calls among these values that act on positions of the map that `end` is.
+
+        Where values with positions and without are put side by side, as patches and a class token are, only those
+        with positions are followed.
+        """
+        span = set(span)
+        reached, waiting = set(), [end]
+        while waiting:
+            index = waiting.pop()
+            if index in reached or index not in span:
+                continue
+            reached.add(index)
+            waiting += self._sources(index)
+        return [value for value in self.graph.mixing(sorted(reached)) if self._of(value) is not None]
+
+    def _sources(self, index: int) -> list[int]:
+        parents, call = self.graph.parents(index), self.graph.values[index].call
+        if call is None or call.name not in MOVES:
+            return parents
+        return [i for i in parents if self.placed(i)] or parents
+
+    def placed(self, index: int) -> bool:
+        """Whether any element of a value lies at a position of the image."""
+        where = self.sites.of(index)
+        return where is None or bool(thin(where).any())
+
+    def spatial(self, layers: Iterable[Value]) -> int:
+        """How many of these calls see more than one position at once."""
+        return sum(self._of(value) != "mlp" for value in layers)
 
     def attends(self, value: Value) -> bool:
         """Whether a call is attention: a product of two maps, which are both made from the images."""
@@ -39,20 +65,21 @@ class Judge:
         assert call is not None
         if call.name in ATTENTION:
             return True
+        if {type(scope.module).__name__ for scope in call.scope.up()} & ATTENTION_CLASSES:
+            return True
         return call.name in PRODUCTS and len({i for i in call.inputs if self.graph.values[i].from_images}) > 1
 
     def _of(self, value: Value) -> str | None:
         """The kind of one mixing call; None where it acts on no position, as on a class token or a pooled vector."""
-        where = self.sites.of(value.index)
         mixes = self._mixes_positions(value)
-        if where is not None and not mixes and not where.any():
+        if not mixes and not self.placed(value.index):
             return None
         call = value.call
         assert call is not None
         classes = {type(scope.module).__name__ for scope in call.scope.up()}
         if classes & MIXER_CLASSES:
             return "mixer"
-        if classes & ATTENTION_CLASSES or self.attends(value):
+        if self.attends(value):
             return "msa"
         if call.name in CONVOLUTIONS and self.kernel(value) > 1:
             return "conv"
@@ -72,12 +99,8 @@ class Judge:
             return False
         source = next(i for i in call.inputs if self.graph.values[i].from_images)
         before, after = self.sites.of(source), self.sites.of(value.index)
-        if before is None or after is None or not before.any():
+        if before is None or after is None or not thin(before).any():
             return False
         if call.name in CONVOLUTIONS:
-            return self.kernel(value) == 1 and before.ndim == 3 and _differ(before, 1)
-        return not after.any() and _differ(before, -1 if call.inputs[0] == source else -2)
-
-
-def _differ(where: torch.Tensor, axis: int) -> bool:
-    return not torch.equal(where.amin(axis), where.amax(axis))
+            return self.kernel(value) == 1 and before.ndim == 3 and varies(before, 1)
+        return not thin(after).any() and varies(before, before.ndim - (1 if call.inputs[0] == source else 2))

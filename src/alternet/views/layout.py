@@ -7,7 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.shapes import FeatureMap
-from alternet.views.sites import Sites
+from alternet.views.sites import Sites, thin, varies
+
+
+NCHW = 4
+"""Number of axes of a map that is not made of tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +76,23 @@ def layout_of(sites: Sites, index: int) -> Layout | None:
 
 def _layout(sites: Sites, index: int) -> Layout | None:
     where = sites.of(index)
-    if where is None or where.ndim not in (3, 4) or not where.any():
+    if where is None or where.ndim not in (3, 4) or not thin(where).any():
         return None
-    sample, row, column = sites.decode(where)
-    axes = [axis for axis in range(where.ndim) if not _varies(where, axis)]
-    channels = [axis for axis in axes if where.shape[axis] > 1] or [a for a in axes if a in (1, where.ndim - 1)][:1]
+    channels = _channels(where)
+    sample, row, column = sites.decode(thin(where))
     batch = [axis for axis in range(where.ndim) if _leads(sample, axis)]
     if len(channels) != 1 or len(batch) != 1:
         return None
     entries = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in (sample, row, column)]
     return _gridded(entries, batch[0], channels[0], sites.size[0])
+
+
+def _channels(where: Tensor) -> list[int]:
+    """The axes along which the position stays; [n, c, h, w] is meant where pieces with different shifts are joined."""
+    axes = [axis for axis in range(where.ndim) if not varies(where, axis)]
+    if not axes and where.ndim == NCHW:
+        return [1]
+    return [axis for axis in axes if where.shape[axis] > 1] or [a for a in axes if a in (1, where.ndim - 1)][:1]
 
 
 def _gridded(entries: list[Tensor], batch: int, channel: int, n: int) -> Layout | None:
@@ -106,10 +117,6 @@ def _gridded(entries: list[Tensor], batch: int, channel: int, n: int) -> Layout 
     natural = torch.equal(order, torch.arange(prefix, prefix + h * w))
     steps = None if natural else tuple((order - prefix).tolist())
     return Layout(batch_axis=batch, channel_axis=channel, grid=(h, w), parts=parts, prefix=prefix, order=steps)
-
-
-def _varies(where: Tensor, axis: int) -> bool:
-    return not torch.equal(where, where.narrow(axis, 0, 1).expand_as(where))
 
 
 def _leads(sample: Tensor, axis: int) -> bool:

@@ -4,33 +4,145 @@ ADDITIONS = frozenset({"add", "add_", "addcmul", "addcmul_"})
 """Functions whose result may be "skip + branch"."""
 
 MOVES = frozenset(
-    "view reshape permute transpose transpose_ swapaxes swapdims movedim moveaxis t T mT flatten unflatten ravel "
-    "squeeze unsqueeze squeeze_ unsqueeze_ __getitem__ select narrow chunk split tensor_split unbind index_select "
-    "gather take_along_dim cat concat concatenate stack expand expand_as broadcast_to repeat repeat_interleave tile "
-    "view_as reshape_as roll flip rot90 pad unfold as_strided pixel_shuffle pixel_unshuffle channel_shuffle "
-    "__setitem__ masked_scatter copy_".split()
+    [
+        "view",
+        "reshape",
+        "permute",
+        "transpose",
+        "transpose_",
+        "swapaxes",
+        "swapdims",
+        "movedim",
+        "moveaxis",
+        "t",
+        "T",
+        "mT",
+        "flatten",
+        "unflatten",
+        "ravel",
+        "squeeze",
+        "unsqueeze",
+        "squeeze_",
+        "unsqueeze_",
+        "__getitem__",
+        "select",
+        "narrow",
+        "chunk",
+        "split",
+        "tensor_split",
+        "unbind",
+        "index_select",
+        "gather",
+        "take_along_dim",
+        "cat",
+        "concat",
+        "concatenate",
+        "stack",
+        "expand",
+        "expand_as",
+        "broadcast_to",
+        "repeat",
+        "repeat_interleave",
+        "tile",
+        "view_as",
+        "reshape_as",
+        "roll",
+        "flip",
+        "rot90",
+        "pad",
+        "unfold",
+        "as_strided",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "channel_shuffle",
+        "__setitem__",
+        "masked_scatter",
+        "copy_",
+    ]
 )
 """Functions that put values elsewhere without changing them. They are replayed to learn where every value lies."""
 
 SAME = frozenset(
-    "dropout dropout_ dropout2d feature_dropout feature_dropout_ alpha_dropout contiguous clone detach to type float "
-    "half bfloat16 double type_as alias identity requires_grad_ data cpu cuda shared_write".split()
+    [
+        "dropout",
+        "dropout_",
+        "dropout2d",
+        "feature_dropout",
+        "feature_dropout_",
+        "alpha_dropout",
+        "contiguous",
+        "clone",
+        "detach",
+        "to",
+        "type",
+        "float",
+        "half",
+        "bfloat16",
+        "double",
+        "type_as",
+        "alias",
+        "identity",
+        "requires_grad_",
+        "data",
+        "cpu",
+        "cuda",
+        "shared_write",
+    ]
 )
 """Functions that hand on the same values, in evaluation mode."""
 
 ACTIVATIONS = frozenset(
-    "relu relu_ relu6 hardtanh hardtanh_ gelu silu silu_ hardswish hardswish_ mish mish_ leaky_relu leaky_relu_ "
-    "prelu elu elu_ selu selu_ celu celu_ softplus clamp clamp_ clamp_min tanh tanh_".split()
+    [
+        "relu",
+        "relu_",
+        "relu6",
+        "hardtanh",
+        "hardtanh_",
+        "gelu",
+        "silu",
+        "silu_",
+        "hardswish",
+        "hardswish_",
+        "mish",
+        "mish_",
+        "leaky_relu",
+        "leaky_relu_",
+        "prelu",
+        "elu",
+        "elu_",
+        "selu",
+        "selu_",
+        "celu",
+        "celu_",
+        "softplus",
+        "clamp",
+        "clamp_",
+        "clamp_min",
+        "tanh",
+        "tanh_",
+    ]
 )
 
 POOLS = frozenset(
-    "max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d "
-    "adaptive_max_pool2d_with_indices lp_pool2d interpolate upsample grid_sample".split()
+    [
+        "max_pool2d",
+        "max_pool2d_with_indices",
+        "avg_pool2d",
+        "adaptive_avg_pool2d",
+        "adaptive_max_pool2d",
+        "adaptive_max_pool2d_with_indices",
+        "lp_pool2d",
+        "interpolate",
+        "upsample",
+        "grid_sample",
+    ]
 )
 
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"})
 
-REDUCTIONS = frozenset("mean sum amax amin max min logsumexp prod norm std var argmax nansum".split())
+REDUCTIONS = frozenset(
+    ["mean", "sum", "amax", "amin", "max", "min", "logsumexp", "prod", "norm", "std", "var", "argmax", "nansum"]
+)
 
 SEQUENCES = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
@@ -39,4 +151,6 @@ PRODUCTS = frozenset({"matmul", "bmm", "mm", "__matmul__", "__rmatmul__", "einsu
 
 ATTENTION = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward"})
 
-FOURIER = frozenset("fft_fft fft_fft2 fft_fftn fft_rfft fft_rfft2 fft_rfftn fft_ifft2 fft_irfft2 fft_irfftn".split())
+FOURIER = frozenset(
+    ["fft_fft", "fft_fft2", "fft_fftn", "fft_rfft", "fft_rfft2", "fft_rfftn", "fft_ifft2", "fft_irfft2", "fft_irfftn"]
+)

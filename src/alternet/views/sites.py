@@ -6,9 +6,7 @@ pixels; views, permutations, windows, rolls and concatenations are replayed on t
 top-left pixel of what it strides over; a product keeps the positions of the operand whose channels it contracts.
 """
 
-import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -80,9 +78,9 @@ def _pointwise(sites: Sites, call: Call, value: Value) -> Tensor | None:
     known = [sites.of(i) for i in call.inputs if sites.trace.values[i].from_images]
     whole = [s for s in known if s is not None and s.shape == value.shape]
     if whole:
-        return next((s for s in whole if s.any()), whole[0])
-    spread = [s.expand(value.shape) for s in known if s is not None and _broadcasts(s, value.shape)]
-    return next((s for s in spread if s.any()), spread[0] if spread else None)
+        return next((s for s in whole if thin(s).any()), whole[0])
+    wide = [s.expand(value.shape) for s in known if s is not None and _broadcasts(s, value.shape)]
+    return next((s for s in wide if thin(s).any()), wide[0] if wide else None)
 
 
 def _broadcasts(sites: Tensor, shape: torch.Size) -> bool:
@@ -113,7 +111,31 @@ def _move(sites: Sites, call: Call, value: Value) -> Tensor | None:
         moved = args[1].expand(value.shape)
     else:
         moved = _replayed(call.func, args, kwargs)
-    return list(tensors_in(moved))[value.place]
+    return spread(list(tensors_in(moved))[value.place])
+
+
+def spread(where: Tensor) -> Tensor:
+    """The same positions, with every axis along which they do not change held once in memory."""
+    for axis, size in enumerate(where.shape):
+        if size > 1 and where.stride(axis) != 0 and not varies(where, axis):
+            where = where.narrow(axis, 0, 1).expand(where.shape)
+    return where
+
+
+def thin(where: Tensor) -> Tensor:
+    """The same positions with size 1 along every axis that is held once in memory."""
+    for axis, step in enumerate(where.stride()):
+        where = where.narrow(axis, 0, 1) if step == 0 and where.shape[axis] > 1 else where
+    return where
+
+
+def varies(where: Tensor, axis: int) -> bool:
+    """Whether positions change along an axis."""
+    if where.shape[axis] == 1 or where.stride(axis) == 0:
+        return False
+    where = thin(where)
+    first = where.narrow(axis, 0, 1)
+    return not torch.equal(first, where.narrow(axis, 1, 1)) or not torch.equal(first.expand_as(where), where)
 
 
 def _replayed(func: Callable, args: tuple, kwargs: dict) -> Any:
@@ -131,7 +153,7 @@ def _grid(sites: Sites, call: Call, value: Value) -> Tensor | None:
     if source is None:
         return None
     axes = range(2, value.tensor.ndim)
-    if call.name in POOLS and any(source.shape[a] > 1 for a in axes) and all(value.shape[a] == 1 for a in axes):
+    if call.name in POOLS and all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > 2 for a in axes):
         return torch.zeros(value.shape, dtype=torch.long)
     source = source.narrow(1, 0, 1)
     for axis in axes:
@@ -148,11 +170,11 @@ def _stride(before: int, after: int) -> float:
 
 def _contracted(operand: Tensor, axis: int) -> Tensor:
     """Positions after an axis is summed: gone where positions were summed up, kept where only channels were."""
-    low, high = operand.amin(axis, keepdim=True), operand.amax(axis, keepdim=True)
-    if torch.equal(low, high):
-        return low
+    if not varies(operand, axis):
+        return operand.narrow(axis, 0, 1)
+    low = operand.amin(axis, keepdim=True)
     rows = [axis for axis in range(1, low.ndim) if low.shape[axis] > 1]
-    mixed = bool(rows) and all(torch.equal(low, low.narrow(a, 0, 1).expand_as(low)) for a in rows)
+    mixed = bool(rows) and not any(varies(low, row) for row in rows)
     return torch.zeros_like(low) if mixed else low
 
 
@@ -181,7 +203,7 @@ def _product(sites: Sites, call: Call, value: Value) -> Tensor | None:
 
 def _matmul(left: Tensor, right: Tensor, shape: torch.Size) -> Tensor:
     rows = _contracted(left, -1)
-    if rows.any():
+    if thin(rows).any():
         return rows.expand(shape)
     return (_contracted(right, -2) if right.ndim > 1 else right.new_zeros(())).expand(shape)
 
@@ -200,7 +222,7 @@ def _einsum(sites: Sites, call: Call, value: Value) -> Tensor | None:
         order = [letters.index(k) for k in kept] + [letters.index(k) for k in letters if k not in kept]
         source = source.permute(order).flatten(len(kept) - 1) if len(order) > len(kept) else source.permute(order)
         sized = [source.shape[kept.index(k)] if k in kept else 1 for k in out]
-        if source.any():
+        if thin(source).any():
             return source.reshape(sized).expand(value.shape)
     return torch.zeros(value.shape, dtype=torch.long)
 
@@ -210,7 +232,7 @@ def _attention(sites: Sites, call: Call, value: Value) -> Tensor | None:
     if query is None or key is None or values is None:
         return None
     rows = _contracted(query, -1)
-    if rows.any():
+    if thin(rows).any():
         return rows.expand(value.shape)
     return _contracted(values, -2).expand(value.shape) if key.shape[-2] == values.shape[-2] else None
 

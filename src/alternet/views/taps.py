@@ -152,14 +152,15 @@ class _Survey:
     def _tap(self, unit: _Unit, number: int, total: int, again: int, grids: list[tuple[int, int]]) -> Tap:
         layout = layout_of(self.sites, unit.read)
         assert layout is not None
-        if layout.grid not in grids:
+        stage = next((number for number, grid in enumerate(grids) if _alike(grid, layout.grid)), len(grids))
+        if stage == len(grids):
             grids.append(layout.grid)
         channels = self.graph.values[unit.read].shape[layout.channel_axis]
         return Tap(
             unit=number,
             name=unit.name if again == 1 else f"{unit.name}:{again}",
             kind=unit.kind,
-            stage=grids.index(layout.grid),
+            stage=stage,
             depth=number / max(total - 1, 1),
             shape=(channels, *layout.grid),
             read=self._address(unit.read),
@@ -172,17 +173,20 @@ class _Survey:
     def _of_sum(self, found: Sum) -> _Unit:
         span = self.graph.between(found.fork, found.branch)
         inner = [s for s in self.sums if s.value in span]
-        own = set(span).difference(*(self.graph.between(s.fork, s.branch) for s in inner))
-        kind = self.judge.kind(sorted(own)) or "mlp"
+        theirs = {i for s in inner for i in self.graph.between(s.fork, s.branch)}
+        layers = [value for value in self.judge.acting(span, found.branch) if value.index not in theirs]
+        moves = {call.name for i in span if i not in theirs and (call := self.graph.values[i].call)}
+        kind = self.judge.kind(layers, moves) or "mlp"
         if found.skip_kind in (PROJECTED, None) and self._first(found.value):
             kind = "stem"
-        layers = self.judge.acting(sorted(own))
         return _Unit(self._activated(found.value), kind, _path(layers), found)
 
     def _of_block(self, block: Block) -> _Unit:
-        kind = self.judge.kind([value.index for value in block.layers]) or "mlp"
+        kind = self.judge.kind(block.layers) or "mlp"
         before, after = layout_of(self.sites, block.start), layout_of(self.sites, block.read)
-        if kind != "msa" and before is not None and after is not None and before.grid != after.grid:
+        assert after is not None
+        coarser = before is not None and not _alike(before.grid, after.grid)
+        if kind != "msa" and coarser and self.judge.spatial(block.layers) <= 1:
             kind = "pool"
         if self._first(block.read):
             kind = "stem"
@@ -215,6 +219,11 @@ class _Survey:
         if call.name == "opaque":
             return Address(module=call.scope.path, function="output", ordinal=call.scope.ordinal, place=place)
         return Address(module=call.scope.path, function=call.name, ordinal=call.ordinal, place=place)
+
+
+def _alike(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether two grids are of one resolution; a convolution without padding takes off a row and no more."""
+    return all(max(x, y) < 1.5 * min(x, y) for x, y in zip(a, b, strict=True))
 
 
 def _path(layers: list[Value]) -> str:

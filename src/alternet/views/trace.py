@@ -167,6 +167,7 @@ class Recorder(TorchFunctionMode):
         self.visits: Counter[str] = Counter()
         self.calls: Counter[tuple[str, str]] = Counter()
         self.scope = Scope("", model, 0, None)
+        self.trace.scopes.append(self.scope)
         self.trace.image = self._new(images, None, 0, True)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from alternet.views.graph import Graph, operand
+from torch import Tensor
+
+from alternet.views.families import ATTENTION_CLASSES
+from alternet.views.graph import MIXING, Graph, operand
 from alternet.views.kinds import Judge
 from alternet.views.layout import layout_of
 from alternet.views.operations import ACTIVATIONS, ADDITIONS, MOVES, POOLS, SAME
-from alternet.views.graph import MIXING
-from alternet.views.sites import Sites
+from alternet.views.sites import Sites, thin
 from alternet.views.trace import Call, Value
 
 IDENTITY, SCALED, PROJECTED, BARRED = "identity", "scaled", "projected", "barred"
@@ -36,6 +38,7 @@ class Residuals:
         """Search as far as the graph goes."""
         self.graph, self.sites, self.judge = graph, sites, judge
         self.found: dict[int, Sum] = {}
+        self.others: set[int] = set()
 
     def find(self) -> list[Sum]:
         """The residual sums of the main stream, in order."""
@@ -62,7 +65,10 @@ class Residuals:
         ways = {i: self.way(i, fork) for i in (a, b)}
         if BARRED in ways.values():
             return None
-        return self._choose(value, a, b, fork, ways)
+        chosen = self._choose(value, a, b, fork, ways)
+        if chosen is None:
+            self.others.add(id(call.scope))
+        return chosen
 
     def _like(self, index: int, value: Value) -> bool:
         given = self.graph.values[index]
@@ -74,7 +80,7 @@ class Residuals:
             if straight and a != b:
                 skip = straight[0]
                 branch = b if skip == a else a
-                acts = ways[branch] == PROJECTED and self.judge.acting(self.graph.between(fork, branch))
+                acts = ways[branch] == PROJECTED and self.judge.acting(self.graph.between(fork, branch), branch)
                 return self._sum(value, skip, branch, fork, kind) if acts else None
         return self._projected(value, a, b, fork)
 
@@ -107,17 +113,18 @@ class Residuals:
         if self.graph.values[before].tensor.numel() <= self.graph.values[after].tensor.numel():
             return False
         old, new = self.sites.of(before), self.sites.of(after)
-        return old is None or new is None or int((old > 0).sum()) != int((new > 0).sum())
+        return old is None or new is None or _held(old) != _held(new)
 
     def _projected(self, value: Value, a: int, b: int, fork: int) -> Sum | None:
         """A shortcut with a projection: at most one layer and pools, lighter than the branch, no units on the way."""
         spans = {i: self.graph.between(fork, i) for i in (a, b)}
-        if any(index in self.found for span in spans.values() for index in span):
+        streams = {i for i, found in self.found.items() if found.skip_kind == IDENTITY}
+        if any(streams.intersection(span) for span in spans.values()):
             return None
         weights = {i: self._weight(span) for i, span in spans.items()}
         skip, branch = sorted((a, b), key=lambda i: weights[i])
         names = [call.name for i in spans[skip] if (call := self.graph.values[i].call)]
-        if weights[skip] == weights[branch] or weights[skip][0] > 1 or ACTIVATIONS & set(names):
+        if weights[skip] == weights[branch] or weights[skip][0] > 2 or ACTIVATIONS & set(names):
             return None
         return self._sum(value, skip, branch, fork, PROJECTED)
 
@@ -127,37 +134,43 @@ class Residuals:
 
     def _drop_nested(self) -> None:
         """A sum inside the branch of another is a unit only if it is a residual stream of its own."""
-        for outer in sorted(self.found, reverse=True):
-            if outer not in self.found:
-                continue
-            around = self.found[outer]
-            inside = set(self.graph.feeding(around.branch, without=around.skip)) & set(self.found)
-            for index in inside:
-                if not self._stands_alone(self.found[index], around):
-                    del self.found[index]
+        stream = self._stream()
+        for index in sorted(set(self.found) - stream):
+            inner = self.found[index]
+            later = [s for s in self.found.values() if s.value > index]
+            around = [s for s in later if index in self.graph.between(s.fork, s.branch)]
+            if not around or not self._stands_alone(inner, around[0]):
+                del self.found[index]
+
+    def _stream(self) -> set[int]:
+        """The values that reach the output without passing through the branch of a sum."""
+        reached: set[int] = set()
+        waiting = list(self.graph.trace.outputs[:1])
+        while waiting:
+            index = waiting.pop()
+            if index not in reached:
+                reached.add(index)
+                waiting += [self.found[index].skip] if index in self.found else self.graph.parents(index)
+        return reached
 
     def _stands_alone(self, inner: Sum, outer: Sum) -> bool:
-        """Not the sums inside an attention layer, in a layer beside the stream, or with more than a plain skip."""
+        """Not a sum inside an attention layer, in a layer beside the stream, on a gate, or with more than a skip."""
         if inner.skip_kind != IDENTITY or not self.graph.is_from(inner.fork, outer.fork):
             return False
+        maps = [layout_of(self.sites, s.value) for s in (inner, outer)]
         home = self.graph.values[inner.value].call
-        assert home is not None
-        calls = (
-            v.call for v in self.graph.mixing(self.graph.between(inner.fork, inner.branch)) if self.judge.attends(v)
-        )
-        return all(call is not None and call.scope is not home.scope for call in calls)
+        assert home is not None and maps[0] is not None and maps[1] is not None
+        span = self.graph.mixing(self.graph.between(inner.fork, inner.branch))
+        homes = [v.call.scope for v in span if v.call is not None and self.judge.attends(v)]
+        inlined = home.scope in homes or type(home.scope.module).__name__ in ATTENTION_CLASSES
+        return not inlined and maps[0].grid == maps[1].grid
 
     def _drop_cells(self) -> None:
-        """A module with several projected sums side by side is a cell, not a block with a shortcut."""
-        homes: dict[int, list[int]] = {}
-        for index, found in self.found.items():
+        """A module that adds up several maps side by side is a cell, not a block with a projected shortcut."""
+        for index, found in list(self.found.items()):
             call = self.graph.values[index].call
-            if found.skip_kind == PROJECTED and call is not None:
-                homes.setdefault(id(call.scope), []).append(index)
-        for indices in homes.values():
-            if len(indices) > 1:
-                for index in indices:
-                    del self.found[index]
+            if found.skip_kind == PROJECTED and call is not None and id(call.scope) in self.others:
+                del self.found[index]
 
     def _merge_linear(self) -> list[Sum]:
         """Several linear layers on one input added up (re-parameterised blocks) are one unit, read at the last sum."""
@@ -175,3 +188,9 @@ class Residuals:
         same = homes[0] is not None and homes[1] is not None and homes[0].scope is homes[1].scope
         single = all(len(self.graph.mixing(self.graph.between(s.fork, s.branch))) == 1 for s in (before, found))
         return same and single and before.fork == found.fork and found.skip == before.value
+
+
+def _held(where: Tensor) -> int:
+    """How many elements lie at a position."""
+    once = thin(where)
+    return int((once > 0).sum()) * (where.numel() // max(once.numel(), 1))
