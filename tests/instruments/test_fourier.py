@@ -88,7 +88,7 @@ def test_anti_diagonals_by_a_loop_in_either_memory_layout(grid):
 def test_how_many_maps_are_laid_out_at_once_does_not_matter(chunk, memory_format, monkeypatch):
     x = maps(6, 9, n=5, c=2).contiguous(memory_format=memory_format)
     each = torch.cat([diagonal_sums(image) for image in x.split(1)])
-    monkeypatch.setattr("alternet.instruments.fourier.CHUNK", chunk)
+    monkeypatch.setattr("alternet.instruments.chunks.VALUES", chunk)
     assert torch.equal(diagonal_sums(x), each)
 
 

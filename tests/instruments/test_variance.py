@@ -45,6 +45,14 @@ def test_a_numpy_loop(shape):
         assert np.isnan(row(x)[2])
 
 
+@pytest.mark.parametrize("values", [1, 50, 10**6])
+def test_how_many_images_are_taken_at_once_does_not_matter(values, monkeypatch):
+    x = maps(5, 2, 4, 3)
+    each = torch.cat([variances(image) for image in x.split(1)])
+    monkeypatch.setattr("alternet.instruments.chunks.VALUES", values)
+    torch.testing.assert_close(variances(x), each)
+
+
 def test_constant_maps_vary_only_between_channels():
     x = torch.tensor([1.0, 5.0])[None, :, None, None].expand(1, 2, 4, 4)
     variance, sample, _ = row(x)

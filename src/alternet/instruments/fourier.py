@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from alternet.instruments.base import Streaming, Tables
+from alternet.instruments.chunks import images_at_once
 from alternet.instruments.moments import double, mean_and_error, moments, require_finite
 from alternet.shapes import FeatureMap
 from alternet.views.probe import Probe
@@ -30,9 +31,6 @@ from alternet.views.taps import Tap
 
 FLOOR = 1e-6
 """Added to amplitudes before the logarithm, as in the paper's code."""
-
-CHUNK = 2**20
-"""Values that a CPU lays out at once; more do not stay in its cache."""
 
 
 def diagonal_sums(features: FeatureMap) -> Float[Tensor, "n c s"]:
@@ -51,8 +49,8 @@ def diagonal_sums(features: FeatureMap) -> Float[Tensor, "n c s"]:
     channels_last = features.stride(1) == 1
     maps, space = (features.permute(0, 2, 3, 1), 1) if channels_last else (features, 2)
     size = (height, width, c) if channels_last else (c, height, width)
-    at_once = max(1, CHUNK // features[0].numel()) if features.device.type == "cpu" else n
-    padded = features.new_zeros(min(at_once, n), *size)  # taken once: fresh memory costs more than the sums
+    at_once = min(images_at_once(features), n)
+    padded = features.new_zeros(at_once, *size)  # taken once for all chunks
     inside = padded.narrow(space, 0, h).narrow(space + 1, 0, w)
     pieces = padded.flatten(space, space + 1).unflatten(space, (-1, side))
     sums = []

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.instruments.base import Streaming, Tables
+from alternet.instruments.chunks import images_at_once
 from alternet.instruments.moments import mean_and_error, moments, require_finite
 from alternet.shapes import FeatureMap
 from alternet.views.probe import Probe
@@ -33,13 +34,7 @@ def variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
         >>> variances(torch.tensor([[[[1.0, 3.0]], [[5.0, 7.0]]]])).tolist()
         [[2.0, 6.666666507720947]]
     """
-    channels, positions = features.shape[1], features[0, 0].numel()
-    means = features.mean((2, 3), keepdim=True)
-    squares = (features - means).square_().sum((2, 3))
-    between = positions * (means - means.mean(1, keepdim=True)).square().sum((1, 2, 3))
-    within = squares.sum(1)
-    spatial = within / (channels * max(positions - 1, 1))
-    return torch.stack([spatial, (within + between) / max(channels * positions - 1, 1)], dim=1)
+    return torch.cat([_variances(part) for part in features.split(images_at_once(features))])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,3 +61,12 @@ class Variance(Streaming):
         require_finite(sums, tap=tap.name)
         (variance, sample), (error, _) = (values.tolist() for values in mean_and_error(sums))
         return tap.unit, tap.name, tap.kind, tap.depth, variance, sample, error
+
+
+def _variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
+    channels, positions = features.shape[1], features[0, 0].numel()
+    means = features.mean((2, 3), keepdim=True)
+    within = (features - means).square_().sum((1, 2, 3))
+    between = positions * (means - means.mean(1, keepdim=True)).square().sum((1, 2, 3))
+    spatial = within / (channels * max(positions - 1, 1))
+    return torch.stack([spatial, (within + between) / max(channels * positions - 1, 1)], dim=1)
