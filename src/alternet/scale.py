@@ -49,7 +49,7 @@ def local_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"Device {name!r} cannot be used here ({str(error).splitlines()[0]}). Try --device cpu."
         ) from error

@@ -92,7 +92,7 @@ def test_a_setting_finds_its_instrument():
 
 
 def test_train_measure_report(tmp_path: Path, capsys):
-    train = ["train", "-m", "preresnet_mini", "--data", "digits", "--recipe", "quick", "--set", "epochs=1"]
+    train = ["train", "-m", "preresnet_mini", "--data", "digits", "--recipe", "quick", "--set", "epochs=2"]
     assert run([*train, "--set", "warmup_epochs=0", "--seed", "1", "--out", f"{tmp_path / 'run'}"]) == 0
     assert "epoch" in capsys.readouterr().out
     model = f"run:{tmp_path / 'run'}"
@@ -103,8 +103,6 @@ def test_train_measure_report(tmp_path: Path, capsys):
         model,
         "--data",
         "digits",
-        "--limit",
-        "20",
         "--out",
         f"{tmp_path / 'out'}",
     ]

@@ -15,13 +15,16 @@ from torch import Tensor
 from alternet.views.operations import CONVOLUTIONS, MOVES, POOLS, PRODUCTS, REDUCTIONS, SEQUENCES
 from alternet.views.trace import Call, Ref, Trace, Value, map_tensors, tensors_in
 
+TOKENS = 3
+"""Number of axes of a map made of tokens: samples, tokens, channels."""
+
 
 class Sites:
     """Positions of the values of one trace, computed when asked for and remembered."""
 
-    def __init__(self, trace: Trace) -> None:
-        """Number the pixels of the traced images."""
-        self.trace = trace
+    def __init__(self, trace: Trace, *, prefix: int = 0, grid: tuple[int, int] | None = None) -> None:
+        """Number the pixels of the traced images; `prefix` and `grid` help where the trace cannot tell."""
+        self.trace, self.prefix, self.grid = trace, prefix, grid
         self.found: dict[int, Tensor | None] = {}
         self.layouts: dict[int, Any] = {}
         n, c, h, w = trace.values[trace.image].shape
@@ -60,9 +63,21 @@ class Sites:
             return torch.zeros((), dtype=torch.long).expand(value.shape)
         try:
             sites = RULES.get(value.call.name, _pointwise)(self, value.call, value)
-        except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError):
+        except (RuntimeError, ValueError, IndexError, TypeError):
             return None
-        return sites if sites is not None and sites.shape == value.shape else None
+        return sites if sites is not None and sites.shape == value.shape else self._declared(value)
+
+    def _declared(self, value: Value) -> Tensor | None:
+        """Positions of tokens as the subject states them, where they cannot be followed."""
+        n, height, width = self.size
+        if self.grid is None or value.tensor.ndim != TOKENS or len(value.tensor) != n:
+            return None
+        (h, w), prefix = self.grid, self.prefix
+        if value.shape[1] != prefix + h * w:
+            return None
+        rows, columns = torch.arange(h) * height // h, torch.arange(w) * width // w
+        places = (rows[:, None] * width + columns).flatten() + torch.arange(n)[:, None] * height * width + 1
+        return torch.nn.functional.pad(places, (prefix, 0))[..., None].expand(value.shape)
 
 
 def _value(sites: Sites, argument: Any) -> Tensor | None:
@@ -142,7 +157,7 @@ def _replayed(func: Callable, args: tuple, kwargs: dict) -> Any:
     """Some functions move floating-point numbers only; doubles hold our integers exactly."""
     try:
         return func(*args, **kwargs)
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         moved = func(*map_tensors(args, lambda t: t.double()), **kwargs)
         return map_tensors(moved, lambda t: t.long())
 
@@ -153,7 +168,8 @@ def _grid(sites: Sites, call: Call, value: Value) -> Tensor | None:
     if source is None:
         return None
     axes = range(2, value.tensor.ndim)
-    if call.name in POOLS and all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > 2 for a in axes):
+    whole = 1 if call.name.startswith("adaptive") else 2
+    if call.name in POOLS and all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > whole for a in axes):
         return torch.zeros(value.shape, dtype=torch.long)
     source = source.narrow(1, 0, 1)
     for axis in axes:

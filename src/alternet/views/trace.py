@@ -237,9 +237,12 @@ def record(model: nn.Module, images: Tensor) -> Trace:
         images: Its input, normalised, on its device.
     """
     recorder = Recorder(model, images)
-    with torch.inference_mode(False), torch.no_grad(), nothing_hidden():
-        with scopes_followed(model, recorder.enter, recorder.leave), recorder:
-            output = model(images)
+    with ExitStack() as around:
+        for context in (torch.inference_mode(False), torch.no_grad(), nothing_hidden()):
+            around.enter_context(context)
+        around.enter_context(scopes_followed(model, recorder.enter, recorder.leave))
+        around.enter_context(recorder)
+        output = model(images)
     recorder.trace.outputs = tuple(recorder._known(tensor) for tensor in tensors_in(output))
     return recorder.trace
 
@@ -251,5 +254,5 @@ def _version(tensor: Tensor) -> int:
 def _memory(tensor: Tensor) -> int:
     try:
         return tensor.untyped_storage().data_ptr()
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         return 0
