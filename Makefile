@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	bash scripts/browser.sh
-	$(BIN)/pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto  # the workers share the cores, torch must not take them all for each
 
 check: test
 	$(BIN)/ruff format --check .
