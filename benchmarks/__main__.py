@@ -1,4 +1,4 @@
-"""Run every benchmark, or those named, and write results.md: `python -m benchmarks [fourier alternet_step training]`."""
+"""Run every benchmark and write results.md; with names, run those: `python -m benchmarks [fourier alternet_step ...]`."""
 
 import os
 import platform
