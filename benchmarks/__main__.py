@@ -1,4 +1,4 @@
-"""Run every benchmark and write results.md; with names, run those: `python -m benchmarks [fourier alternet_step ...]`."""
+"""Run all benchmarks and write results.md; with names, run those: `python -m benchmarks [fourier training ...]`."""
 
 import os
 import platform

@@ -25,17 +25,17 @@ def demo(
     from alternet.training import Recipe, train
 
     folder, target = writable(out), local_device(device)
+    steps, chance = len(MODELS) + 2, 1 / len(batches("photos").classes)
     for number, name in enumerate(MODELS, start=1):
-        typer.echo(f"[{number}/{len(MODELS) + 2}] training {name} on photos")
-        train(name, "photos", Recipe.load("quick"), folder / "trained" / name, device=target)
-    typer.echo(f"[4/{len(MODELS) + 2}] measuring {', '.join(INSTRUMENTS)}")
-    subjects = {name: f"run:{folder / 'trained' / name}" for name in MODELS}
+        typer.echo(f"[{number}/{steps}] training {name} on photographs")
+        trained = train(name, "photos", Recipe.load("quick"), folder / "trained" / name, device=target)
+        typer.echo(f"      test accuracy {trained.test_accuracy:.1%} (chance {chance:.1%})")
+    typer.echo(f"[{steps - 1}/{steps}] measuring {', '.join(INSTRUMENTS)}")
+    models = {name: f"run:{folder / 'trained' / name}" for name in MODELS}
     code = measure_models(
-        choose(INSTRUMENTS, {}, seed=0), subjects, data="photos", out=folder / "measured", device=target
+        choose(INSTRUMENTS, {}, seed=0), models, data="photos", out=folder / "measured", device=target
     )
-    typer.echo(f"[5/{len(MODELS) + 2}] writing the report")
-    page = render([folder], folder / "report.html")
-    chance = 1 / len(batches("photos").classes)
-    typer.echo(f"Chance is {chance:.1%}. Open {page} in a browser.")
+    typer.echo(f"[{steps}/{steps}] writing the report")
+    typer.echo(f"Open {render([folder], folder / 'report.html')} in a browser.")
     if code:
         raise typer.Exit(code)
