@@ -83,11 +83,13 @@ class Blocks:
         return blocks[-1]
 
     def _belongs(self, block: Block, end: int) -> bool:
-        """Whether an elementwise step still belongs to a block: same map, and not in another module with layers."""
+        """Whether an elementwise step still belongs to a block: same map, and not in another block or ahead of it."""
         if self._grid(block.read) != self._grid(end):
             return False
         scope = self.block_of([self.graph.values[end]])
-        return scope is block.scope or id(scope) in self.opened or not self.within[id(scope)]
+        if scope is block.scope or id(scope) in self.opened:
+            return True
+        return not self.within[id(scope)] and any(outer is scope.parent for outer in block.scope.up())
 
     def _grid(self, index: int) -> tuple[int, int] | None:
         layout = layout_of(self.sites, index)
@@ -104,7 +106,8 @@ class Blocks:
         blocks: list[Block] = []
         for index in sorted({s.fork for s in self.sums}.difference(self.trunk)):
             origin = self._origin(index)
-            if origin is None or self._grid(index) is None:
+            inside = any(index in self.graph.between(s.fork, s.branch) for s in self.sums)
+            if origin is None or inside or self._grid(index) is None:
                 continue
             scope = self.block_of([self.graph.values[origin]])
             own = [v for v in self._layers(scope, origin) if v.index <= origin]

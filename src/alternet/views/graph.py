@@ -27,7 +27,7 @@ class Graph:
     def parents(self, index: int) -> list[int]:
         """The values from the images that a value was made from."""
         call = self.values[index].call
-        return [] if call is None else [i for i in call.inputs if self.values[i].from_images]
+        return [] if call is None else [i for i in call.sources if self.values[i].from_images]
 
     @cached_property
     def children(self) -> dict[int, list[int]]:

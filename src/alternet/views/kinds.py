@@ -55,9 +55,9 @@ class Judge:
         where = self.sites.of(index)
         return where is None or bool(thin(where).any())
 
-    def spatial(self, layers: Iterable[Value]) -> int:
-        """How many of these calls see more than one position at once."""
-        return sum(self._of(value) != "mlp" for value in layers)
+    def convolves(self, layers: Iterable[Value]) -> int:
+        """How many of these calls are convolutions over several positions."""
+        return sum(self._of(value) == "conv" for value in layers)
 
     def attends(self, value: Value) -> bool:
         """Whether a call is attention: a product of two maps, which are both made from the images."""

@@ -9,7 +9,6 @@ from torch import Tensor
 from alternet.shapes import FeatureMap
 from alternet.views.sites import Sites, thin, varies
 
-
 NCHW = 4
 """Number of axes of a map that is not made of tokens."""
 

@@ -54,9 +54,15 @@ class Sites:
         return tuple(part.masked_fill(none, -1) for part in parts)  # type: ignore[return-value]
 
     def _needs(self, value: Value) -> list[int]:
-        if value.call is None or not value.from_images:
+        """What a rule looks at first; it asks for the rest itself, where that does not decide."""
+        call = value.call
+        if call is None or not value.from_images:
             return []
-        return [i for i in value.call.inputs if self.trace.values[i].from_images]
+        given = [i for i in call.inputs if self.trace.values[i].from_images]
+        if call.name in MOVES:
+            return given
+        alike = [i for i in given if self.trace.values[i].shape == value.shape]
+        return given[:1] if call.name in RULES else sorted(alike or given)[:1]
 
     def _locate(self, value: Value) -> Tensor | None:
         if value.call is None or not value.from_images:
@@ -90,12 +96,16 @@ def _argument(call: Call, position: int, name: str) -> Any:
 
 def _pointwise(sites: Sites, call: Call, value: Value) -> Tensor | None:
     """Elementwise functions, normalisation, sums: the positions of the operands, where they have any."""
-    known = [sites.of(i) for i in call.inputs if sites.trace.values[i].from_images]
-    whole = [s for s in known if s is not None and s.shape == value.shape]
-    if whole:
-        return next((s for s in whole if thin(s).any()), whole[0])
-    wide = [s.expand(value.shape) for s in known if s is not None and _broadcasts(s, value.shape)]
-    return next((s for s in wide if thin(s).any()), wide[0] if wide else None)
+    given = sorted(i for i in call.inputs if sites.trace.values[i].from_images)
+    alike = [i for i in given if sites.trace.values[i].shape == value.shape]
+    first = None
+    for index in alike or given:
+        where = sites.of(index)
+        if where is not None and _broadcasts(where, value.shape):
+            if thin(where).any():
+                return where.expand(value.shape)
+            first = where.expand(value.shape) if first is None else first
+    return first
 
 
 def _broadcasts(sites: Tensor, shape: torch.Size) -> bool:
@@ -213,15 +223,17 @@ def _linear(sites: Sites, call: Call, value: Value) -> Tensor | None:
 
 def _product(sites: Sites, call: Call, value: Value) -> Tensor | None:
     operands = call.args[1:3] if call.name in ("addmm", "baddbmm") else call.args[:2]
-    left, right = (_value(sites, argument) for argument in operands)
-    return None if left is None or right is None else _matmul(left, right, value.shape)
+    return _rows_or_columns(sites, operands[0], operands[1], value.shape)
 
 
-def _matmul(left: Tensor, right: Tensor, shape: torch.Size) -> Tensor:
-    rows = _contracted(left, -1)
-    if thin(rows).any():
-        return rows.expand(shape)
-    return (_contracted(right, -2) if right.ndim > 1 else right.new_zeros(())).expand(shape)
+def _rows_or_columns(sites: Sites, left: Any, right: Any, shape: torch.Size) -> Tensor | None:
+    """A product keeps the positions of the rows of its left operand, or else of the columns of the right one."""
+    rows = _value(sites, left)
+    rows = rows if rows is None else _contracted(rows, -1)
+    if rows is None or thin(rows).any():
+        return rows if rows is None else rows.expand(shape)
+    columns = _value(sites, right)
+    return columns if columns is None else _contracted(columns, -2).expand(shape)
 
 
 def _einsum(sites: Sites, call: Call, value: Value) -> Tensor | None:
@@ -244,13 +256,8 @@ def _einsum(sites: Sites, call: Call, value: Value) -> Tensor | None:
 
 
 def _attention(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    query, key, values = (_value(sites, argument) for argument in call.args[:3])
-    if query is None or key is None or values is None:
-        return None
-    rows = _contracted(query, -1)
-    if thin(rows).any():
-        return rows.expand(value.shape)
-    return _contracted(values, -2).expand(value.shape) if key.shape[-2] == values.shape[-2] else None
+    """Queries keep their positions; where channels attend to channels, the values keep theirs."""
+    return _rows_or_columns(sites, _argument(call, 0, "query"), _argument(call, 2, "value"), value.shape)
 
 
 def _sequence(sites: Sites, call: Call, value: Value) -> Tensor | None:

@@ -97,7 +97,8 @@ def find_taps(subject: "Subject", images: torch.Tensor | None = None) -> tuple[T
     """
     with untouched(subject.model), torch.inference_mode(False):
         trace = record(subject.model, subject.normalise(subject.example() if images is None else images.clone()))
-    units = _Survey(trace).units()
+    sites = Sites(trace, prefix=subject.prefix_tokens or 0, grid=subject.grid)
+    units = _Survey(trace, sites).units()
     if not units:
         raise ValueError(
             f"No unit found in {subject.name!r}: no feature map [n, c, h, w], [n, h, w, c] or [n, tokens, c] could be "
@@ -132,8 +133,8 @@ class _Unit:
 class _Survey:
     """Turns a trace into taps."""
 
-    def __init__(self, trace: Trace) -> None:
-        self.trace, self.graph, self.sites = trace, Graph(trace), Sites(trace)
+    def __init__(self, trace: Trace, sites: Sites) -> None:
+        self.graph, self.sites = Graph(trace), sites
         self.judge = Judge(self.graph, self.sites)
         self.sums = Residuals(self.graph, self.sites, self.judge).find()
         self.blocks = Blocks(self.graph, self.sites, self.judge, self.sums).find()
@@ -179,14 +180,15 @@ class _Survey:
         kind = self.judge.kind(layers, moves) or "mlp"
         if found.skip_kind in (PROJECTED, None) and self._first(found.value):
             kind = "stem"
-        return _Unit(self._activated(found.value), kind, _path(layers), found)
+        home = self.graph.values[found.value].call
+        return _Unit(self._activated(found.value), kind, _path(layers, home.scope if home else None), found)
 
     def _of_block(self, block: Block) -> _Unit:
         kind = self.judge.kind(block.layers) or "mlp"
         before, after = layout_of(self.sites, block.start), layout_of(self.sites, block.read)
         assert after is not None
         coarser = before is not None and not _alike(before.grid, after.grid)
-        if kind != "msa" and coarser and self.judge.spatial(block.layers) <= 1:
+        if kind != "msa" and coarser and self.judge.convolves(block.layers) <= 1:
             kind = "pool"
         if self._first(block.read):
             kind = "stem"
@@ -226,8 +228,9 @@ def _alike(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return all(max(x, y) < 1.5 * min(x, y) for x, y in zip(a, b, strict=True))
 
 
-def _path(layers: list[Value]) -> str:
-    """Path of the innermost module around all these calls."""
+def _path(layers: list[Value], home: Scope | None = None) -> str:
+    """Path of the module around all these calls: the outermost that is not around `home`, or else the innermost."""
     ways = [list(value.call.scope.up())[::-1] for value in layers if value.call is not None]
-    common: list[Scope] = [scope for scope in ways[0] if all(scope in way for way in ways)] if ways else []
-    return common[-1].path if common else ""
+    common = [scope for scope in ways[0] if all(scope in way for way in ways)] if ways else []
+    own = [scope for scope in common if home is not None and scope not in home.up()]
+    return (own[:1] or common[-1:])[0].path if common else ""

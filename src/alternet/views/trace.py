@@ -51,6 +51,13 @@ class Call:
     ordinal: int
     outputs: tuple[int, ...] = ()
 
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The inputs whose values matter, not their shapes alone."""
+        if self.name.endswith("_like") or self.name.startswith("new_"):
+            return ()
+        return self.inputs[:1] if self.name.endswith("_as") else self.inputs
+
 
 @dataclass(eq=False)
 class Scope:
@@ -206,7 +213,7 @@ class Recorder(TorchFunctionMode):
         ordinal = self.calls[self.scope.path, name]
         self.calls[self.scope.path, name] += 1
         call = Call(name, func, *noted, inputs=inputs, scope=self.scope, ordinal=ordinal)
-        depends = any(self.trace.values[i].from_images for i in inputs)
+        depends = any(self.trace.values[i].from_images for i in call.sources)
         call.outputs = tuple(self._new(tensor, call, place, depends) for place, tensor in enumerate(out))
 
     def _new(self, tensor: Tensor, call: Call | None, place: int, from_images: bool) -> int:

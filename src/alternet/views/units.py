@@ -7,9 +7,9 @@ from torch import Tensor
 from alternet.views.families import ATTENTION_CLASSES
 from alternet.views.graph import MIXING, Graph, operand
 from alternet.views.kinds import Judge
-from alternet.views.layout import layout_of
+from alternet.views.layout import NCHW, layout_of
 from alternet.views.operations import ACTIVATIONS, ADDITIONS, MOVES, POOLS, SAME
-from alternet.views.sites import Sites, thin
+from alternet.views.sites import TOKENS, Sites, thin
 from alternet.views.trace import Call, Value
 
 IDENTITY, SCALED, PROJECTED, BARRED = "identity", "scaled", "projected", "barred"
@@ -31,6 +31,19 @@ class Sum:
     swapped: bool
 
 
+class UnknownLayout(ValueError):
+    """Nothing tells which element of a residual sum lies where."""
+
+    def __init__(self, value: Value) -> None:
+        """Name the sum and say how to declare it."""
+        path = value.call.scope.path if value.call else ""
+        super().__init__(
+            f"How the feature map of the unit in {path!r}, of shape {tuple(value.shape)}, lies in the image cannot be "
+            "told from the pass: a function that cannot be followed made it. Expected tokens [n, prefix + h * w, c] "
+            "with a declared grid; state it, as in Subject(model, name=..., prefix_tokens=1, grid=(14, 14))."
+        )
+
+
 class Residuals:
     """Finds the residual sums of one trace."""
 
@@ -50,17 +63,21 @@ class Residuals:
                     self.found[value.index] = found
         self._drop_nested()
         self._drop_cells()
+        for index in self.found:
+            if layout_of(self.sites, index) is None:
+                raise UnknownLayout(self.graph.values[index])
         return self._merge_linear()
 
     def _consider(self, value: Value, call: Call) -> Sum | None:
         pair = [operand(call, 0, "input"), operand(call, 1, "other")]
         if call.name.startswith("addcmul"):
-            pair[1] = next((i for i in call.inputs[1:] if self.graph.values[i].shape == value.shape), None)
+            pair[1] = next((i for i in call.inputs[1:] if self._like(i, value)), None)
         a, b = pair
         if a is None or b is None or any(not self._like(i, value) for i in (a, b)):
             return None
         fork = self.graph.fork(a, b)
-        if fork < 0 or layout_of(self.sites, value.index) is None:
+        lost = self.sites.of(value.index) is None and value.tensor.ndim in (TOKENS, NCHW)
+        if fork < 0 or (layout_of(self.sites, value.index) is None and not lost):
             return None
         ways = {i: self.way(i, fork) for i in (a, b)}
         if BARRED in ways.values():
@@ -139,7 +156,7 @@ class Residuals:
             inner = self.found[index]
             later = [s for s in self.found.values() if s.value > index]
             around = [s for s in later if index in self.graph.between(s.fork, s.branch)]
-            if not around or not self._stands_alone(inner, around[0]):
+            if not around or not all(self._stands_alone(inner, outer) for outer in around):
                 del self.found[index]
 
     def _stream(self) -> set[int]:
@@ -159,11 +176,13 @@ class Residuals:
             return False
         maps = [layout_of(self.sites, s.value) for s in (inner, outer)]
         home = self.graph.values[inner.value].call
-        assert home is not None and maps[0] is not None and maps[1] is not None
+        assert home is not None
+        if None in maps:
+            return False
         span = self.graph.mixing(self.graph.between(inner.fork, inner.branch))
         homes = [v.call.scope for v in span if v.call is not None and self.judge.attends(v)]
         inlined = home.scope in homes or type(home.scope.module).__name__ in ATTENTION_CLASSES
-        return not inlined and maps[0].grid == maps[1].grid
+        return not inlined and len({layout.grid for layout in maps if layout}) == 1
 
     def _drop_cells(self) -> None:
         """A module that adds up several maps side by side is a cell, not a block with a projected shortcut."""
