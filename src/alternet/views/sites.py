@@ -3,7 +3,7 @@
 Each value of the trace gets an integer tensor of its shape: 0 where the element belongs to no position (class tokens,
 padding, pooled vectors), else one plus the number of a pixel of the traced image batch. The image starts with its own
 pixels; views, permutations, windows, rolls and concatenations are replayed on these numbers; a convolution keeps the
-top-left pixel of what it strides over; a product keeps the positions of the operand whose channels it contracts.
+pixel in the middle of what it strides over; a product keeps the positions of the operand whose channels it contracts.
 """
 
 from collections.abc import Callable
@@ -164,27 +164,27 @@ def varies(where: Tensor, axis: int) -> bool:
 
 
 def _replayed(func: Callable, args: tuple, kwargs: dict) -> Any:
-    """Some functions move floating-point numbers only; doubles hold our integers exactly."""
+    """Some functions want floating-point numbers, which hold our integers exactly, or other strides."""
     try:
         return func(*args, **kwargs)
     except RuntimeError:
-        moved = func(*map_tensors(args, lambda t: t.double()), **kwargs)
+        moved = func(*map_tensors(args, lambda t: t.contiguous().double()), **kwargs)
         return map_tensors(moved, lambda t: t.long())
 
 
 def _grid(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    """Convolutions and pools: keep the pixel at the top left of each stride."""
+    """Convolutions and pools: keep the pixel in the middle of each stride, which no padding reaches."""
     source = sites.of(call.inputs[0])
     if source is None:
         return None
     axes = range(2, value.tensor.ndim)
-    whole = 1 if call.name.startswith("adaptive") else 2
-    if call.name in POOLS and all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > whole for a in axes):
+    whole = 0 if call.name.startswith("adaptive") else 2
+    if all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > whole for a in axes):
         return torch.zeros(value.shape, dtype=torch.long)
     source = source.narrow(1, 0, 1)
     for axis in axes:
         size, now = source.shape[axis], value.shape[axis]
-        steps = torch.arange(now) * _stride(size, now)
+        steps = (torch.arange(now) + 0.5) * _stride(size, now)
         source = source.index_select(axis, steps.floor().long().clamp(max=size - 1))
     return source.expand(value.shape)
 

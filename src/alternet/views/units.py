@@ -185,10 +185,13 @@ class Residuals:
         return not inlined and len({layout.grid for layout in maps if layout}) == 1
 
     def _drop_cells(self) -> None:
-        """A module that adds up several maps side by side is a cell, not a block with a projected shortcut."""
+        """A module that adds up several maps side by side is a cell: its inner sums are no blocks with a shortcut."""
         for index, found in list(self.found.items()):
             call = self.graph.values[index].call
-            if found.skip_kind == PROJECTED and call is not None and id(call.scope) in self.others:
+            if call is None or id(call.scope) not in self.others:
+                continue
+            users = {user.name for i in self.graph.children[index] if (user := self.graph.values[i].call)}
+            if found.skip_kind == PROJECTED or users <= {"cat", "concat"}:
                 del self.found[index]
 
     def _merge_linear(self) -> list[Sum]:
