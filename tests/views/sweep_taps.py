@@ -1,0 +1,184 @@
+"""One small variant of every model module of timm: units, grids, kinds, silence, and the model left as it was.
+
+`coverage.csv` names them. Its columns: the module; the variant; the image size; settings of `create_model`; the classes
+of the layers that attend over the map, told by reading each module (not those that read the map into a class token);
+how many of the maps that timm itself offers (`forward_intermediates`) are maps of ours, and how many it offers.
+"""
+
+import csv
+import inspect
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from timm.models import _registry
+from torch import Tensor, nn
+
+from alternet.views.probe import Probe
+from alternet.views.subject import Subject
+from alternet.views.taps import Tap
+
+HERE = Path(__file__).parent
+TESTED = "1.0.31"
+"""The version of timm that `coverage.csv` was reviewed with."""
+
+UNSUPPORTED: dict[str, str] = {}
+"""Modules that cannot be tapped, and why."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the table."""
+
+    module: str
+    variant: str
+    size: int
+    settings: str
+    attention: str
+    maps: str
+
+    def subject(self) -> Subject:
+        torch.manual_seed(0)
+        model = timm.create_model(self.variant, num_classes=7, **json.loads(self.settings or "{}"))
+        return Subject(lively(model), name=self.variant, input_size=(3, self.size, self.size))
+
+
+def lively(model: nn.Module) -> nn.Module:
+    """Move every gain, bias and constant off its initial value, so that no branch is silent from the start."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.ndim <= 1 or parameter.numel() == max(parameter.shape) or parameter.std() < 1e-3:
+            parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+def table() -> list[Case]:
+    with (HERE / "coverage.csv").open(newline="") as lines:
+        rows = [Case(**{**row, "size": int(row["size"])}) for row in csv.DictReader(lines)]
+    return [row for row in rows if row.variant in set(timm.list_models())]
+
+
+CASES = {case.module: case for case in table()}
+
+
+@dataclass
+class Pass:
+    """What one model showed."""
+
+    subject: Subject
+    plain: Tensor
+    observed: Tensor
+    features: dict[str, Tensor]
+
+
+@cache
+def observed(module: str) -> Pass:
+    subject = CASES[module].subject()
+    with torch.no_grad():
+        plain = subject.logits(subject.example())
+    before = {name: value.clone() for name, value in subject.model.state_dict().items()}
+    with Probe(subject) as probe:
+        features, logits = probe.features(subject.example())
+    assert all(torch.equal(before[name], value) for name, value in subject.model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in subject.model.modules())
+    return Pass(subject, plain, logits, features)
+
+
+@pytest.mark.parametrize("module", CASES)
+class TestEveryModule:
+    """All tests of one module use one pass."""
+
+    def test_the_output_is_bit_for_bit_the_plain_one(self, module: str) -> None:
+        seen = observed(module)
+        assert torch.equal(seen.observed, seen.plain)
+
+    def test_every_feature_is_a_map_of_its_shape(self, module: str) -> None:
+        seen = observed(module)
+        assert len(seen.subject.taps) >= 5
+        assert {t.name: (2, *t.shape) for t in seen.subject.taps} == {
+            n: tuple(f.shape) for n, f in seen.features.items()
+        }
+        assert all(feature.isfinite().all() for feature in seen.features.values())
+
+    def test_as_many_attention_units_as_attention_layers(self, module: str) -> None:
+        subject, names = observed(module).subject, CASES[module].attention.split()
+        calls: Counter[str] = Counter()
+        handles = [
+            m.register_forward_hook(lambda m, args, out: calls.update([type(m).__name__]))
+            for m in subject.model.modules()
+            if type(m).__name__ in names
+        ]
+        with torch.no_grad():
+            subject.logits(subject.example())
+        for handle in handles:
+            handle.remove()
+        assert set(calls) == set(names)
+        assert sum(tap.kind == "msa" for tap in subject.taps) == sum(calls.values())
+
+    def test_the_maps_that_timm_offers_are_among_ours(self, module: str) -> None:
+        """The true grid, row by row: timm lays its intermediate features out by code of each family."""
+        assert f"{sum(_matches(module))}/{len(_matches(module))}" == CASES[module].maps
+
+    def test_silencing_leaves_the_skip_and_changes_the_output(self, module: str) -> None:
+        seen = observed(module)
+        taps = [tap for tap in seen.subject.taps if tap.silenceable]
+        for tap in {
+            tap.unit: tap for tap in (*taps[:1], *taps[len(taps) // 2 : len(taps) // 2 + 1], *taps[-1:])
+        }.values():
+            whole, skip, branch, logits = _silenced(seen.subject, tap)
+            assert torch.equal(whole, skip + branch)
+            assert branch.abs().max() > 0
+            assert not torch.equal(logits, seen.plain)
+
+
+def _silenced(subject: Subject, tap: Tap) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The sum, the sum without the branch, the branch, and the output without it; read at the addition itself."""
+    assert tap.sum is not None
+    at_sum, branches = replace(tap, read=tap.sum), []
+
+    def nothing(branch: Tensor) -> Tensor:
+        branches.append(tap.layout.lay(branch.clone()))
+        return torch.zeros_like(branch)
+
+    with Probe(subject, [at_sum]) as probe:
+        whole, _ = probe.features(subject.example())
+        with probe.intervene(tap, nothing):
+            skip, logits = probe.features(subject.example())
+    return whole[tap.name], skip[tap.name], branches[0], logits
+
+
+@cache
+def _matches(module: str) -> tuple[bool, ...]:
+    """For each map that timm offers, whether it is one of ours."""
+    seen = observed(module)
+    offer = getattr(seen.subject.model, "forward_intermediates", None)
+    if offer is None:
+        return ()
+    settings = {"intermediates_only": True, "norm": False, "output_fmt": "NCHW"}
+    settings = {k: v for k, v in settings.items() if k in inspect.signature(offer).parameters}
+    with torch.no_grad():
+        maps = offer(seen.subject.normalise(seen.subject.example()), **settings)
+    ours = seen.features.values()
+    return tuple(any(f.shape == m.shape and torch.allclose(f, m, atol=1e-5) for f in ours) for m in maps)
+
+
+def test_every_module_of_timm_is_in_the_table() -> None:
+    modules = {_registry._model_to_module[name] for name in timm.list_models()}
+    missing = modules - set(CASES) - set(UNSUPPORTED)
+    assert timm.__version__ != TESTED or not missing
+
+
+def test_the_documented_coverage_is_the_measured_one() -> None:
+    page = (HERE.parents[1] / "docs" / "taps.md").read_text(encoding="utf-8")
+    stated = re.search(r"(\d+) of (\d+) model modules of timm (\S+)", page)
+    assert stated is not None
+    with (HERE / "coverage.csv").open(newline="") as lines:
+        rows = sum(1 for _ in csv.DictReader(lines))
+    assert stated.groups() == (str(rows), str(rows + len(UNSUPPORTED)), TESTED)
+    assert rows >= 0.9 * (rows + len(UNSUPPORTED))
