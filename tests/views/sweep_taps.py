@@ -11,7 +11,6 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,68 +72,76 @@ class Pass:
 
     subject: Subject
     plain: Tensor
-    observed: Tensor
     features: dict[str, Tensor]
 
 
-@cache
-def observed(module: str) -> Pass:
-    subject = CASES[module].subject()
+@pytest.mark.parametrize("module", CASES)
+def test_module(module: str) -> None:
+    """All that is asked of one module; in one test, so that its model is made once and not kept."""
+    case = CASES[module]
+    seen = observe_without_a_trace(case.subject())
+    every_feature_is_a_map(seen)
+    as_many_attention_units_as_layers(seen, case.attention.split())
+    matches = maps_that_timm_offers(seen)
+    assert f"{sum(matches)}/{len(matches)}" == case.maps
+    taps = [tap for tap in seen.subject.taps if tap.silenceable]
+    for unit in sorted({0, len(taps) // 2, len(taps) - 1} if taps else ()):
+        silence_leaves_the_skip(seen, taps[unit])
+
+
+def observe_without_a_trace(subject: Subject) -> Pass:
+    """The output is bit for bit the plain one, and the model is left as it was."""
     with torch.no_grad():
         plain = subject.logits(subject.example())
     before = {name: value.clone() for name, value in subject.model.state_dict().items()}
     with Probe(subject) as probe:
         features, logits = probe.features(subject.example())
+    assert torch.equal(logits, plain)
     assert all(torch.equal(before[name], value) for name, value in subject.model.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in subject.model.modules())
-    return Pass(subject, plain, logits, features)
+    return Pass(subject, plain, features)
 
 
-@pytest.mark.parametrize("module", CASES)
-class TestEveryModule:
-    """All tests of one module use one pass."""
+def every_feature_is_a_map(seen: Pass) -> None:
+    """Every tap was reached and gives [n, c, h, w] of the shape it states."""
+    assert len(seen.subject.taps) >= 5
+    assert {t.name: (2, *t.shape) for t in seen.subject.taps} == {n: tuple(f.shape) for n, f in seen.features.items()}
+    assert all(feature.isfinite().all() for feature in seen.features.values())
+    assert seen.subject.taps[0].kind == "stem"
 
-    def test_the_output_is_bit_for_bit_the_plain_one(self, module: str) -> None:
-        seen = observed(module)
-        assert torch.equal(seen.observed, seen.plain)
 
-    def test_every_feature_is_a_map_of_its_shape(self, module: str) -> None:
-        seen = observed(module)
-        assert len(seen.subject.taps) >= 5
-        assert {t.name: (2, *t.shape) for t in seen.subject.taps} == {
-            n: tuple(f.shape) for n, f in seen.features.items()
-        }
-        assert all(feature.isfinite().all() for feature in seen.features.values())
+def as_many_attention_units_as_layers(seen: Pass, names: list[str]) -> None:
+    """Count the calls of the attention layers, known by their class."""
+    calls: Counter[str] = Counter()
+    layers = [layer for layer in seen.subject.model.modules() if type(layer).__name__ in names]
+    count = [layer.register_forward_hook(lambda m, args, out: calls.update([type(m).__name__])) for layer in layers]
+    with torch.no_grad():
+        seen.subject.logits(seen.subject.example())
+    for handle in count:
+        handle.remove()
+    assert set(calls) == set(names)
+    assert sum(tap.kind == "msa" for tap in seen.subject.taps) == sum(calls.values())
 
-    def test_as_many_attention_units_as_attention_layers(self, module: str) -> None:
-        subject, names = observed(module).subject, CASES[module].attention.split()
-        calls: Counter[str] = Counter()
-        handles = [
-            m.register_forward_hook(lambda m, args, out: calls.update([type(m).__name__]))
-            for m in subject.model.modules()
-            if type(m).__name__ in names
-        ]
-        with torch.no_grad():
-            subject.logits(subject.example())
-        for handle in handles:
-            handle.remove()
-        assert set(calls) == set(names)
-        assert sum(tap.kind == "msa" for tap in subject.taps) == sum(calls.values())
 
-    def test_the_maps_that_timm_offers_are_among_ours(self, module: str) -> None:
-        """The true grid, row by row: timm lays its intermediate features out by code of each family."""
-        assert f"{sum(_matches(module))}/{len(_matches(module))}" == CASES[module].maps
+def maps_that_timm_offers(seen: Pass) -> list[bool]:
+    """Whether each map that timm lays out itself, by code of each family, is one of ours: the true grid."""
+    offer = getattr(seen.subject.model, "forward_intermediates", None)
+    if offer is None:
+        return []
+    settings = {"intermediates_only": True, "norm": False, "output_fmt": "NCHW"}
+    settings = {k: v for k, v in settings.items() if k in inspect.signature(offer).parameters}
+    with torch.no_grad():
+        maps = offer(seen.subject.normalise(seen.subject.example()), **settings)
+    ours = seen.features.values()
+    return [any(f.shape == m.shape and torch.allclose(f, m, rtol=1e-4, atol=1e-4) for f in ours) for m in maps]
 
-    def test_silencing_leaves_the_skip_and_changes_the_output(self, module: str) -> None:
-        seen = observed(module)
-        taps = [tap for tap in seen.subject.taps if tap.silenceable]
-        for tap in {
-            tap.unit: tap for tap in (*taps[:1], *taps[len(taps) // 2 : len(taps) // 2 + 1], *taps[-1:])
-        }.values():
-            whole, skip, branch, logits = _silenced(seen.subject, tap)
-            assert torch.equal(whole, skip + branch)
-            assert branch.abs().max() > 0
-            assert not torch.equal(logits, seen.plain)
+
+def silence_leaves_the_skip(seen: Pass, tap: Tap) -> None:
+    """What is left without the branch is the skip, and the classifier notices."""
+    whole, skip, branch, logits = _silenced(seen.subject, tap)
+    torch.testing.assert_close(whole, skip + branch, rtol=0, atol=0)
+    assert branch.abs().max() > 0
+    assert not torch.equal(logits, seen.plain)
 
 
 def _silenced(subject: Subject, tap: Tap) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -151,21 +158,6 @@ def _silenced(subject: Subject, tap: Tap) -> tuple[Tensor, Tensor, Tensor, Tenso
         with probe.intervene(tap, nothing):
             skip, logits = probe.features(subject.example())
     return whole[tap.name], skip[tap.name], branches[0], logits
-
-
-@cache
-def _matches(module: str) -> tuple[bool, ...]:
-    """For each map that timm offers, whether it is one of ours."""
-    seen = observed(module)
-    offer = getattr(seen.subject.model, "forward_intermediates", None)
-    if offer is None:
-        return ()
-    settings = {"intermediates_only": True, "norm": False, "output_fmt": "NCHW"}
-    settings = {k: v for k, v in settings.items() if k in inspect.signature(offer).parameters}
-    with torch.no_grad():
-        maps = offer(seen.subject.normalise(seen.subject.example()), **settings)
-    ours = seen.features.values()
-    return tuple(any(f.shape == m.shape and torch.allclose(f, m, atol=1e-5) for f in ours) for m in maps)
 
 
 def test_every_module_of_timm_is_in_the_table() -> None:

@@ -7,10 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.shapes import FeatureMap
-from alternet.views.sites import Sites, thin, varies
-
-NCHW = 4
-"""Number of axes of a map that is not made of tokens."""
+from alternet.views.sites import NCHW, Sites, thin, varies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +95,11 @@ def _gridded(entries: list[Tensor], batch: int, channel: int, n: int) -> Layout 
     sample, row, column = entries
     if sample.shape[0] % n:
         return None
-    parts = sample.shape[0] // n
+    parts, positions = sample.shape[0] // n, sample.ndim - 1
     sample, row, column = (t.reshape(n, -1) for t in (sample, row, column))
     real = row[0] >= 0
+    if positions > 1 and not real.all():
+        return None
     alike = all(torch.equal(t[0], t[i]) for t in (row, column) for i in range(n))
     if not alike or not all((sample[i, real] == i).all() for i in range(n)):
         return None

@@ -2,8 +2,9 @@
 
 Each value of the trace gets an integer tensor of its shape: 0 where the element belongs to no position (class tokens,
 padding, pooled vectors), else one plus the number of a pixel of the traced image batch. The image starts with its own
-pixels; views, permutations, windows, rolls and concatenations are replayed on these numbers; a convolution keeps the
-pixel in the middle of what it strides over; a product keeps the positions of the operand whose channels it contracts.
+pixels; views, permutations, windows, rolls and concatenations are replayed on these numbers; a convolution or pool
+keeps the pixel in the middle of what it strides over; a product keeps the positions of the operand whose channels it
+contracts.
 """
 
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from torch import Tensor
 from alternet.views.operations import CONVOLUTIONS, MOVES, POOLS, PRODUCTS, REDUCTIONS, SEQUENCES
 from alternet.views.trace import Call, Ref, Trace, Value, map_tensors, tensors_in
 
-TOKENS = 3
-"""Number of axes of a map made of tokens: samples, tokens, channels."""
+TOKENS, NCHW = 3, 4
+"""Numbers of axes of a map made of tokens (samples, tokens, channels), and of one that is not."""
 
 
 class Sites:
@@ -173,25 +174,32 @@ def _replayed(func: Callable, args: tuple, kwargs: dict) -> Any:
 
 
 def _grid(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    """Convolutions and pools: keep the pixel in the middle of each stride, which no padding reaches."""
+    """Convolutions, pools and resizing: the real rows and columns, evenly spread over those that come out."""
     source = sites.of(call.inputs[0])
     if source is None:
         return None
-    axes = range(2, value.tensor.ndim)
+    axes, source = range(2, value.tensor.ndim), source.narrow(1, 0, 1)
     whole = 0 if call.name.startswith("adaptive") else 2
     if all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > whole for a in axes):
         return torch.zeros(value.shape, dtype=torch.long)
-    source = source.narrow(1, 0, 1)
     for axis in axes:
-        size, now = source.shape[axis], value.shape[axis]
-        steps = (torch.arange(now) + 0.5) * _stride(size, now)
-        source = source.index_select(axis, steps.floor().long().clamp(max=size - 1))
+        real = (source > 0).any(dim=tuple(a for a in range(source.ndim) if a != axis)).nonzero().flatten()
+        if len(real) < value.shape[axis]:
+            return _finer(sites, source, value)
+        steps = (torch.arange(value.shape[axis]) + 0.5) * len(real) / value.shape[axis]
+        source = source.index_select(axis, real[steps.long()])
     return source.expand(value.shape)
 
 
-def _stride(before: int, after: int) -> float:
-    ratio = before / after
-    return float(round(ratio)) if ratio >= 1.5 and (after - 1) * round(ratio) < before else ratio
+def _finer(sites: Sites, source: Tensor, value: Value) -> Tensor | None:
+    """Positions of a map with more rows or columns than what it was made from, of the same samples."""
+    if value.tensor.ndim != NCHW or not thin(source).any():
+        return torch.zeros(value.shape, dtype=torch.long)
+    (_, height, width), (n, _, h, w) = sites.size, value.shape
+    sample = sites.decode(source)[0].amax((1, 2, 3))
+    rows, columns = ((torch.arange(k) + 0.5) * size / k for k, size in ((h, height), (w, width)))
+    places = rows.long()[:, None] * width + columns.long()
+    return (sample.view(n, 1, 1, 1) * height * width + places + 1).expand(value.shape)
 
 
 def _contracted(operand: Tensor, axis: int) -> Tensor:
