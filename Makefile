@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check bench docs coverage format clean
+.PHONY: demo test check bench docs format clean
 
 demo: $(INSTALLED)
 	$(BIN)/alternet demo --out runs/demo
@@ -25,10 +25,6 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
-
-# One variant of every model module of timm: some ten minutes, so apart from the tests.
-coverage: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup tests/views/sweep_taps.py
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,6 +1,6 @@
-"""One small variant of every model module of timm: units, grids, kinds, silence, and the model left as it was.
+"""One small variant of every model module of timm and of torchvision, and a ViT of transformers.
 
-`coverage.csv` names them. Its columns: the module; the variant; the image size; settings of `create_model`; the classes
+Asked of each: units, grids, kinds, silence, and the model left as it was. `coverage.csv` names those of timm. Its columns: the module; the variant; the image size; settings of `create_model`; the classes
 of the layers that attend over the map, told by reading each module (not those that read the map into a class token);
 how many of the maps that timm itself offers (`forward_intermediates`) are maps of ours, and how many it offers.
 """
@@ -16,12 +16,15 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from timm.models import _registry
 from torch import Tensor, nn
 
+from alternet.views.loading import load
 from alternet.views.probe import Probe
 from alternet.views.subject import Subject
 from alternet.views.taps import Tap
+from alternet.views.trace import nothing_hidden
 
 HERE = Path(__file__).parent
 TESTED = "1.0.31"
@@ -45,16 +48,15 @@ class Case:
     def subject(self) -> Subject:
         torch.manual_seed(0)
         model = timm.create_model(self.variant, num_classes=7, **json.loads(self.settings or "{}"))
-        return Subject(lively(model), name=self.variant, input_size=(3, self.size, self.size))
+        return Subject(model.eval(), name=self.variant, input_size=(3, self.size, self.size))
 
 
-def lively(model: nn.Module) -> nn.Module:
+def enliven(model: nn.Module) -> None:
     """Move every gain, bias and constant off its initial value, so that no branch is silent from the start."""
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         if parameter.ndim <= 1 or parameter.numel() == max(parameter.shape) or parameter.std() < 1e-3:
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
-    return model.eval()
 
 
 def table() -> list[Case]:
@@ -79,19 +81,73 @@ class Pass:
 def test_module(module: str) -> None:
     """All that is asked of one module; in one test, so that its model is made once and not kept."""
     case = CASES[module]
-    seen = observe_without_a_trace(case.subject())
-    every_feature_is_a_map(seen)
-    as_many_attention_units_as_layers(seen, case.attention.split())
+    seen = what_is_asked_of_every_model(case.subject(), case.attention.split())
     matches = maps_that_timm_offers(seen)
     assert f"{sum(matches)}/{len(matches)}" == case.maps
+
+
+TORCHVISION = {
+    "alexnet": "",
+    "convnext_tiny": "",
+    "densenet121": "",
+    "efficientnet_b0": "",
+    "googlenet": "",
+    "inception_v3": "",
+    "maxvit_t": "RelativePositionalMultiHeadAttention",
+    "mnasnet0_5": "",
+    "mobilenet_v2": "",
+    "mobilenet_v3_small": "",
+    "regnet_y_400mf": "",
+    "resnet18": "",
+    "shufflenet_v2_x0_5": "",
+    "squeezenet1_1": "",
+    "swin_t": "ShiftedWindowAttention",
+    "swin_v2_t": "ShiftedWindowAttentionV2",
+    "vgg11": "",
+    "vit_b_32": "MultiheadAttention",
+}
+"""The smallest classifier of each module of torchvision, with the class of its attention layers."""
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvision(name: str) -> None:
+    subject = load(f"tv:{name}")
+    what_is_asked_of_every_model(subject, TORCHVISION[name].split())
+
+
+def test_every_module_of_torchvision_is_in_the_table() -> None:
+    builders = {name: torchvision.models.get_model_builder(name) for name in TORCHVISION}
+    everything = torchvision.models.list_models(module=torchvision.models)
+    modules = {torchvision.models.get_model_builder(name).__module__ for name in everything}
+    assert {builder.__module__ for builder in builders.values()} == modules
+
+
+def test_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=32, patch_size=8
+    )
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
+    transformers.ViTImageProcessor().save_pretrained(tmp_path)
+    seen = what_is_asked_of_every_model(load(f"hf:{tmp_path}"), ["ViTAttention"])
+    assert [tap.kind for tap in seen.subject.taps] == ["stem", *["msa", "mlp"] * 3]
+    assert seen.subject.taps[-1].shape == (32, 4, 4)
+
+
+def what_is_asked_of_every_model(subject: Subject, attention: list[str]) -> "Pass":
+    seen = observe_without_a_trace(subject)
+    every_feature_is_a_map(seen)
+    as_many_attention_units_as_layers(seen, attention)
     taps = [tap for tap in seen.subject.taps if tap.silenceable]
     for unit in sorted({0, len(taps) // 2, len(taps) - 1} if taps else ()):
         silence_leaves_the_skip(seen, taps[unit])
+    return seen
 
 
 def observe_without_a_trace(subject: Subject) -> Pass:
     """The output is bit for bit the plain one, and the model is left as it was."""
-    with torch.no_grad():
+    enliven(subject.model)
+    with torch.no_grad(), nothing_hidden():
         plain = subject.logits(subject.example())
     before = {name: value.clone() for name, value in subject.model.state_dict().items()}
     with Probe(subject) as probe:
@@ -161,14 +217,15 @@ def _silenced(subject: Subject, tap: Tap) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 
 def test_every_module_of_timm_is_in_the_table() -> None:
-    modules = {_registry._model_to_module[name] for name in timm.list_models()}
+    theirs = {name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith("timm.")}
+    modules = {_registry._model_to_module[name] for name in theirs}
     missing = modules - set(CASES) - set(UNSUPPORTED)
     assert timm.__version__ != TESTED or not missing
 
 
 def test_the_documented_coverage_is_the_measured_one() -> None:
     page = (HERE.parents[1] / "docs" / "taps.md").read_text(encoding="utf-8")
-    stated = re.search(r"(\d+) of (\d+) model modules of timm (\S+)", page)
+    stated = re.search(r"(\d+) of (\d+) model modules of timm ([\d.]+\d)", page)
     assert stated is not None
     with (HERE / "coverage.csv").open(newline="") as lines:
         rows = sum(1 for _ in csv.DictReader(lines))
