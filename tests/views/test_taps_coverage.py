@@ -1,8 +1,11 @@
 """One small variant of every model module of timm and of torchvision, and a ViT of transformers.
 
-Asked of each: units, grids, kinds, silence, and the model left as it was. `coverage.csv` names those of timm. Its columns: the module; the variant; the image size; settings of `create_model`; the classes
-of the layers that attend over the map, told by reading each module (not those that read the map into a class token);
-how many of the maps that timm itself offers (`forward_intermediates`) are maps of ours, and how many it offers.
+Asked of each: units, grids, kinds, silence, and the model left as it was.
+
+`coverage.csv` names those of timm. Its columns: the module; the variant; the image size; settings of `create_model`;
+the classes of the layers that attend over the map, told by reading each module (not those that read the map into a
+class token); how many of the maps that timm itself offers (`forward_intermediates`) are maps of ours, and how many it
+offers.
 """
 
 import csv
