@@ -49,14 +49,14 @@ def attend(attention: WindowAttention | ConvAttention, query: Tensor, others: li
             weights.append(math.exp(float(q[head] @ k) / math.sqrt(len(k)) + float(bias)))
             values.append(v)
         out.append(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
-    return attention.proj.weight @ torch.cat(out) + attention.proj.bias
+    return attention.proj.weight.flatten(1) @ torch.cat(out) + attention.proj.bias
 
 
 def slow_windows(attention: WindowAttention, image: Tensor) -> Tensor:
     """Window attention of one image [c, h, w], query by query, with windows that end at the border."""
     _, h, w = image.shape
     p, table = attention.window_size, attention.relative_position_bias
-    out = torch.zeros(attention.proj.out_features, h, w, dtype=image.dtype)
+    out = torch.zeros(attention.proj.out_channels, h, w, dtype=image.dtype)
     for y in range(h):
         for x in range(w):
             rows = range(y - y % p, min(y - y % p + p, h))

@@ -149,3 +149,14 @@ def test_a_weight_or_a_buffer_that_is_no_number_is_found() -> None:
         assert learning.finite()
         learning.networks()["ema"].state_dict()[place].view(-1)[0] = float("inf")
         assert not learning.finite()
+
+
+def test_channels_last_changes_where_numbers_lie_and_no_number() -> None:
+    plain, last = network(), network()
+    for net, option in ((plain, False), (last, True)):
+        for seed in range(3):
+            learner(net, channels_last=option).step(*batch(seed))
+    assert last[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert learner(last, channels_last=True).normalise(batch()[0]).is_contiguous(memory_format=torch.channels_last)
+    for ours, theirs in zip(last.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)

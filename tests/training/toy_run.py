@@ -11,7 +11,9 @@ from torch import Tensor
 from alternet.scale import rank
 from alternet.training import Recipe, train
 
-KILLED = Recipe(lr=3e-3, epochs=4, warmup_epochs=1, batch_size=16, drop_path=0.3, model_ema=True, seed=5)
+KILLED = Recipe(
+    lr=3e-3, epochs=4, warmup_epochs=1, batch_size=16, drop_path=0.3, model_ema=True, channels_last=True, seed=5
+)
 SHARED = Recipe(opt="momentum", lr=0.05, epochs=2, batch_size=16, clip_grad=1.0, model_ema=True, model_ema_decay=0.5)
 
 

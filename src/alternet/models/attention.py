@@ -81,6 +81,21 @@ def from_windows(
     return maps if (rows * p, columns * q) == (h, w) else maps[..., :h, :w]
 
 
+def as_map(tokens: Float[Tensor, "m l c"], window: tuple[int, int]) -> Float[Tensor, "m c p q"]:
+    """Look at windows of tokens as small feature maps in the channels-last format; nothing is copied.
+
+    Examples:
+        >>> as_map(torch.zeros(5, 6, 8), (2, 3)).is_contiguous(memory_format=torch.channels_last)
+        True
+    """
+    return tokens.unflatten(1, window).permute(0, 3, 1, 2)
+
+
+def as_tokens(maps: Float[Tensor, "m c p q"]) -> Float[Tensor, "m l c"]:
+    """Undo `as_map`: the positions of feature maps in row-major order, channels last."""
+    return maps.flatten(2).transpose(1, 2)
+
+
 def is_token(size: tuple[int, int], window: tuple[int, int], device: torch.device) -> Bool[Tensor, "windows l"] | None:
     """Which tokens of each window lie on the map; None if all do, because then nothing is padded.
 
@@ -122,7 +137,9 @@ class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a learnt relative position bias (Park and Kim 2022, section 4).
 
     All heads share one table of `(2p - 1)^2` biases. Maps of any size are taken: windows that hang over the edge are
-    padded and the padding masked; a map smaller than the window is one window.
+    padded and the padding masked; a map smaller than the window is one window. The projections are 1 x 1 convolutions
+    of the windows, as in the released code, and not linear layers: on processors where PyTorch's matrix products do not
+    use all vector units, its convolutions still do.
 
     Attributes:
         relative_position_bias: [2p - 1, 2p - 1], initialised to 0.02 N(0, 1).
@@ -136,18 +153,19 @@ class WindowAttention(nn.Module):
     def __init__(self, dim_in: int, dim_out: int, *, heads: int, head_dim: int = 64, window_size: int = 7) -> None:
         super().__init__()
         self.heads, self.window_size = heads, window_size
-        self.q, self.k, self.v = (nn.Linear(dim_in, heads * head_dim, bias=False) for _ in range(3))
+        self.q, self.k, self.v = (nn.Conv2d(dim_in, heads * head_dim, 1, bias=False) for _ in range(3))
         self.relative_position_bias = nn.Parameter(torch.randn(2 * window_size - 1, 2 * window_size - 1) * 0.02)
-        self.proj = nn.Linear(heads * head_dim, dim_out)
+        self.proj = nn.Conv2d(heads * head_dim, dim_out, 1)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
         """Attend within each window of feature maps."""
         size = (x.shape[-2], x.shape[-1])
         window = (min(self.window_size, size[0]), min(self.window_size, size[1]))
-        tokens = to_windows(x, window)
-        q, k, v = (split_heads(project(tokens), self.heads) for project in (self.q, self.k, self.v))
+        tiles = as_map(to_windows(x, window), window)
+        q, k, v = (split_heads(as_tokens(project(tiles)), self.heads) for project in (self.q, self.k, self.v))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=self._mask(x, window).to(q.dtype))
-        return from_windows(self.proj(y.transpose(1, 2).flatten(2)), window, size)
+        y = as_map(y.transpose(1, 2).flatten(2), window)
+        return from_windows(as_tokens(self.proj(y)), window, size)
 
     def _mask(self, x: Tensor, window: tuple[int, int]) -> Tensor:
         bias = relative_position_bias(self.relative_position_bias, window)

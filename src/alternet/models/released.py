@@ -134,7 +134,7 @@ def _rename(key: str, rules: Rules) -> str:
 
 
 def _as_linear(value: Tensor, like: Tensor) -> Tensor:
-    """Give a 1 x 1 convolution the shape of the linear layer that it equals."""
+    """Give a 1 x 1 convolution the shape of the linear layer that it equals, where ours is one (the ViT)."""
     is_pointwise = like.ndim == 2 and value.ndim == 4 and value.shape[2:] == (1, 1)
     return value.flatten(1) if is_pointwise else value
 

@@ -53,8 +53,9 @@ class Learner:
     ema: ModelEmaV3 | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.model.to(self.device)
         recipe = self.recipe
+        self._format = torch.channels_last if recipe.channels_last else torch.preserve_format
+        self.model.to(self.device, memory_format=self._format)
         self.optimizer = create_optimizer_v2(
             self.model,
             opt=recipe.opt,
@@ -77,7 +78,8 @@ class Learner:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images [n, c, h, w] in [0, 1] as the model takes them, on its device."""
-        return (images.to(self.device, non_blocking=True) - self._mean) / self._std
+        images = images.to(self.device, non_blocking=True, memory_format=self._format)
+        return (images - self._mean) / self._std
 
     def step(self, images: Tensor, targets: Tensor) -> Tensor:
         """Learn from one batch.

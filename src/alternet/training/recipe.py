@@ -61,6 +61,7 @@ class Recipe:
         drop_path: Largest rate of stochastic depth, linear in depth; handed to the model as `drop_path_rate`.
         batch_size: Images in a step, over all processes together.
         amp_dtype: `float32`, or `bfloat16` for mixed precision.
+        channels_last: Whether images and weights lie channels last in memory: the same sums, faster convolutions.
         model_ema: Whether to keep an exponential moving average of the weights as well.
         model_ema_decay: Its decay a step.
         model_ema_warmup: Whether the decay begins low and rises, for short runs.
@@ -114,6 +115,7 @@ class Recipe:
     drop_path: float = 0.0
     batch_size: int = 128
     amp_dtype: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
     model_ema: bool = False
     model_ema_decay: float = 0.9998
     model_ema_warmup: bool = False
