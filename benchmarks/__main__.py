@@ -73,7 +73,7 @@ def main(names: list[str]) -> None:
         f"Machine: {machine()}. Date: {date.today()}.",
         "",
     ]
-    RESULTS.write_text("\n".join(head) + "\n".join(sections) + (REMARKS.read_text() if REMARKS.exists() else ""))
+    RESULTS.write_text("\n".join([*head, *sections]) + (REMARKS.read_text() if REMARKS.exists() else ""))
     print(f"written: {RESULTS}")
 
 

@@ -160,6 +160,33 @@ def test_equal_views_share_one_pass(subject, batches):
         pd.testing.assert_frame_equal(result.table, alone.table, check_exact=True)  # pyright: ignore
 
 
+@dataclass(frozen=True, kw_only=True)
+class Halved(Streaming):
+    """Looks at every second batch only, of its own making."""
+
+    name = "halved"
+    question = "?"
+    columns: ClassVar = {"table": ("images",)}
+    view = Probe
+
+    def prepare(self, batches):
+        return batches.share(0, 2)
+
+    def sums(self, readings, logits, targets):
+        return {"images": torch.tensor(float(len(targets)))}
+
+    def tables(self, taps, sums):
+        return {"table": [(int(sums["images"]),)]}
+
+
+def test_an_instrument_prepares_its_data_and_shares_no_pass_with_those_that_look_at_other_data(subject, batches):
+    results = dict(measure_each([Variance(), Halved()], subject, batches))
+    halved = results[Halved()]
+    assert halved.table["images"].tolist() == [3]
+    assert halved.provenance["data"]["fingerprint"] == batches.share(0, 2).fingerprint != batches.fingerprint
+    assert halved.provenance["same_pass"] == [] and results[Variance()].provenance["images"] == 5
+
+
 def test_a_failure_costs_the_others_nothing(subject, batches, tmp_path):
     results = {i.name: r for i, r in measure_each([Fourier(), Failing(), Variance()], subject, batches, out=tmp_path)}
     assert str(results["failing"]) == "no such feature"

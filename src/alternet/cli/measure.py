@@ -104,10 +104,17 @@ def measure_models(
             _say(
                 f"note: {name} has random weights; name a file or write {model}@pretrained for trained ones.", err=True
             )
-        results += _measure_model(instruments, subject, _images(data, subject, options), out)
+        for part, split in _by_split(instruments):
+            results += _measure_model(part, subject, _images(data, subject, {**options, "split": split}), out)
     if not any(isinstance(result, Exception) for result in results):
         return 0
     return 2 if all(isinstance(result, ValueError) for result in results) else 1
+
+
+def _by_split(instruments: "Sequence[Instrument]") -> "list[tuple[list[Instrument], str]]":
+    """The instruments that ask about the test data, and those that ask about what was trained on."""
+    parts = [([kind for kind in instruments if kind.split == split], split) for split in ("test", "train")]
+    return [(part, split) for part, split in parts if part]
 
 
 def _images(data: str, subject: "Subject", options: Mapping[str, Any]) -> "Batches":

@@ -51,12 +51,15 @@ class Instrument(ABC):
         question: What it answers, in one line.
         columns: Columns of every table it fills, without the leading `model`; the main one is `table`.
         needs_labels: Whether the data must have labels.
+        split: Which part of a data set that has several the command line gives it: `test`, or `train` where the
+            question is about what was trained on.
     """
 
     name: ClassVar[str]
     question: ClassVar[str]
     columns: ClassVar[Mapping[str, tuple[str, ...]]]
     needs_labels: ClassVar[bool] = False
+    split: ClassVar[Literal["test", "train"]] = "test"
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -78,6 +81,14 @@ class Instrument(ABC):
         from alternet.instruments.runner import run
 
         return run(self, subject, batches, out=None if out is None else Path(out))
+
+    def prepare(self, batches: Batches) -> Batches:
+        """The data as this instrument needs it; by default as given.
+
+        Override it to freeze an augmentation, or where images of a batch are compared with one another and its size
+        is a setting. What comes out is what the provenance describes.
+        """
+        return batches
 
     @classmethod
     def with_settings(cls, settings: Mapping[str, Any]) -> Self:

@@ -62,8 +62,12 @@ def measure_each(
     """
     waiting: list[_Job] = []
     for instrument in instruments:
-        job = _Job(instrument, subject, batches, out)
-        stored = _tried(job.taken_up)
+        try:
+            job = _job(instrument, subject, batches, out)
+            stored = job.taken_up()
+        except Exception as error:
+            yield instrument, error
+            continue
         if stored is None:
             waiting.append(job)
         else:
@@ -71,6 +75,15 @@ def measure_each(
     for jobs in _sharing(waiting):
         for job, result in _measured(jobs):
             yield job.instrument, result
+
+
+def _job(instrument: Instrument, subject: Subject, batches: Batches, out: Path | None) -> "_Job":
+    if instrument.needs_labels and not batches.labelled:
+        raise ValueError(
+            f"{instrument.name} needs labels, but {batches.name!r} has none. "
+            "Give a folder with one subfolder a class, or a labelled data set such as photos."
+        )
+    return _Job(instrument, subject, instrument.prepare(batches), out)
 
 
 @dataclass(frozen=True)
@@ -107,11 +120,6 @@ class _Job:
 
     def taken_up(self) -> Measurement | None:
         """The stored result, or nothing, after a check that the measurement can be made and stored."""
-        if self.instrument.needs_labels and not self.batches.labelled:
-            raise ValueError(
-                f"{self.instrument.name} needs labels, but {self.batches.name!r} has none. "
-                "Give a folder with one subfolder a class, or a labelled data set such as photos."
-            )
         if not self.batches.images:
             raise ValueError(f"{self.batches.name!r} holds no image to measure. Give a larger limit or other data.")
         if self.folder is None:
@@ -129,11 +137,11 @@ def _tried(work: Any) -> Any:
 
 
 def _sharing(jobs: Sequence[_Job]) -> list[list[_Job]]:
-    """Streaming instruments with equal views together, every other one by itself."""
+    """Streaming instruments with equal views of the same batches together, every other one by itself."""
     groups: list[list[_Job]] = []
     for job in jobs:
         for group in groups:
-            if _view(job) is not None and _view(job) == _view(group[0]):
+            if _view(job) is not None and _view(job) == _view(group[0]) and job.batches is group[0].batches:
                 group.append(job)
                 break
         else:

@@ -55,7 +55,7 @@ class Learner:
     def __post_init__(self) -> None:
         recipe = self.recipe
         self._format = torch.channels_last if recipe.channels_last else torch.preserve_format
-        self.model.to(self.device, memory_format=self._format)
+        self.model.to(self.device).to(memory_format=self._format)
         self.optimizer = create_optimizer_v2(
             self.model,
             opt=recipe.opt,
