@@ -1,0 +1,61 @@
+"""What the instruments of the loss have in common: which loss, on which augmented data."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
+
+from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
+from alternet.data.batches import Batches
+from alternet.instruments.base import Itemised
+from alternet.views.risk import Risk
+from alternet.views.subject import Subject
+
+View = TypeVar("View")
+
+AUGMENTATIONS = {"paper": PAPER_CIFAR, "paper-imagenet": PAPER_IMAGENET, "weak": WEAK, "none": Augmentation()}
+"""How the images are varied, once, before anything is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfRisk(Itemised[View]):
+    """An instrument of NLL + L2 on frozen augmented batches of the training data (Park and Kim 2022, appendix A).
+
+    Attributes:
+        augment: Augmentation of the images: the strong one of the paper for CIFAR or ImageNet, the weak one, or none.
+            Batches that are frozen already are taken as they are.
+        batch_size: Images in a batch; the numbers depend on it where images are mixed.
+        weight_decay: Factor of the L2 part.
+        l2: `textbook`: half the squared norm of the decayed parameters. `paper`: the sum of norms of all parameters.
+        batch_norm: BatchNorm with its `running` statistics or those of each `batch`.
+        seed: What order, augmentation and random vectors are drawn from.
+    """
+
+    augment: Literal["paper", "paper-imagenet", "weak", "none"] = "paper"
+    batch_size: int = 16
+    weight_decay: float = 0.05
+    l2: Literal["textbook", "paper"] = "textbook"
+    batch_norm: Literal["running", "batch"] = "running"
+    seed: int = 0
+
+    needs_labels: ClassVar[bool] = True
+    split: ClassVar[Literal["test", "train"]] = "train"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size < 1:
+            raise ValueError(f"{self.name} got batch_size={self.batch_size}, expected at least 1.")
+
+    def prepare(self, batches: Batches) -> Batches:
+        if batches.augment is not None:
+            return batches
+        return batches.frozen(AUGMENTATIONS[self.augment], seed=self.seed, batch_size=self.batch_size)
+
+    def risk(self, subject: Subject, batches: Batches, **options: Any) -> Risk:
+        """The loss that is measured; `options` go to `Risk`."""
+        return Risk(
+            subject,
+            batches,
+            weight_decay=self.weight_decay,
+            l2=self.l2,
+            batch_norm=self.batch_norm,
+            **options,
+        )
