@@ -274,6 +274,12 @@ def test_networks_without_sums_are_read_at_their_blocks() -> None:
     ]
 
 
+def test_an_adaptive_pool_that_finds_its_size_is_no_unit() -> None:
+    net = Net(nn.Sequential(conv(), nn.ReLU(), nn.AdaptiveAvgPool2d(8)))
+    assert [tap.kind for tap in find_taps(subject(net, 8, 8))] == ["stem", "conv"]
+    assert [tap.kind for tap in find_taps(subject(net, 16, 16))] == ["stem", "conv", "pool"]
+
+
 def test_the_layer_scale_fused_with_the_sum() -> None:
     def block(self: Function, x: Tensor) -> Tensor:
         return torch.addcmul(x, self.branch(x), self.scale.weight[:, :1, :1, :1].view(1, -1, 1, 1))

@@ -70,12 +70,14 @@ class Judge:
         return call.name in PRODUCTS and len({i for i in call.inputs if self.graph.values[i].from_images}) > 1
 
     def _of(self, value: Value) -> str | None:
-        """The kind of one mixing call; None where it acts on no position, as on a class token or a pooled vector."""
+        """The kind of one mixing call; None where it acts on no position, as on a class token, or not at all."""
         mixes = self._mixes_positions(value)
         if not mixes and not self.placed(value.index):
             return None
         call = value.call
         assert call is not None
+        if call.name.startswith("adaptive") and value.shape == self.graph.values[call.inputs[0]].shape:
+            return None  # it changes nothing, as the last pool of a VGG at the size that it was made for
         classes = {type(scope.module).__name__ for scope in call.scope.up()}
         if classes & MIXER_CLASSES:
             return "mixer"
