@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alternet.data import Augmentation, Batches, batches
     from alternet.instruments.calibration import Calibration
     from alternet.instruments.fourier import Fourier
+    from alternet.instruments.similarity import Similarity
     from alternet.instruments.variance import Variance
     from alternet.measurement import Measurement, find_measurements
     from alternet.report import render
@@ -36,6 +37,7 @@ _HOMES = {
     "alternet.data": ("Augmentation", "Batches", "batches"),
     "alternet.instruments.calibration": ("Calibration",),
     "alternet.instruments.fourier": ("Fourier",),
+    "alternet.instruments.similarity": ("Similarity",),
     "alternet.instruments.variance": ("Variance",),
     "alternet.measurement": ("Measurement", "find_measurements"),
     "alternet.report": ("render",),
@@ -56,6 +58,7 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Augmentation",
     "Fourier",
     "Variance",
+    "Similarity",
     "Calibration",
     "Measurement",
     "find_measurements",

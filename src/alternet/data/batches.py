@@ -179,6 +179,34 @@ class Batches:
         first, step = self.part
         return replace(self, part=(first + rank * step, step * world))
 
+    def shuffled(self, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
+        """The same images in a random order, which the order and the batches that they come in have no influence on.
+
+        (Data that can only be streamed keeps its own order.)
+
+        Args:
+            seed: What the order is drawn from.
+            batch_size: Images in a batch, by default as here.
+
+        Raises:
+            ValueError: The images of each batch are mixed with one another.
+
+        Examples:
+            >>> import torch
+            >>> data = Batches.of(torch.rand(7, 1, 4, 4), torch.arange(7), batch_size=2)
+            >>> [targets.tolist() for _, targets in data.shuffled(seed=0, batch_size=4)]
+            [[6, 2, 1, 3], [0, 5, 4]]
+        """
+        if self.augment is not None and self.augment.mixes:
+            raise ValueError(
+                f"{self.name!r} is frozen with images of a batch mixed, which another order would mix differently. "
+                "Freeze it without mixup and CutMix."
+            )
+        order = self._reading.indices(self.numbers)
+        if self.pictures.indexable:
+            order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
+        return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept={})
+
     def frozen(self, augment: Augmentation, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
         """The images in a random order, augmented once, the same at every iteration.
 

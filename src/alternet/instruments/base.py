@@ -82,6 +82,21 @@ class Instrument(ABC):
 
         return run(self, subject, batches, out=None if out is None else Path(out))
 
+    def ready(self, subject: Subject) -> Self:
+        """This instrument, ready to look at a model; by default as it is.
+
+        Override it to load what a setting only names, such as a second model, and say in `facts` what was loaded.
+        """
+        return self
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What decides the numbers beside settings, model and data, as plain values; by default nothing.
+
+        It stands in the provenance, and a stored result is taken up again only if it agrees.
+        """
+        return {}
+
     def prepare(self, batches: Batches) -> Batches:
         """The data as this instrument needs it; by default as given.
 

@@ -5,9 +5,10 @@ from difflib import get_close_matches
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier
+from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 
-INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in (Fourier, Variance, Calibration)}
+INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in (Fourier, Variance, Similarity, Calibration)}
 
 
 def instrument(name: str) -> type[Instrument]:

@@ -74,7 +74,7 @@ def measure_each(
             yield instrument, stored
     for jobs in _sharing(waiting):
         for job, result in _measured(jobs):
-            yield job.instrument, result
+            yield job.asked, result
 
 
 def _job(instrument: Instrument, subject: Subject, batches: Batches, out: Path | None) -> "_Job":
@@ -83,13 +83,15 @@ def _job(instrument: Instrument, subject: Subject, batches: Batches, out: Path |
             f"{instrument.name} needs labels, but {batches.name!r} has none. "
             "Give a folder with one subfolder a class, or a labelled data set such as photos."
         )
-    return _Job(instrument, subject, instrument.prepare(batches), out)
+    ready = instrument.ready(subject)
+    return _Job(instrument, ready, subject, ready.prepare(batches), out)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One instrument on one model and data, and where its result belongs."""
+    """One instrument, as it was asked for and as it is ready, on one model and data, and where its result belongs."""
 
+    asked: Instrument
     instrument: Instrument
     subject: Subject
     batches: Batches
@@ -102,19 +104,12 @@ class _Job:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides the numbers; a stored result is taken up only if all of it agrees."""
-        subject = self.subject
         facts = {
             "instrument": self.instrument.name,
             "settings": self.instrument.settings,
-            "model": {
-                "name": subject.name,
-                "class": type(subject.model).__name__,
-                "parameters": sum(p.numel() for p in subject.model.parameters()),
-                "weights_sha256": subject.weights_sha256,
-            },
-            "input": {"size": subject.input_size, "mean": subject.mean, "std": subject.std},
+            **self.subject.facts,
             "data": {"name": self.batches.name, "fingerprint": self.batches.fingerprint},
-            "dtype": str(subject.dtype).removeprefix("torch."),
+            **self.instrument.facts,
         }
         return json.loads(json.dumps(facts))
 

@@ -76,6 +76,18 @@ class Subject:
         """The floating-point type of the model's parameters."""
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is particular to this model, as it stands in a provenance."""
+        model = {
+            "name": self.name,
+            "class": type(self.model).__name__,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "weights_sha256": self.weights_sha256,
+        }
+        entry = {"size": self.input_size, "mean": self.mean, "std": self.std}
+        return {"model": model, "input": entry, "dtype": str(self.dtype).removeprefix("torch.")}
+
     def example(self) -> Images:
         """One grey-noise image batch [2, c, h, w] of the declared size, the same at every call."""
         if self.input_size is None:
