@@ -11,8 +11,10 @@ from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.runner import Result, measure_each
+from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 from alternet.scale import processes, rank, world
+from alternet.views.subject import Subject
 
 LAYOUT = "vit-with-registers"
 SIZES = (3, 7)
@@ -32,7 +34,9 @@ class Broken(Variance):
 
 def instruments() -> list[Instrument]:
     """All of them, streaming and itemised, and one that fails."""
-    return [Fourier(), Broken(), Variance(), Calibration(), load(0, 1).Damping()]
+    beside = network("handwritten")
+    pair = Similarity(batch_size=4, other=Subject(beside.model, name="beside", input_size=(3, 32, 32)))
+    return [Fourier(), Broken(), Variance(), Calibration(), pair, load(0, 1).Damping()]
 
 
 def measure(out: Path, batch_size: int) -> dict[str, Result]:

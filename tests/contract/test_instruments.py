@@ -21,6 +21,9 @@ KINDS = INSTRUMENTS | {kind.name: kind for kind in (load(0, 1).Sparsity, load(0,
 MAY_BE_MISSING = {"standard_error", "accuracy", "confidence", "value"}
 """Columns with entries that are undefined by their definition: the error of an ECE, the accuracy of an empty bin."""
 
+SMALL = {"similarity": {"batch_size": 4}}
+"""Settings that make an instrument with batches of its own run the model more than once on so few images."""
+
 every_instrument = pytest.mark.parametrize("name", KINDS)
 on_every_layout = pytest.mark.parametrize(
     ("name", "layout"),
@@ -66,7 +69,7 @@ def test_the_model_is_left_as_it_was_after_a_failure(name, layout, failure):
     module.register_forward_hook(fail)
     before = of(subject.model)
     with pytest.raises(type(failure)):
-        measure(name, subject, batches)
+        measure(name, subject, batches, **SMALL.get(name, {}))
     assert calls
     assert differences(before, of(subject.model)) == []
 
@@ -161,7 +164,7 @@ def test_a_setting_cannot_be_changed_afterwards(name):
 @every_instrument
 def test_labels_are_asked_for_only_where_they_are_needed(name):
     subject = network("handwritten")
-    unlabelled = Batches.of(torch.rand(3, 3, 16, 16))
+    unlabelled = Batches.of(torch.rand(4, 3, 16, 16))
     if KINDS[name].needs_labels:
         with pytest.raises(ValueError, match=f"{name} needs labels, but 'tensors' has none"):
             measure(name, subject, unlabelled)

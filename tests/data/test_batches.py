@@ -73,6 +73,35 @@ def test_there_is_no_share_beyond_the_world(made: Batches) -> None:
         made.share(2, 2)
 
 
+def test_shuffled_batches_hang_on_the_seed_and_on_the_images_alone(made: Batches) -> None:
+    images, targets = joined(made)
+    shuffled = made.shuffled(seed=5, batch_size=6)
+    assert [len(part) for part, _ in shuffled] == [6, 6, 1]
+    order = np.random.RandomState(5).permutation(13)
+    assert torch.equal(joined(shuffled)[0], images[order]) and torch.equal(joined(shuffled)[1], targets[order])
+    assert not np.array_equal(order, np.arange(13))
+    for same in (replace(made, batch_size=2), replace(made, order=made.order[::-1]), made.shuffled(seed=9)):
+        assert torch.equal(joined(same.shuffled(seed=5, batch_size=6))[0], images[order])
+    assert shuffled.fingerprint == made.fingerprint
+    assert made.shuffled().batch_size == made.batch_size
+
+
+def test_a_share_is_shuffled_by_itself(made: Batches) -> None:
+    share = made.share(1, 2)
+    shuffled = share.shuffled(seed=1, batch_size=3)
+    assert sorted(map(float, joined(shuffled)[0].sum((1, 2, 3)))) == sorted(map(float, joined(share)[0].sum((1, 2, 3))))
+    assert shuffled.images == share.images == 5 and shuffled.share(1, 2).images == 2
+
+
+def test_frozen_images_stay_as_they_are_when_shuffled_and_mixed_ones_are_refused(made: Batches) -> None:
+    frozen = made.frozen(FLIP, seed=3)
+    before, after = (joined(data)[0] for data in (frozen, frozen.shuffled(seed=1, batch_size=5)))
+    places = np.argsort(frozen.order)[frozen.shuffled(seed=1).order]
+    assert torch.equal(after, before[places]) and not torch.equal(after, before)
+    with pytest.raises(ValueError, match="frozen with images of a batch mixed"):
+        made.frozen(replace(FLIP, mixup=1.0)).shuffled()
+
+
 def test_frozen_batches_are_drawn_once(made: Batches) -> None:
     augment = replace(FLIP, mixup=1.0, smoothing=0.1)
     frozen = made.frozen(augment, seed=3)

@@ -70,6 +70,26 @@ def calibration(published: str, name: str | None = None) -> Measurement:
     return Measurement(instrument="calibration", tables=tables, provenances=(facts,))
 
 
+def similarity(published: str, name: str | None = None, beside: str | None = None) -> Measurement:
+    """Like the nearer the units are, more so in a stage, and below 0 where they are far apart."""
+    name = name or published
+    sides = {"a": (name, units(published, name)), "b": (beside, units(beside or published, name))}
+    sides = {side: (model, rows) for side, (model, rows) in sides.items() if model}
+    *_, (second, other) = sides.values()
+    _, first = sides["a"]
+    for _, rows in sides.values():
+        rows["stage"] = (rows["kind"] == "pool").cumsum()
+    pairs = first.merge(other, on="model", suffixes=("_a", "_b"))
+    near = np.exp(-6 * abs(pairs["depth_a"] - pairs["depth_b"]))
+    cka = np.where(pairs["stage_a"] == pairs["stage_b"], near, 0.9 * near - 0.02)
+    where = pairs[["model", "unit_a", "tap_a", "unit_b", "tap_b"]].copy()
+    where.insert(3, "model_b", second)
+    parts = [rows.assign(side=side) for side, (_, rows) in sides.items()]
+    tables = {"table": where.assign(cka=cka, standard_error=0.01), "units": pd.concat(parts, ignore_index=True)}
+    facts = provenance("similarity", name, settings={"batch_size": 64, "other": beside, "seed": 0})
+    return Measurement(instrument="similarity", tables=tables, provenances=(facts,))
+
+
 def training(name: str, *, classes: int = 18) -> Measurement:
     log = {"epoch": [1, 2, 3], "train_loss": [2.9, 2.0, 1.5], "test_accuracy": [0.2, 0.5, 0.61]}
     table = pd.DataFrame({"model": name, **log})
@@ -80,6 +100,7 @@ def training(name: str, *, classes: int = 18) -> Measurement:
 MAKERS: dict[str, Callable[[str], Measurement]] = {
     "fourier": fourier,
     "variance": variance,
+    "similarity": similarity,
     "calibration": calibration,
     "training": training,
 }

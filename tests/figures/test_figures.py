@@ -67,8 +67,8 @@ def test_drawing_changes_no_setting_and_no_number(instrument: str):
 
 def test_drawing_needs_no_display_no_pyplot_and_no_torch():
     code = (
-        "import sys; from tests.figures.crafted import several; from alternet.figures import draw, svg\n"
-        "for instrument in ('fourier', 'variance', 'calibration', 'training'): svg(draw(several(instrument, 'ViT')))\n"
+        "import sys; from tests.figures.crafted import MAKERS, several; from alternet.figures import draw, svg\n"
+        "for instrument in MAKERS: svg(draw(several(instrument, 'ViT')))\n"
         "print({'torch', 'matplotlib.pyplot', 'plotly', 'tkinter'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]

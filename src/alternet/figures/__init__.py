@@ -4,7 +4,7 @@ from difflib import get_close_matches
 
 from matplotlib.figure import Figure
 
-from alternet.figures import calibration, fourier, style, training, variance
+from alternet.figures import calibration, fourier, similarity, style, training, variance
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.style import cast, save, svg
 from alternet.measurement import Measurement
@@ -15,6 +15,7 @@ FIGURES: dict[str, Exhibit] = {
     "training": training.EXHIBIT,
     "fourier": fourier.EXHIBIT,
     "variance": variance.EXHIBIT,
+    "similarity": similarity.EXHIBIT,
     "calibration": calibration.EXHIBIT,
 }
 """By instrument, in the order of a report."""
