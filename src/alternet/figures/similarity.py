@@ -89,10 +89,12 @@ def _sentence(one: Heat) -> str:
 
 def _blocks(one: Heat) -> str:
     same, different = block_structure(one)
+    if np.isnan(same) and np.isnan(different):
+        return "no similarity of two different units is defined"
     if np.isnan(different):
-        return f"all units are of one stage, with a mean CKA of {same:.2f}, so there are no blocks to compare"
+        return f"all pairs are of one stage, with a mean CKA of {same:.2f}, so there are no blocks to compare"
     if np.isnan(same):
-        return f"no two units share a stage; their mean CKA is {different:.2f}"
+        return f"all pairs are of different stages, with a mean CKA of {different:.2f}"
     return (
         f"units of one stage have a mean CKA of {same:.2f}, those of different stages {different:.2f} "
         f"(block structure {signed(same - different)})"
