@@ -193,7 +193,7 @@ def test_changes_nest_and_end() -> None:
 
 def test_a_unit_without_a_skip_cannot_be_silenced() -> None:
     net = vit()
-    with Probe(net) as probe, pytest.raises(ValueError, match=r"'patch_embed' of 'vit' cannot be.*silenceable"):
+    with Probe(net) as probe, pytest.raises(ValueError, match=r"'patch_embed' cannot be.*silenceable"):
         probe.silence("patch_embed").__enter__()
 
 

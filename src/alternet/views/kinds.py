@@ -1,6 +1,7 @@
 """What a branch does to a feature map, told from the functions that ran in it: its kind."""
 
 from collections.abc import Iterable
+from operator import ge
 
 import torch
 
@@ -83,9 +84,24 @@ class Judge:
             return "mixer"
         if self.attends(value):
             return "msa"
-        if call.name in CONVOLUTIONS and self.kernel(value) > 1:
+        if self.spatial(value):
             return "conv"
         return "mixer" if mixes or call.name in POOLS | SEQUENCES | FOURIER else "mlp"
+
+    def spatial(self, value: Value) -> bool:
+        """Whether a call is a convolution over several positions."""
+        return value.call is not None and value.call.name in CONVOLUTIONS and self.kernel(value) > 1
+
+    def keeps(self, value: Value) -> bool:
+        """Whether a convolution leaves channels and resolution alone; a margin padded ahead of it may go."""
+        call = value.call
+        assert call is not None
+        if call.name.startswith("conv_transpose"):
+            return False
+        steps = call.args[3] if len(call.args) > 3 else call.kwargs.get("stride", 1)
+        given = self.graph.values[call.inputs[0]].shape
+        strided = set((steps,) if isinstance(steps, int) else steps) != {1}
+        return not strided and given[1] == value.shape[1] and all(map(ge, given, value.shape))
 
     def kernel(self, value: Value) -> int:
         """Number of positions under a convolution's kernel."""

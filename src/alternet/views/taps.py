@@ -36,6 +36,11 @@ class Address:
     ordinal: int
     place: int = 0
 
+    @property
+    def spot(self) -> tuple[str, str, int]:
+        """The call alone, whichever of its tensors is meant."""
+        return self.module, self.function, self.ordinal
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tap:
@@ -55,6 +60,8 @@ class Tap:
         skip: What the skip does to the unit's input: "identity", "scaled" (elementwise or normalised) or "projected"
             (convolved or pooled); None where no one operand of an addition is the skip.
         skip_last: Whether the skip is the second operand of the addition.
+        convolutions: The spatial convolutions in the branch, if each of them keeps channels and resolution, so that its
+            input could stand in for it; empty otherwise.
     """
 
     unit: int
@@ -68,6 +75,7 @@ class Tap:
     sum: Address | None = None
     skip: str | None = None
     skip_last: bool = False
+    convolutions: tuple[Address, ...] = ()
 
     @property
     def silenceable(self) -> bool:
@@ -128,6 +136,7 @@ class _Unit:
     kind: str
     name: str
     sum: Sum | None
+    convolutions: list[Value]
 
 
 class _Survey:
@@ -169,6 +178,7 @@ class _Survey:
             sum=self._address(unit.sum.value) if unit.sum else None,
             skip=unit.sum.skip_kind if unit.sum else None,
             skip_last=unit.sum.swapped if unit.sum else False,
+            convolutions=tuple(self._address(value.index) for value in unit.convolutions),
         )
 
     def _of_sum(self, found: Sum) -> _Unit:
@@ -181,7 +191,10 @@ class _Survey:
         if found.skip_kind in (PROJECTED, None) and self._first(found.value):
             kind = "stem"
         home = self.graph.values[found.value].call
-        return _Unit(self._activated(found.value), kind, _path(layers, home.scope if home else None), found)
+        name = _path(layers, home.scope if home else None)
+        spatial = [value for value in layers if self.judge.spatial(value)]
+        keeping = spatial if all(map(self.judge.keeps, spatial)) else []
+        return _Unit(self._activated(found.value), kind, name, found, keeping)
 
     def _of_block(self, block: Block) -> _Unit:
         kind = self.judge.kind(block.layers) or "mlp"
@@ -193,7 +206,7 @@ class _Survey:
         if self._first(block.read):
             kind = "stem"
         name = block.scope.path or _path(block.layers) or _path(block.layers[:1])
-        return _Unit(block.read, kind, name, None)
+        return _Unit(block.read, kind, name, None, [])
 
     def _first(self, index: int) -> bool:
         """Whether no other unit comes before."""

@@ -61,7 +61,10 @@ class Call:
 
 @dataclass(eq=False)
 class Scope:
-    """One call of a module: its path, which call of it this is, and the values that went in and came out."""
+    """One call of a module: its path, which call of it this is, and the values that went in and came out.
+
+    The values with indices from `begun` to before `ended` arose in it.
+    """
 
     path: str
     module: nn.Module
@@ -69,6 +72,8 @@ class Scope:
     parent: "Scope | None"
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
+    begun: int = 0
+    ended: int = 0
 
     def up(self) -> "Iterator[Scope]":
         """This scope and those around it, innermost first."""
@@ -197,6 +202,7 @@ class Recorder(TorchFunctionMode):
         """A module begins."""
         self.scope = Scope(path, module, self.visits[path], self.scope)
         self.scope.inputs = tuple(self._known(tensor) for tensor in tensors_in((args, kwargs)))
+        self.scope.begun = len(self.trace.values)
         self.visits[path] += 1
         self.trace.scopes.append(self.scope)
 
@@ -206,6 +212,7 @@ class Recorder(TorchFunctionMode):
         if unseen:
             self._note("opaque", None, ((), {}), self.scope.inputs, unseen)
         self.scope.outputs = tuple(self._known(tensor) for tensor in tensors_in(output))
+        self.scope.ended = len(self.trace.values)
         assert self.scope.parent is not None
         self.scope = self.scope.parent
 
@@ -220,7 +227,7 @@ class Recorder(TorchFunctionMode):
         index = len(self.trace.values)
         self.trace.values.append(Value(index, tensor, call, place, from_images))
         if id(tensor) not in self.now and call is not None:
-            self.sharing.setdefault(_memory(tensor), []).append(tensor)
+            self.sharing.setdefault(memory_of(tensor), []).append(tensor)
         self.now[id(tensor)] = index
         return index
 
@@ -230,7 +237,7 @@ class Recorder(TorchFunctionMode):
     def _spread(self, changed: list[Tensor]) -> None:
         """A change in place reaches every view of the same memory."""
         for tensor in changed:
-            for view in self.sharing.get(_memory(tensor), []):
+            for view in self.sharing.get(memory_of(tensor), []):
                 if view is not tensor:
                     before, source = self.now[id(view)], self.now[id(tensor)]
                     self._note("shared_write", None, ((Ref(before), Ref(source)), {}), (before, source), [view])
@@ -258,7 +265,8 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _memory(tensor: Tensor) -> int:
+def memory_of(tensor: Tensor) -> int:
+    """Where the memory of a tensor begins, which all its views share; 0 if that is not known."""
     try:
         return tensor.untyped_storage().data_ptr()
     except RuntimeError:
