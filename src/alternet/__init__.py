@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alternet.data import Augmentation, Batches, batches
     from alternet.instruments.calibration import Calibration
     from alternet.instruments.fourier import Fourier
+    from alternet.instruments.lesion import Lesion
     from alternet.instruments.similarity import Similarity
     from alternet.instruments.variance import Variance
     from alternet.measurement import Measurement, find_measurements
@@ -38,6 +39,7 @@ _HOMES = {
     "alternet.instruments.calibration": ("Calibration",),
     "alternet.instruments.fourier": ("Fourier",),
     "alternet.instruments.similarity": ("Similarity",),
+    "alternet.instruments.lesion": ("Lesion",),
     "alternet.instruments.variance": ("Variance",),
     "alternet.measurement": ("Measurement", "find_measurements"),
     "alternet.report": ("render",),
@@ -59,6 +61,7 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Fourier",
     "Variance",
     "Similarity",
+    "Lesion",
     "Calibration",
     "Measurement",
     "find_measurements",

@@ -27,9 +27,14 @@ SMALL = {"similarity": {"batch_size": 4}}
 every_instrument = pytest.mark.parametrize("name", KINDS)
 on_every_layout = pytest.mark.parametrize(
     ("name", "layout"),
-    [(name, layout) for name in KINDS for layout in NETWORKS if (name, layout) != ("damping", "plain-convolutions")],
+    [
+        (name, layout)
+        for name in KINDS
+        for layout in NETWORKS
+        if name not in ("damping", "lesion") or layout != "plain-convolutions"
+    ],
 )
-"""A network without residual branches has none to weaken."""
+"""A network without residual branches has none to weaken or to remove."""
 
 
 def measure(name: str, subject: Subject, batches: Batches | None = None, **settings) -> Measurement:

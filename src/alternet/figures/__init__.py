@@ -4,7 +4,7 @@ from difflib import get_close_matches
 
 from matplotlib.figure import Figure
 
-from alternet.figures import calibration, fourier, similarity, style, training, variance
+from alternet.figures import calibration, fourier, lesion, similarity, style, training, variance
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.style import cast, save, svg
 from alternet.measurement import Measurement
@@ -16,6 +16,7 @@ FIGURES: dict[str, Exhibit] = {
     "fourier": fourier.EXHIBIT,
     "variance": variance.EXHIBIT,
     "similarity": similarity.EXHIBIT,
+    "lesion": lesion.EXHIBIT,
     "calibration": calibration.EXHIBIT,
 }
 """By instrument, in the order of a report."""

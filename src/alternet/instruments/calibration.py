@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from alternet.instruments.base import Streaming, Tables
+from alternet.instruments.labels import require_classes
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.shapes import Labels, Logits
 from alternet.views.predictions import Predictions
@@ -159,7 +160,7 @@ class Calibration(Streaming):
 
     def sums(self, readings: Mapping[str, Tensor], logits: Logits, targets: Tensor) -> dict[str, Tensor]:
         logits, targets = logits.cpu(), targets.cpu()
-        _check(logits, targets)
+        require_classes(logits, targets, instrument="calibration")
         values = contributions(logits, targets)
         if self.convention == "paper":
             values["nll"] = -logits.float().softmax(1).log().gather(1, targets[:, None]).squeeze(1).double()
@@ -192,23 +193,3 @@ def _diagram(bins: Float64[Tensor, "4 bins"]) -> list[tuple]:
     count, right, confidence, _ = bins
     columns = zip(count.int().tolist(), (right / count).tolist(), (confidence / count).tolist(), strict=True)
     return [(i, i / size, (i + 1) / size, *column) for i, column in enumerate(columns)]
-
-
-def _check(logits: Logits, targets: Tensor) -> None:
-    if targets.ndim != 1 or targets.is_floating_point():
-        raise ValueError(
-            f"calibration got soft labels of shape {tuple(targets.shape)}, expected one class an image. "
-            "Measure on data that is not mixed or smoothed."
-        )
-    low, high = targets.min().item(), targets.max().item()
-    if low < 0:
-        raise ValueError("calibration needs a label for every image, but some have none. Leave those images out.")
-    if high >= logits.shape[1]:
-        raise ValueError(
-            f"The data has the label {high}, but the model knows only {logits.shape[1]} classes, 0 to "
-            f"{logits.shape[1] - 1}. Measure the model on the classes it was made for."
-        )
-    if logits.isnan().any() or logits.isposinf().any():
-        raise ValueError(
-            "The model gives logits that are infinite or not a number. Check its weights and the normalisation."
-        )

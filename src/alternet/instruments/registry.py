@@ -8,7 +8,10 @@ from alternet.instruments.fourier import Fourier
 from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 
-INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in (Fourier, Variance, Similarity, Calibration)}
+INSTRUMENTS: dict[str, type[Instrument]] = {
+    kind.name: kind for kind in (Fourier, Variance, Similarity, Lesion, Calibration)
+}
+from alternet.instruments.lesion import Lesion
 
 
 def instrument(name: str) -> type[Instrument]:

@@ -1,0 +1,41 @@
+"""Labels: refuse answers and labels of a batch that accuracy and likelihood are not defined for."""
+
+from torch import Tensor
+
+from alternet.shapes import Logits
+
+
+def require_classes(logits: Logits, targets: Tensor, *, instrument: str) -> None:
+    """Refuse what is not one known class an image, and logits that are no numbers.
+
+    Args:
+        logits: The model's answer [n, k].
+        targets: What the data says, expected to be class numbers [n] from 0 to k − 1.
+        instrument: Who asks, for the message.
+
+    Raises:
+        ValueError: Labels are mixed, missing or unknown to the model, or a logit is not a number or +inf.
+
+    Examples:
+        >>> import torch
+        >>> require_classes(torch.zeros(2, 5), torch.tensor([0, -1]), instrument="calibration")
+        Traceback (most recent call last):
+        ValueError: calibration needs a label for every image, but some have none. Leave those images out.
+    """
+    if targets.ndim != 1 or targets.is_floating_point():
+        raise ValueError(
+            f"{instrument} got soft labels of shape {tuple(targets.shape)}, expected one class an image. "
+            "Measure on data that is not mixed or smoothed."
+        )
+    low, high = targets.min().item(), targets.max().item()
+    if low < 0:
+        raise ValueError(f"{instrument} needs a label for every image, but some have none. Leave those images out.")
+    if high >= logits.shape[1]:
+        raise ValueError(
+            f"The data has the label {high}, but the model knows only {logits.shape[1]} classes, 0 to "
+            f"{logits.shape[1] - 1}. Measure the model on the classes it was made for."
+        )
+    if logits.isnan().any() or logits.isposinf().any():
+        raise ValueError(
+            "The model gives logits that are infinite or not a number. Check its weights and the normalisation."
+        )
