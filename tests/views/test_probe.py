@@ -141,6 +141,48 @@ def test_silencing_equals_a_branch_that_gives_nothing(name: str, tap: str, modul
     assert torch.equal(silenced, plain_logits(net, batch))
 
 
+@pytest.mark.parametrize(
+    ("name", "tap", "modules"),
+    [
+        ("resnet18", "layer2.1", ["layer2.1.conv1", "layer2.1.conv2"]),
+        ("resnet50", "layer1.0", ["layer1.0.conv2"]),
+        ("resnext50_32x4d", "layer2.1", ["layer2.1.conv2"]),
+        ("efficientnet_b0", "blocks.1.1", ["blocks.1.1.conv_dw"]),
+        ("tf_efficientnet_b0", "blocks.1.1", ["blocks.1.1.conv_dw"]),
+        ("convnext_atto", "stages.1.blocks.0", ["stages.1.blocks.0.conv_dw"]),
+    ],
+)
+def test_bypassing_equals_an_identity_in_place_of_the_convolutions(name: str, tap: str, modules: list[str]) -> None:
+    torch.manual_seed(0)
+    net = Subject(timm.create_model(name, num_classes=5).eval(), name=name, input_size=(3, 64, 64))
+    for parameter in net.model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    batch = images(2, 64, 64)
+    with Probe(net) as probe, probe.bypass(tap):
+        bypassed = probe.observe(batch, ignore)
+    assert not torch.equal(bypassed, plain_logits(net, batch))
+    for module in modules:
+        net.model.set_submodule(module, nn.Identity())
+    assert torch.equal(bypassed, plain_logits(net, batch))
+
+
+def test_a_bypass_gives_a_copy_that_may_be_written_into() -> None:
+    """Without a norm in between, an activation in place would reach the skip through the identity."""
+    branch = nn.Sequential(conv(), nn.ReLU(inplace=True), conv())
+    net = subject(Net(residual(branch)))
+    with Probe(net) as probe, probe.bypass(net.taps[1]):
+        features, _ = probe.features(images())
+    with torch.no_grad():
+        stem = net.model.stem(images())
+    assert torch.equal(features[net.taps[1].name], stem + stem.relu())
+
+
+def test_a_unit_whose_convolutions_change_the_map_cannot_be_bypassed() -> None:
+    net = vit()
+    with Probe(net) as probe, pytest.raises(ValueError, match=r"'blocks.0.mlp' has no convolution.*tap.convolutions"):
+        probe.bypass("blocks.0.mlp")
+
+
 ADDITIONS = {
     "x + y": lambda x, y: x + y,
     "y + x": lambda x, y: y + x,
@@ -194,7 +236,7 @@ def test_changes_nest_and_end() -> None:
 def test_a_unit_without_a_skip_cannot_be_silenced() -> None:
     net = vit()
     with Probe(net) as probe, pytest.raises(ValueError, match=r"'patch_embed' cannot be.*silenceable"):
-        probe.silence("patch_embed").__enter__()
+        probe.silence("patch_embed")
 
 
 def test_an_unknown_tap_is_refused_with_near_names() -> None:

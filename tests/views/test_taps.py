@@ -50,6 +50,40 @@ def test_names_stages_and_depths_of_a_resnet() -> None:
     assert [tap.skip for tap in taps[:4]] == [None, "identity", "identity", "projected"]
 
 
+@pytest.mark.parametrize(
+    ("name", "layers", "each"), [("resnet50", (3, 4, 6, 3), ["conv2"]), ("resnet18", (2,) * 4, ["conv1", "conv2"])]
+)
+def test_the_convolutions_of_all_but_the_strided_blocks_can_be_left_out(
+    name: str, layers: tuple[int, ...], each: list[str]
+) -> None:
+    """Of a ResNet-50, 13 of the 16 blocks, as in the paper's lesion study."""
+    taps = find_taps(Subject(timm.create_model(name, num_classes=5), name="r", input_size=(3, 64, 64)))
+    found = {tap.name: [address.module for address in tap.convolutions] for tap in taps}
+    blocks = [f"layer{stage}.{i}" for stage, count in enumerate(layers, 1) for i in range(count)]
+    strided = {f"layer{stage}.0" for stage in (2, 3, 4)}
+    expected = {block: [] if block in strided else [f"{block}.{conv}" for conv in each] for block in blocks}
+    assert found == {"conv1": [], **expected}
+
+
+@pytest.mark.parametrize(
+    ("branch", "count"),
+    [
+        (conv(5), 1),
+        (nn.Conv2d(CHANNELS, CHANNELS, 3, padding=2, dilation=2, groups=CHANNELS), 1),
+        (nn.Sequential(nn.ZeroPad2d(2), nn.Conv2d(CHANNELS, CHANNELS, 5)), 1),
+        (nn.Sequential(conv(1), conv(), conv(1)), 1),
+        (nn.Sequential(conv(3, 4), nn.Conv2d(4, CHANNELS, 3, padding=1)), 0),
+        (nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1), nn.Upsample((6, 10)), conv()), 0),
+        (nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(CHANNELS, CHANNELS, 2, 2)), 0),
+        (nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 2, 2), nn.ConvTranspose2d(CHANNELS, CHANNELS, 2, 2)), 0),
+        (conv(1), 0),
+        (nn.Sequential(residual(conv()), conv()), 1),
+    ],
+)
+def test_convolutions_that_their_input_could_stand_in_for(branch: nn.Module, count: int) -> None:
+    assert len(find_taps(subject(Net(residual(branch))))[-1].convolutions) == count
+
+
 def test_names_of_a_vit() -> None:
     model = timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=32, depth=2)
     taps = find_taps(Subject(model, name="v"))

@@ -8,10 +8,10 @@ import torch
 
 from alternet.shapes import FeatureMap, Images, Logits
 from alternet.views.edits import Change, Edits, bypassed, changed, silenced
-from alternet.views.replay import Replay
+from alternet.views.replay import Replay, foreseen
 from alternet.views.subject import Subject, logits_of
 from alternet.views.taps import Address, Tap, find_tap, find_taps
-from alternet.views.timeline import Timeline, survey
+from alternet.views.timeline import Timeline
 from alternet.views.trace import nothing_hidden, scopes_followed
 from alternet.views.untouched import untouched
 from alternet.views.watch import Visit, Watch
@@ -147,7 +147,7 @@ class Probe:
         few = self.subject.normalise(images[:2])
         key = (few.shape, frozenset(addresses))
         if key not in self._timelines:
-            self._timelines[key] = survey(self.subject, few, addresses)
+            self._timelines[key] = foreseen(self.subject, few, addresses)
         return self._timelines[key]
 
     def _at_size(self, images: Images) -> list[Tap]:

@@ -2,15 +2,18 @@
 
 The first pass keeps the outputs of modules. In each later pass, modules whose call was over before the edit hand out
 what is kept instead of computing it: their `forward` is replaced for the length of the pass. So L edits at even
-distances cost about L/2 passes. A replay without any edit is compared with the first pass; where it differs, as with
-modules that remember what they saw, or where the order of the calls depends on the images, nothing is taken from
-memory and every pass is a whole one.
+distances cost about L/2 passes.
+
+Whether that gives the same is tried out beforehand, with two images and no edit: taken up at the moment of each edit,
+the pass must end as the first one did. Where it does not, as with modules that remember what they saw, or where the
+order of the calls depends on the images, nothing is taken from memory and every pass is a whole one.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,11 +24,26 @@ from alternet.shapes import Logits
 from alternet.views.edits import Edits
 from alternet.views.subject import Subject, logits_of
 from alternet.views.taps import Address
-from alternet.views.timeline import Timeline
+from alternet.views.timeline import Timeline, survey
 from alternet.views.trace import scopes_followed
 from alternet.views.watch import Watch
 
 PLAIN = (Tensor, bool, int, float, str, type(None))
+
+
+def foreseen(subject: Subject, inputs: Tensor, addresses: Collection[Address]) -> Timeline:
+    """The order of the calls, surveyed and tried out with a few images; without any call where memory would deceive.
+
+    Args:
+        subject: The model, which a `Probe` keeps as it was.
+        inputs: Two normalised images on its device, or the only one.
+        addresses: Calls of functions that later passes will edit.
+
+    Raises:
+        ValueError: The pass went by an address.
+    """
+    timeline = survey(subject, inputs, addresses)
+    return timeline if Replay(subject, inputs, {}, timeline).faithful else replace(timeline, calls=())
 
 
 class Replay:
@@ -42,9 +60,6 @@ class Replay:
         self.subject, self.inputs, self.edits, self.timeline = subject, inputs, edits, timeline
         self.memory: dict[int, tuple[Any, Counter]] = {}
         self.first = self._pass(edits, keep=timeline.wanted)
-        latest = max(timeline.moments.values(), default=0)
-        if self.memory and not _alike(self.first, self._pass(edits, given=timeline.ahead(latest))):
-            self.memory.clear()
 
     def logits(self, edits: Edits) -> Logits:
         """The logits under these edits, whose addresses the timeline knows.
@@ -56,6 +71,12 @@ class Replay:
             return self.first
         first = min(self.timeline.moments[address] for address in edits)
         return self._pass({**self.edits, **edits}, given=self.timeline.ahead(first), due=edits)
+
+    @property
+    def faithful(self) -> bool:
+        """Whether the pass, taken up at any of the moments without an edit, ends as the first one did."""
+        moments = set(self.timeline.moments.values())
+        return all(_alike(self.first, self._pass(self.edits, given=self.timeline.ahead(one))) for one in moments)
 
     def _pass(
         self, edits: Edits, *, given: Collection[int] = (), keep: Collection[int] = (), due: Collection[Address] = ()

@@ -101,11 +101,11 @@ class _MetMemory:
             self.last[id(value.tensor)] = value.index
 
     def closed(self, scope: Scope) -> bool:
-        """Whether a call neither wrote into what existed before it nor hands it out."""
+        """Whether a call made something, and neither wrote into what existed before it nor hands that out."""
         made = self.values[scope.begun : scope.ended]
         wrote = any(self.first[id(value.tensor)] < scope.begun for value in made)
-        given = (memory_of(self.values[index].tensor) for index in scope.outputs)
-        return not wrote and all(self.first_in_memory[memory] >= scope.begun for memory in given)
+        given = [self.first_in_memory[memory_of(self.values[index].tensor)] for index in scope.outputs]
+        return not wrote and min(given, default=-1) >= scope.begun
 
     def lasting(self, scope: Scope) -> bool:
         """Whether nothing writes into the outputs of a call once it is over."""
