@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-BENCHMARKS = ("fourier", "similarity", "alternet_step", "training")
+BENCHMARKS = ("fourier", "similarity", "lesion", "alternet_step", "training")
 RESULTS = Path(__file__).with_name("results.md")
 REMARKS = Path(__file__).with_name("remarks.md")
 

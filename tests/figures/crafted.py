@@ -1,4 +1,4 @@
-"""Measurements made of published values: Figures D.1, D.2 and F.1a of the paper, read off its vector graphics."""
+"""Measurements made of published values: Figures D.1, D.2, D.4 and F.1a of the paper, read off its vector graphics."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,11 @@ import pandas as pd
 from alternet.measurement import Measurement
 
 PUBLISHED = pd.read_csv(Path(__file__).with_name("published.csv"))
+LESIONS = pd.read_csv(Path(__file__).with_name("published_lesion.csv"))
+"""Percentage points of accuracy that each unit carries; those beyond the axes of the figure are not known."""
+
+WHOLE = {"ResNet": 0.827, "ViT": 0.665, "PiT": 0.760, "Swin": 0.767}
+RESNET_STAGES = (0, 4, 8, 14, 17)
 SIDES = {"ResNet": 56, "ViT": 14, "PiT": 27, "Swin": 56}
 ACCURACY = (0.059, 0.271, 0.403, 0.494, 0.645, 0.788, 0.904, 0.973, 0.981, 0.98)
 COUNT = (3, 20, 60, 110, 130, 140, 150, 160, 180, 300)
@@ -53,6 +58,24 @@ def variance(published: str, name: str | None = None) -> Measurement:
     table = units(published, name).assign(variance=values, sample_variance=1.2 * values)
     facts = provenance("variance", name, settings={})
     return Measurement(instrument="variance", tables={"table": table}, provenances=(facts,))
+
+
+def lesion(published: str, name: str | None = None) -> Measurement:
+    """A ResNet's strided blocks were left alone; units that the paper's axis cuts off are left out."""
+    name = name or published
+    where, known = units(published, name), LESIONS[LESIONS["model"] == published].set_index("unit")["points"]
+    pools = where["kind"].eq("pool").cumsum()
+    stage = pd.cut(where["unit"], RESNET_STAGES, right=False, labels=False) if published == "ResNet" else pools
+    where, points = where.assign(stage=stage), where["unit"].map(known) / 100
+    kept = ~where["kind"].isin(["stem", "pool"]) & (points.notna() | (published == "ResNet"))
+    where, delta = where[kept], points[kept]
+    accuracy, error, nll = WHOLE[published] + delta, (-delta / 1e4).pow(0.5), 1 - 2 * delta
+    values = {"accuracy": accuracy, "delta_accuracy": delta, "nll": nll, "delta_nll": -2 * delta}
+    table = where.drop(columns="stage").assign(
+        **values, standard_error=error, nll_error=2 * error, stage=where["stage"]
+    )
+    facts = provenance("lesion", name, settings={"unit": "paper"})
+    return Measurement(instrument="lesion", tables={"table": table.reset_index(drop=True)}, provenances=(facts,))
 
 
 def calibration(published: str, name: str | None = None) -> Measurement:
@@ -101,6 +124,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "fourier": fourier,
     "variance": variance,
     "similarity": similarity,
+    "lesion": lesion,
     "calibration": calibration,
     "training": training,
 }

@@ -9,11 +9,24 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from tests.figures.crafted import ACCURACY, COUNT, MAKERS, PUBLISHED, calibration, fourier, several, training, variance
+from tests.figures.crafted import (
+    ACCURACY,
+    COUNT,
+    LESIONS,
+    MAKERS,
+    PUBLISHED,
+    calibration,
+    fourier,
+    lesion,
+    several,
+    training,
+    variance,
+)
 
 from alternet.figures import FIGURES, depth_axis, draw, interactive, sentences
 from alternet.figures.calibration import overconfidence
 from alternet.figures.depth_axis import SHADES, Span, alike, merged, spans
+from alternet.figures.lesion import LEFT_ALONE
 from alternet.figures.training import chance
 from alternet.measurement import Measurement
 
@@ -86,6 +99,69 @@ def test_variance_says_where_it_is_largest():
     empty = variance("ResNet").table.assign(variance=np.nan)
     nothing = Measurement(instrument="variance", tables={"table": empty}, provenances=variance("ResNet").provenances)
     assert sentences(nothing) == ["ResNet: no variance could be measured."]
+
+
+def test_lesion_draws_percentage_points_the_ends_of_stages_and_what_was_left_alone():
+    figure = draw(several("lesion", "ResNet", "Swin"))
+    axis = axes(figure, "ResNet")
+    zero, curve, crosses, *borders = lines(axis)
+    np.testing.assert_allclose(zero[:, 1], 0)
+    np.testing.assert_allclose(curve[:, 1], LESIONS.loc[LESIONS["model"] == "ResNet", "points"])
+    np.testing.assert_allclose(crosses, [[unit / 16, 0] for unit in (4, 8, 14)])
+    np.testing.assert_allclose([border[0, 0] for border in borders], [3.5 / 16, 7.5 / 16, 13.5 / 16])
+    assert axis.get_ylim()[0] < -13.69 and axis.get_ylim()[1] > 0
+    assert axes(figure, "Swin").get_ylim()[0] > -5
+    bars = axis.collections[1].get_segments()
+    np.testing.assert_allclose(bars[0][:, 1], -13.69 + 2 * np.array([-1, 1]) * np.sqrt(13.69 / 100))
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["attention", "convolution", "MLP", "±2 standard errors", LEFT_ALONE, "between stages"]
+    alone = [text.get_text() for text in draw(lesion("ViT")).legends[0].get_texts()]
+    assert alone == ["attention", "MLP", "±2 standard errors"]
+
+
+def test_lesion_says_which_unit_costs_most_and_what_the_ends_of_stages_cost():
+    (resnet,), (swin,), (vit,) = (sentences(lesion(name)) for name in ("ResNet", "Swin", "ViT"))
+    assert resnet == (
+        "ResNet: removing blocks.1 (convolution, depth 0.06) costs most, 13.7 ± 0.4 points of accuracy, from 82.7% to "
+        "69.0%; left alone, as a convolution changes the map's shape: 3 units."
+    )
+    table = LESIONS[LESIONS["model"] == "Swin"].set_index("unit")["points"]
+    ends = [3, 8, 21, 26]
+    mean, other = -table[ends].mean(), -table.drop(ends).mean()
+    wanted = (
+        f"attention at the end of a stage (4 units) costs {mean:.1f} points on average, all else (18 units) {other:.1f}"
+    )
+    assert wanted in swin and "removing blocks.3 (attention" in swin
+    assert "attention at the end of a stage (1 unit) costs 0.4 points" in vit
+
+
+def test_lesion_says_so_where_no_unit_costs_anything_or_none_was_removed():
+    one = lesion("ViT")
+    for values, said in (
+        ({"delta_accuracy": 0.001, "standard_error": 0.01}, "ViT: no unit costs more than twice the standard error"),
+        ({"delta_accuracy": -0.0199, "standard_error": 0.01}, "ViT: no unit costs more than twice the standard error"),
+        ({"delta_accuracy": -0.0201, "standard_error": 0.01}, "costs most, 2.0 ± 1.0 points of accuracy"),
+        ({"delta_accuracy": -0.0201, "standard_error": np.nan}, "costs most, 2.0 points of accuracy"),
+        ({"delta_accuracy": np.nan, "standard_error": np.nan}, "ViT: no unit could be removed."),
+        ({"delta_accuracy": 0.0003, "standard_error": 0.0}, "(1 unit) costs 0.0 points on average"),
+        ({"delta_accuracy": 0.011, "standard_error": 0.0}, "(1 unit) costs −1.1 points on average"),
+    ):
+        table = one.table.assign(**values)
+        changed = Measurement(instrument="lesion", tables={"table": table}, provenances=one.provenances)
+        assert said in sentences(changed)[0]
+        draw(changed)
+
+
+def test_lesion_panels_hold_the_numbers():
+    stems, curve, crosses = panels("lesion", "ResNet", "ViT")[0].figure["data"]
+    points = LESIONS.loc[LESIONS["model"] == "ResNet", "points"]
+    np.testing.assert_allclose([y for y in curve["y"] if y is not None], points, rtol=1e-5)
+    assert [y for y in curve["y"] if y is None] == [None] * 3
+    assert stems["y"][:3] == [0.0, -13.69, None]
+    assert [text.split("<br>")[1] for text in crosses["text"]] == [LEFT_ALONE] * 3
+    assert "accuracy 69.0%, Δ NLL +0.274" in curve["text"][0]
+    assert f"× {LEFT_ALONE}" in panels("lesion", "ResNet")[0].key
+    assert panels("lesion", "ViT")[0].key == ("● attention", "△ MLP", "bars: ±2 standard errors")
 
 
 def test_spans_run_from_unit_to_unit_and_merge_by_kind():

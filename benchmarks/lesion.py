@@ -1,0 +1,98 @@
+"""Lesion: L units removed one at a time, what comes before each from memory, against L passes.
+
+The first rival is what the study would take at the least without memory, L bare forward passes; the second the same
+lesions as whole passes. Ours holds everything: the survey and trial of the network, the first pass that fills the
+memory, and the labels. FLOPs are those of matrix products and convolutions, counted by PyTorch; seconds are medians of
+the turns, which all rivals take within one run. Half of L passes is the limit if units are of equal cost.
+"""
+
+from collections.abc import Callable, Iterator
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import timm
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from alternet.data.batches import Batches
+from alternet.instruments.lesion import Lesion
+from alternet.views.probe import Probe
+from alternet.views.subject import Subject
+
+MODELS = ("resnet50", "vit_small_patch16_224")
+IMAGES, TURNS = 16, 3
+
+
+def rows() -> list[dict[str, Any]]:
+    """Every comparison, with the ratio that is expected of it."""
+    return [row for name in MODELS for row in _of_model(name)]
+
+
+def _of_model(name: str) -> Iterator[dict[str, Any]]:
+    subject = Subject(timm.create_model(name).eval(), name=name)
+    data = _data()
+    units = sum(tap.silenceable for tap in subject.taps)
+    ways = (lambda: Lesion().measure(subject, data), lambda: _bare(subject, data, units), lambda: _whole(subject, data))
+    rivals = (f"{units} bare forward passes", f"{units} whole passes with a silenced unit")
+    for unit, measured in (("GFLOP", _operations(*ways)), ("s", _in_turns(*ways))):
+        ours, *others = measured
+        for rival, theirs in zip(rivals, others, strict=True):
+            what = f"lesion study of the {units} units of {name}, {IMAGES} images, against {rival}"
+            yield {
+                "what": what,
+                "ours": ours,
+                "rival": theirs,
+                "ratio": ours / theirs,
+                "target": "<= 0.65",
+                "unit": unit,
+            }
+
+
+def _data() -> Batches:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(IMAGES, 3, 224, 224, generator=generator)
+    targets = torch.randint(1000, (IMAGES,), generator=generator)
+    return Batches.of(images, targets, classes=[str(k) for k in range(1000)], batch_size=IMAGES)
+
+
+def _bare(subject: Subject, data: Batches, passes: int) -> None:
+    with torch.no_grad():
+        for images, _ in data:
+            for _ in range(passes):
+                subject.logits(images)
+
+
+def _whole(subject: Subject, data: Batches) -> None:
+    with Probe(subject, taps=[]) as probe:
+        for images, _ in data:
+            for tap in subject.taps:
+                if tap.silenceable:
+                    with probe.silence(tap):
+                        probe.observe(images, lambda *_: None)
+
+
+def _operations(*ways: Callable[[], Any]) -> list[float]:
+    """10⁹ floating-point operations of each way."""
+    counts = []
+    for way in ways:
+        with FlopCounterMode(display=False) as counter:
+            way()
+        counts.append(counter.get_total_flops() / 1e9)
+    return counts
+
+
+def _in_turns(*ways: Callable[[], Any]) -> list[float]:
+    """Median seconds of each way; the counting before has warmed them up."""
+    seconds: list[list[float]] = [[] for _ in ways]
+    for _ in range(TURNS):
+        for way, kept in zip(ways, seconds, strict=True):
+            begun = perf_counter()
+            way()
+            kept.append(perf_counter() - begun)
+    return [median(kept) for kept in seconds]
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print(" | ".join(map(str, row.values())))
