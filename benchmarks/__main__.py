@@ -11,7 +11,14 @@ from pathlib import Path
 
 import torch
 
-BENCHMARKS = ("fourier", "similarity", "lesion", "alternet_step", "training")
+BENCHMARKS = (
+    "fourier",
+    "similarity",
+    "lesion",
+    "hessian",
+    "alternet_step",
+    "training",
+)
 RESULTS = Path(__file__).with_name("results.md")
 REMARKS = Path(__file__).with_name("remarks.md")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alternet.data import Augmentation, Batches, batches
     from alternet.instruments.calibration import Calibration
     from alternet.instruments.fourier import Fourier
+    from alternet.instruments.hessian import Hessian
     from alternet.instruments.lesion import Lesion
     from alternet.instruments.similarity import Similarity
     from alternet.instruments.variance import Variance
@@ -40,6 +41,7 @@ _HOMES = {
     "alternet.instruments.fourier": ("Fourier",),
     "alternet.instruments.similarity": ("Similarity",),
     "alternet.instruments.lesion": ("Lesion",),
+    "alternet.instruments.hessian": ("Hessian",),
     "alternet.instruments.variance": ("Variance",),
     "alternet.measurement": ("Measurement", "find_measurements"),
     "alternet.report": ("render",),
@@ -63,6 +65,7 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Similarity",
     "Lesion",
     "Calibration",
+    "Hessian",
     "Measurement",
     "find_measurements",
     "render",

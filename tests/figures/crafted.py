@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from alternet.measurement import Measurement
+from alternet.spectrum import summary
 
 PUBLISHED = pd.read_csv(Path(__file__).with_name("published.csv"))
 LESIONS = pd.read_csv(Path(__file__).with_name("published_lesion.csv"))
@@ -113,6 +114,25 @@ def similarity(published: str, name: str | None = None, beside: str | None = Non
     return Measurement(instrument="similarity", tables=tables, provenances=(facts,))
 
 
+EXTREMES = {"ResNet": (560, 1.0, 0.0), "ViT": (47, 0.6, 0.096), "PiT": (90, 0.7, 0.05), "Swin": (140, 0.8, 0.02)}
+"""Mean and spread (of the logarithm) of the positive ones and share of the negative ones, about as in Fig 1c."""
+
+
+def hessian(published: str, name: str | None = None) -> Measurement:
+    name = name or published
+    mean, spread, share = EXTREMES[published]
+    random, count = np.random.default_rng(len(published)), 300
+    positive = random.lognormal(np.log(mean) - spread**2 / 2, spread, count)
+    values = np.where(np.arange(count) < share * count, -0.4 * positive, positive)
+    where = {"batch": np.arange(count) // 5, "rank": np.arange(count) % 5}
+    table = pd.DataFrame({"model": name, **where, "eigenvalue": values, "residual": 1e-4 * abs(values)})
+    rows = summary(table["batch"], table["eigenvalue"])
+    tables = {"table": table, "summary": pd.DataFrame(rows, columns=["metric", "value", "low", "high"])}
+    tables["summary"].insert(0, "model", name)
+    facts = provenance("hessian", name, settings={"k": 5})
+    return Measurement(instrument="hessian", tables=tables, provenances=(facts,))
+
+
 def training(name: str, *, classes: int = 18) -> Measurement:
     log = {"epoch": [1, 2, 3], "train_loss": [2.9, 2.0, 1.5], "test_accuracy": [0.2, 0.5, 0.61]}
     table = pd.DataFrame({"model": name, **log})
@@ -126,6 +146,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "similarity": similarity,
     "lesion": lesion,
     "calibration": calibration,
+    "hessian": hessian,
     "training": training,
 }
 

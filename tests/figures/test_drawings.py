@@ -1,6 +1,7 @@
 """What the single figures draw: the numbers in the axes, the shading, and the interactive copies of them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from scipy.stats import gaussian_kde
 from tests.figures.crafted import (
     ACCURACY,
     COUNT,
@@ -17,6 +19,7 @@ from tests.figures.crafted import (
     PUBLISHED,
     calibration,
     fourier,
+    hessian,
     lesion,
     several,
     training,
@@ -26,9 +29,11 @@ from tests.figures.crafted import (
 from alternet.figures import FIGURES, depth_axis, draw, interactive, sentences
 from alternet.figures.calibration import overconfidence
 from alternet.figures.depth_axis import SHADES, Span, alike, merged, spans
+from alternet.figures.hessian import bandwidth, density
 from alternet.figures.lesion import LEFT_ALONE
 from alternet.figures.training import chance
 from alternet.measurement import Measurement
+from alternet.spectrum import summary
 
 
 def axes(figure: Figure, title: str) -> Axes:
@@ -289,3 +294,61 @@ def test_interactive_texts_are_escaped_for_plotly():
 
 def test_missing_numbers_become_gaps():
     assert interactive.numbers([1.23456789, np.nan, np.inf]) == [1.23457, None, None]
+
+
+def test_the_density_is_that_of_scipy_with_silvermans_rule():
+    values = hessian("ViT").table["eigenvalue"].to_numpy()
+    grid = np.linspace(-100, 300, 41)
+    width = bandwidth(values)
+    quarters = np.quantile(values, 0.75) - np.quantile(values, 0.25)
+    assert width == pytest.approx(0.9 * min(values.std(ddof=1), quarters / 1.349) * len(values) ** -0.2)
+    for side, points in ((values[values < 0], grid[grid < 0]), (values[values > 0], grid[grid >= 0])):
+        scipys = gaussian_kde(side, bw_method=width / side.std(ddof=1))
+        reflected = (scipys(points) + scipys(-points)) * len(side) / len(values)
+        np.testing.assert_allclose(density(values, points, width), reflected, rtol=1e-6, atol=1e-12)
+
+
+def test_hessian_draws_densities_of_area_one_and_shades_what_is_negative():
+    figure = draw(several("hessian", "ResNet", "ViT"))
+    above, below = (axis for axis in figure.findobj(Axes) if isinstance(axis, Axes))
+    for line, model in zip(above.get_lines()[:2], ("ResNet", "ViT"), strict=True):
+        x, y = np.asarray(line.get_xydata()).T
+        values = hessian(model).table["eigenvalue"]
+        inside = values.between(*above.get_xlim()).mean()
+        assert np.trapezoid(y, x) == pytest.approx(inside, abs=0.01)
+        assert np.trapezoid(y[x < 0], x[x < 0]) == pytest.approx((values < 0).mean(), abs=0.002)
+    assert all(path.vertices[:, 0].max() <= 0 for patch in above.collections for path in patch.get_paths())
+    outside = (hessian("ResNet").table["eigenvalue"] > below.get_xlim()[1]).sum()
+    assert f"{outside} ▸" in [text.get_text() for text in below.texts]
+
+
+def test_hessian_says_nep_and_ape_with_intervals_and_the_worst_residual():
+    vit = hessian("ViT")
+    nep, ape = (vit.tables["summary"].set_index("metric").loc[m, ["value", "low", "high"]] for m in ("nep", "ape"))
+    (said,) = sentences(vit)
+    assert said.startswith("ViT: of 300 eigenvalues of 60 batches 9.67% (")
+    assert f"({100 * nep['low']:.3g} to {100 * nep['high']:.3g})" in said
+    assert f"{ape['value']:.3g} ({ape['low']:.3g} to {ape['high']:.3g})" in said
+    assert said.endswith("the worst residual is 0.0001 of the largest eigenvalue of its batch.")
+    assert "batches none are negative (NEP)" in sentences(hessian("ResNet"))[0]
+    one = vit.of("ViT").table.assign(batch=0, eigenvalue=-1.0, residual=0.0)
+    rows = pd.DataFrame(summary(one["batch"], one["eigenvalue"]), columns=["metric", "value", "low", "high"])
+    alone = replace(vit, tables={"table": one, "summary": rows.assign(model="ViT")})
+    assert "1 batch 100% are negative (NEP), the mean of the positive ones is undefined" in sentences(alone)[0]
+    assert draw(alone).axes
+
+
+def test_the_interactive_spectrum_holds_every_eigenvalue():
+    (panel,) = panels("hessian", "ResNet", "ViT")
+    ticks = [trace for trace in panel.figure["data"] if trace["mode"] == "markers"]
+    assert [len(trace["x"]) for trace in ticks] == [300, 300]
+    np.testing.assert_allclose(ticks[1]["x"], sorted(hessian("ViT").table["eigenvalue"]), rtol=1e-5)
+    many = hessian("ViT")
+    table = pd.concat([many.table] * 10, ignore_index=True)
+    make = FIGURES["hessian"].interactive
+    assert make is not None
+    (panel,) = make(replace(many, tables={**many.tables, "table": table}))
+    thinned = panel.figure["data"][-1]["x"]
+    assert len(thinned) == 2000
+    assert thinned[0] == pytest.approx(table["eigenvalue"].min(), rel=1e-5)
+    assert thinned[-1] == pytest.approx(table["eigenvalue"].max(), rel=1e-5)

@@ -259,4 +259,8 @@ def test_the_graph_of_a_batch_is_kept_for_further_products() -> None:
         calls.clear()
         vector = torch.ones(risk.space.size)
         first, *others = (curvature(vector) for _ in range(3))
-    assert len(calls) == 1 and all(torch.equal(first, other) for other in others)
+        assert len(calls) == 1
+        again = risk.on(*next(iter(batches)))
+        torch.testing.assert_close(again.gradient, curvature.gradient)
+        again(vector)
+    assert len(calls) == 2 and all(torch.equal(first, other) for other in others)

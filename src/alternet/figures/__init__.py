@@ -4,7 +4,7 @@ from difflib import get_close_matches
 
 from matplotlib.figure import Figure
 
-from alternet.figures import calibration, fourier, lesion, similarity, style, training, variance
+from alternet.figures import calibration, fourier, hessian, lesion, similarity, style, training, variance
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.style import cast, save, svg
 from alternet.measurement import Measurement
@@ -18,6 +18,7 @@ FIGURES: dict[str, Exhibit] = {
     "similarity": similarity.EXHIBIT,
     "lesion": lesion.EXHIBIT,
     "calibration": calibration.EXHIBIT,
+    "hessian": hessian.EXHIBIT,
 }
 """By instrument, in the order of a report."""
 

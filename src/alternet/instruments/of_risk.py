@@ -45,7 +45,7 @@ class OfRisk(Itemised[View]):
             raise ValueError(f"{self.name} got batch_size={self.batch_size}, expected at least 1.")
 
     def prepare(self, batches: Batches) -> Batches:
-        if batches.augment is not None:
+        if batches.augment is not None or not batches.images:  # the runner refuses what is empty
             return batches
         return batches.frozen(AUGMENTATIONS[self.augment], seed=self.seed, batch_size=self.batch_size)
 

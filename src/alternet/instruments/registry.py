@@ -5,13 +5,20 @@ from difflib import get_close_matches
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier
+from alternet.instruments.hessian import Hessian
 from alternet.instruments.lesion import Lesion
 from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 
-INSTRUMENTS: dict[str, type[Instrument]] = {
-    kind.name: kind for kind in (Fourier, Variance, Similarity, Lesion, Calibration)
-}
+KINDS: tuple[type[Instrument], ...] = (
+    Fourier,
+    Variance,
+    Similarity,
+    Lesion,
+    Calibration,
+    Hessian,
+)
+INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in KINDS}
 
 
 def instrument(name: str) -> type[Instrument]:

@@ -238,15 +238,18 @@ class Curvature:
 
     @property
     def gradient(self) -> Vector:
-        """Derivative of NLL + L2."""
-        return self.nll_gradient + self.risk._penalty_gradient(self.theta)
+        """Derivative of NLL + L2; of a batch in one part its graph is kept, and costs no product another time."""
+        return self._nll_gradient(create=len(self._parts) == 1) + self.risk._penalty_gradient(self.theta)
 
     @property
     def nll_gradient(self) -> Vector:
-        """Derivative of the NLL alone."""
+        """Derivative of the NLL alone, without a graph."""
+        return self._nll_gradient(create=False)
+
+    def _nll_gradient(self, *, create: bool) -> Vector:
         total = torch.zeros_like(self.risk._theta)
         for part in self._parts:
-            with self._graph(part, create=False) as (_, gradients):
+            with self._graph(part, create=create) as (_, gradients):
                 total += _flat(gradients)
         return total
 
