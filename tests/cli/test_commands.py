@@ -36,6 +36,16 @@ def test_measure_writes_the_tables_and_takes_them_up_again(tmp_path: Path, capsy
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.csv")}
 
 
+def test_another_model_is_named_like_the_first(tmp_path: Path, capsys):
+    arguments = ["measure", "similarity", "-m", "test_resnet", *DIGITS, "--out", f"{tmp_path}"]
+    assert run([*arguments, "--set", "other=test_vit"]) == 0
+    table = pd.read_csv(tmp_path / "test_resnet/similarity/table.csv")
+    assert set(table["model_b"]) == {"test_vit"}
+    said = capsys.readouterr()
+    assert "test_resnet beside test_vit: most alike are" in said.out
+    assert "test_vit has random weights" in said.err
+
+
 def test_other_settings_do_not_overwrite(tmp_path: Path, capsys):
     arguments = ["measure", "fourier", "-m", "test_resnet", *DIGITS, "--out", f"{tmp_path}"]
     assert run(arguments) == 0

@@ -34,6 +34,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["measure", "variance", "-m", "test_vit", "--data", "photso", "--out", "o"], "photos"),
         ([*MEASURE, "--out", "o", "--set", "bins"], "--set takes KEY=VALUE"),
         ([*MEASURE, "--out", "o", "--set", "bims=3"], "no setting 'bims'"),
+        (["measure", "similarity", *MEASURE[2:], "--out", "o", "--set", "other=resnet5O"], "Did you mean .*resnet50"),
         ([*MEASURE, "--out", "o", "--device", "gpu"], "Device 'gpu' cannot be used"),
         ([*MEASURE, "--out", "o", "--limit", "0"], "--limit"),
         (["taps", "-m", "tv:resnet5O"], "Did you mean .*resnet50"),

@@ -161,6 +161,12 @@ def test_a_constant_feature_has_no_similarity(n, value):
     assert errors.isnan().tolist() == [[True, True], [True, False]]
 
 
+def test_what_varies_by_rounding_alone_is_constant():
+    jitter = torch.finfo(torch.float32).eps * (features(9, 2, 3, 3) > 0)
+    assert math.isnan(cka([3 * (1 + jitter), features(9, 2, 2, 2, seed=1)]))
+    assert not math.isnan(cka([3 + 1e-4 * features(9, 2, 3, 3), features(9, 2, 2, 2, seed=1)]))
+
+
 def test_a_feature_of_a_single_image_has_no_similarity():
     alone = torch.zeros(9, 2, 3, 3)
     alone[4] = features(2, 3, 3)

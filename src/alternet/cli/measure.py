@@ -95,20 +95,25 @@ def measure_models(
     folders = [safe_name(name) for name in models]
     if twice := sorted({name for name in folders if folders.count(name) > 1}):
         raise ValueError(f"Several of the models would share the folder {', '.join(twice)}. Measure them one by one.")
-    for model in models.values():
+    others = [other for kind in instruments if isinstance(other := kind.settings.get("other"), str)]
+    for model in (*models.values(), *others):
         check(model)
+    for other in others:
+        _note_random_weights(other, other)
     results: list[Measurement | Exception] = []
     for name, model in models.items():
         subject = load(model, img_size=img_size, device=device, seed=options.get("seed", 0), name=name)
-        if "@" not in model and ":" not in model:
-            _say(
-                f"note: {name} has random weights; name a file or write {model}@pretrained for trained ones.", err=True
-            )
+        _note_random_weights(name, model)
         for part, split in _by_split(instruments):
             results += _measure_model(part, subject, _images(data, subject, {**options, "split": split}), out)
     if not any(isinstance(result, Exception) for result in results):
         return 0
     return 2 if all(isinstance(result, ValueError) for result in results) else 1
+
+
+def _note_random_weights(name: str, model: str) -> None:
+    if "@" not in model and ":" not in model:
+        _say(f"note: {name} has random weights; name a file or write {model}@pretrained for trained ones.", err=True)
 
 
 def _by_split(instruments: "Sequence[Instrument]") -> "list[tuple[list[Instrument], str]]":
