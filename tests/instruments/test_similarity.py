@@ -13,7 +13,9 @@ from torch import nn
 
 from alternet.data import Augmentation
 from alternet.data.batches import Batches
+from alternet.instruments.runner import measure_each
 from alternet.instruments.similarity import Similarity, centred_gram, cka_and_error, products
+from alternet.measurement import Measurement
 from alternet.views.probe import Probe
 from alternet.views.subject import Subject
 
@@ -318,7 +320,10 @@ def test_two_models_are_left_as_they_were_and_stand_in_the_provenance(tmp_path):
     assert forth.provenance["settings"] == {"batch_size": 64, "other": "plain", "seed": 0}
     assert forth.provenance["other"]["model"]["weights_sha256"] == two.weights_sha256
     assert forth.provenance["model"]["weights_sha256"] == one.weights_sha256
-    again = Similarity(other=two).measure(one, batches, out=tmp_path)
+    asked = Similarity(other=two)
+    ((given, again),) = measure_each([asked], one, batches, out=tmp_path)
+    assert given is asked
+    assert isinstance(again, Measurement)
     np.testing.assert_array_equal(matrix(again), matrix(forth))
     with torch.no_grad():
         two.model.get_submodule("9").bias.add_(1)
