@@ -155,6 +155,7 @@ def test_two_models_are_compared_at_their_best_pair_their_stems_and_their_ends()
     (said,) = sentences(changed(measurement, table=table))
     assert said.startswith("Swin beside ViT: most alike are blocks.9 and blocks.2, with a CKA of 1.000 ± 0.004;")
     assert "the two stems 0.500 ± 0.010" in said
+    assert sentences(similarity("Swin"))[0].endswith("stem and last unit −0.018 ± 0.010.")
 
 
 def test_the_interactive_heat_map_holds_the_numbers_and_names_both_units():

@@ -114,7 +114,8 @@ def _at(one: Heat, row: int, column: int) -> str:
     value, error = one.values[row, column], one.errors[row, column]
     if np.isnan(value):
         return "undefined"
-    return f"{value:.3f}" if np.isnan(error) else f"{value:.3f} ± {error:.3f}"
+    number = f"{value:.3f}".replace("-", "−")
+    return number if np.isnan(error) else f"{number} ± {error:.3f}"
 
 
 def plots(measurement: Measurement) -> list[Panel]:
