@@ -202,6 +202,14 @@ def test_weight_decay_acts_by_timms_rule_on_frozen_parameters_too() -> None:
     assert not names & {"pos_embed", "cls_token", "head.bias", "norm.weight"}
 
 
+def test_a_caller_in_inference_mode_gets_derivatives_too() -> None:
+    net, batches = subject(Softmax), data(side=2)
+    with Risk(net, batches) as risk:
+        expected = risk.product(risk.gradient())
+    with torch.inference_mode(), Risk(net, batches) as risk:
+        torch.testing.assert_close(risk.product(risk.gradient()), expected)
+
+
 @pytest.mark.parametrize("batch_norm", ["running", "batch"])
 def test_the_model_is_left_as_it_was(batch_norm: Any) -> None:
     net = subject(Convolutions)

@@ -70,6 +70,7 @@ class Risk:
         True
     """
 
+    @torch.inference_mode(False)  # its copies must be able to have gradients
     def __init__(  # noqa: PLR0913 - independent facts of the loss; all but the first two have a default
         self,
         subject: Subject,
