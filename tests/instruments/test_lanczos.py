@@ -164,6 +164,13 @@ def test_scipy_finds_the_same_and_needs_as_many_products() -> None:
     assert pairs.products <= len(count)
 
 
+def test_an_operator_may_hand_out_what_it_was_given() -> None:
+    start = torch.randn(30, generator=generator()).double()
+    pairs = Lanczos(k=3)(lambda v: v, start, generator=generator())
+    np.testing.assert_allclose(pairs.values, [1, 1, 1])
+    torch.testing.assert_close(pairs.vectors @ pairs.vectors.T, torch.eye(3, dtype=DOUBLE))
+
+
 def test_a_product_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="Product 1 with the operator is not finite"):
         Lanczos()(lambda v: v * float("nan"), torch.ones(9), generator=generator())

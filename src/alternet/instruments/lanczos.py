@@ -215,7 +215,7 @@ class Krylov:
         for first in (self._overlapping, 0):
             span = self.vectors[first : j + 1]
             part = span @ rest
-            rest -= span.T @ part
+            rest = rest - span.T @ part  # not in place: the operator may have handed its own vector out
             self.matrix[first : j + 1, j] += part.double().cpu()
         self.size, self._overlapping = j + 1, j
         self._follow(rest)
