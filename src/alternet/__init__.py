@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from alternet.data import Augmentation, Batches, batches
     from alternet.instruments.calibration import Calibration
     from alternet.instruments.fourier import Fourier
+    from alternet.instruments.frequency_noise import FrequencyNoise
     from alternet.instruments.hessian import Hessian
     from alternet.instruments.lesion import Lesion
+    from alternet.instruments.shape_bias import ShapeBias
     from alternet.instruments.similarity import Similarity
     from alternet.instruments.variance import Variance
     from alternet.measurement import Measurement, find_measurements
@@ -42,6 +44,8 @@ _HOMES = {
     "alternet.instruments.similarity": ("Similarity",),
     "alternet.instruments.lesion": ("Lesion",),
     "alternet.instruments.hessian": ("Hessian",),
+    "alternet.instruments.frequency_noise": ("FrequencyNoise",),
+    "alternet.instruments.shape_bias": ("ShapeBias",),
     "alternet.instruments.variance": ("Variance",),
     "alternet.measurement": ("Measurement", "find_measurements"),
     "alternet.report": ("render",),
@@ -64,6 +68,8 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Variance",
     "Similarity",
     "Lesion",
+    "FrequencyNoise",
+    "ShapeBias",
     "Calibration",
     "Hessian",
     "Measurement",

@@ -109,5 +109,5 @@ def data(subject: Subject, *, batch_size: int = 3, n: int = IMAGES) -> Batches:
     assert subject.input_size is not None
     images = torch.rand(n, *subject.input_size, generator=generator)
     targets = torch.randint(CLASSES, (n,), generator=generator)
-    classes = [str(k) for k in range(CLASSES)]
+    classes = [f"{k}-{(k + 1) % CLASSES}" for k in range(CLASSES)]  # shape and texture, which one instrument reads
     return Batches.of(images, targets, classes=classes, batch_size=batch_size)

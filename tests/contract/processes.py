@@ -10,9 +10,11 @@ from tests.contract.networks import data, network
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier
+from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
 from alternet.instruments.lesion import Lesion
 from alternet.instruments.runner import Result, measure_each
+from alternet.instruments.shape_bias import ShapeBias
 from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 from alternet.scale import processes, rank, world
@@ -38,7 +40,18 @@ def instruments() -> list[Instrument]:
     """All of them, streaming and itemised, and one that fails."""
     beside = network("handwritten")
     pair = Similarity(batch_size=4, other=Subject(beside.model, name="beside", input_size=(3, 32, 32)))
-    return [Fourier(), Broken(), Variance(), Lesion(), Calibration(), pair, Hessian(batch_size=2), load(0, 1).Damping()]
+    return [
+        Fourier(),
+        Broken(),
+        Variance(),
+        Lesion(),
+        Calibration(),
+        pair,
+        FrequencyNoise(bands=3, repeats=2),
+        ShapeBias(),
+        Hessian(batch_size=2),
+        load(0, 1).Damping(),
+    ]
 
 
 def measure(out: Path, batch_size: int) -> dict[str, Result]:

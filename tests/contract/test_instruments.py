@@ -18,9 +18,9 @@ from alternet.measurement import Measurement
 from alternet.views.subject import Subject
 
 KINDS = INSTRUMENTS | {kind.name: kind for kind in (load(0, 1).Sparsity, load(0, 1).Damping)}
-MAY_BE_MISSING = {"standard_error", "accuracy", "confidence", "value", "low", "high"}
+MAY_BE_MISSING = {"standard_error", "accuracy", "confidence", "value", "low", "high", "shape_bias"}
 """Columns with entries that are undefined by their definition: the error of an ECE, the accuracy of an empty bin, the
-interval over a single batch."""
+interval over a single batch, a share of no decisions."""
 
 SMALL = {"similarity": {"batch_size": 4}}
 """Settings that make an instrument with batches of its own run the model more than once on so few images."""

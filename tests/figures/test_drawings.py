@@ -15,13 +15,16 @@ from tests.figures.crafted import (
     ACCURACY,
     COUNT,
     LESIONS,
+    LOST,
     MAKERS,
     PUBLISHED,
     calibration,
     fourier,
+    frequency_noise,
     hessian,
     lesion,
     several,
+    shape_bias,
     training,
     variance,
 )
@@ -234,6 +237,90 @@ def test_empty_bins_and_errors_of_metrics():
     heights = [p.get_height() for p in axes(draw(measured), "ViT").patches if isinstance(p, Rectangle)]
     np.testing.assert_allclose(heights[:9], ACCURACY[1:])
     assert "accuracy 83.0% ± 1.2%" in sentences(measured)[0]
+
+
+def test_frequency_noise_draws_percentage_points_and_twice_their_error():
+    figure = draw(several("frequency_noise", "ResNet", "ViT"))
+    axis = axes(figure, "Accuracy under noise of one frequency band, RMS 0.05 of the image range")
+    np.testing.assert_allclose(lines(axis)[1], np.transpose([np.arange(1, 10) / 10, -np.array(LOST["ViT"])]))
+    shade = np.asarray(axis.collections[0].get_paths()[0].vertices)
+    at_first = shade[np.isclose(shade[:, 0], 0.1), 1]
+    np.testing.assert_allclose([at_first.min(), at_first.max()], [-5.8, -4.2])
+    (panel,) = panels("frequency_noise", "ResNet", "ViT")
+    np.testing.assert_allclose(panel.figure["data"][1]["y"], -np.array(LOST["ViT"]))
+    np.testing.assert_allclose(panel.figure["data"][1]["error_y"]["array"], 0.8)
+
+
+def test_the_strength_is_in_the_title_only_where_it_is_one():
+    stronger = frequency_noise("ViT")
+    facts = {**stronger.provenances[0], "settings": {"energy": "equal", "strength": 0.1}}
+    other = Measurement(instrument="frequency_noise", tables=stronger.tables, provenances=(facts,))
+    both = draw(Measurement.concat([frequency_noise("ResNet"), other]))
+    assert axes(both, "Accuracy under noise of one frequency band")
+
+
+def test_frequency_noise_says_what_is_fragile_and_where_two_models_cross():
+    resnet, vit, crossing = sentences(several("frequency_noise", "ResNet", "ViT"))
+    worst = "ResNet: right on 75.0% of the images without noise; noise at 0.9π costs most, 15.4 ± 0.4 percentage points"
+    assert resnet == f"{worst}; on average it loses 9.3 below 0.5π and 12.2 above: more fragile to high frequencies."
+    assert vit.endswith("on average it loses 11.5 below 0.5π and 6.3 above: more fragile to low frequencies.")
+    assert crossing == "ResNet and ViT: ResNet loses less up to 0.5π, ViT from 0.7π on."
+    same = sentences(Measurement.concat([frequency_noise("ViT", "a"), frequency_noise("ViT", "b")]))
+    assert same[2] == "a and b: no band tells them apart."
+    below = sentences(several("frequency_noise", "PiT", "ResNet"))
+    assert below[2] == "PiT and ResNet: PiT loses less in 8 of 9 bands, the others do not tell them apart."
+    assert below[0].endswith("it loses 4.0 below 0.5π and 4.0 above: no clear difference.")
+
+
+def test_frequency_noise_that_costs_nothing_or_was_not_measured():
+    one = frequency_noise("ViT")
+    said = {
+        "costs nothing in any band": one.table.assign(delta_accuracy=0.0),
+        "no accuracy under noise was measured": one.table.assign(delta_accuracy=np.nan),
+        "costs most, 14.9 percentage": one.table.assign(standard_error=np.nan),
+    }
+    for words, table in said.items():
+        changed = Measurement(instrument="frequency_noise", tables={"table": table}, provenances=one.provenances)
+        assert words in sentences(changed)[0]
+        draw(changed)
+
+
+def test_shape_bias_draws_shares_with_their_intervals():
+    figure = draw(several("shape_bias", "ResNet", "ViT"))
+    axis = axes(figure, "Shape or texture?")
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["all classes", "cat", "dog", "page"]
+    np.testing.assert_allclose(lines(axis)[0], [[42 / 88, -0.2], [0.25, 0.8], [0.75, 1.8]])
+    segments = np.array(axis.collections[1].get_segments())
+    np.testing.assert_allclose(segments[:, :, 0], [[0.38, 0.58], [0.15, 0.39], [0.6, 0.86]])
+    np.testing.assert_allclose(segments[:, 0, 1], [0.2, 1.2, 2.2])
+    (panel,) = panels("shape_bias", "ViT")
+    trace = panel.figure["data"][0]
+    share, ends = np.array(trace["x"][:3]), trace["error_x"]
+    np.testing.assert_allclose(share, [42 / 88, 0.25, 0.75], rtol=1e-5)
+    assert trace["x"][3] is None
+    np.testing.assert_allclose(share - ends["arrayminus"][:3], [0.38, 0.15, 0.6], atol=1e-5)
+    np.testing.assert_allclose(share + ends["array"][:3], [0.58, 0.39, 0.86], atol=1e-5)
+    assert trace["customdata"][1] == ["cat", 48, 60]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.38, 0.58, "no clear preference"), (0.51, 0.6, "it goes by shape more"), (0.3, 0.49, "it goes by texture more")],
+)
+def test_shape_bias_says_which_cue_wins_only_where_the_interval_does(low: float, high: float, said: str):
+    one = shape_bias("ViT")
+    bias = one.tables["bias"].assign(low=low, high=high)
+    changed = Measurement(instrument="shape_bias", tables={**one.tables, "bias": bias}, provenances=one.provenances)
+    where = f"shape bias 47.7% (95 % interval {low:.1%} to {high:.1%})"
+    assert sentences(changed) == [f"ViT: {where}, from 88 decisions for either cue on 180 images; {said}."]
+
+
+def test_shape_bias_without_a_decision_says_so():
+    one = shape_bias("ViT")
+    bias = one.tables["bias"].assign(shape_bias=np.nan, decisions=0)
+    changed = Measurement(instrument="shape_bias", tables={**one.tables, "bias": bias}, provenances=one.provenances)
+    assert sentences(changed) == ["ViT: it decided for neither shape nor texture on any image."]
+    assert "no values" in [text.get_text() for text in axes(draw(changed), "Shape or texture?").texts]
 
 
 def test_training_curves_and_chance():

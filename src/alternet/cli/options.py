@@ -20,7 +20,10 @@ Model = Annotated[
 ]
 Data = Annotated[
     str,
-    typer.Option(help="photos, digits, a folder of images, cifar10, cifar100, imagenet:PATH, or a timm data set name."),
+    typer.Option(
+        help="photos, digits, cue-conflict[:PATH], a folder of images, cifar10, cifar100, imagenet:PATH, or a timm "
+        "data set name."
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results; what it already holds is not done again.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one.")]

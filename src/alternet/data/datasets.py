@@ -11,6 +11,7 @@ import numpy as np
 
 from alternet.data.batches import Batches
 from alternet.data.cifar import Cifar
+from alternet.data.cue_conflict import CueConflict, CueConflictFolder, require_test
 from alternet.data.digits import Digits
 from alternet.data.folder import Folder, ImageNet
 from alternet.data.photos import Photos
@@ -45,8 +46,9 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
     """Images of a data set, ready to measure.
 
     Args:
-        name_or_path: `photos`, `digits`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with `:PATH`), or
-            a name of `timm.data.create_dataset` such as `wds/NAME:PATH`.
+        name_or_path: `photos`, `digits`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with `:PATH`),
+            `cue-conflict` (the embedded one, or with `:PATH`), or a name of `timm.data.create_dataset` such as
+            `wds/NAME:PATH`.
         split: `test` (also called `val`) or `train`.
         limit: How many images to take: a fixed subset, drawn with `seed` from the whole and kept in its order.
         batch_size: Images in a batch.
@@ -169,6 +171,11 @@ def _small(split: str) -> str:
     return "train" if split == "train" else "test"
 
 
+def _cue_conflict(split: str, root: str, size: int) -> Pictures:
+    require_test(split)
+    return CueConflictFolder(Path(root).expanduser()) if root else CueConflict(size)
+
+
 def _cifar(kind: int) -> Callable[[str, str, int | None], Pictures]:
     return lambda split, root, _: Cifar(kind, root or data_root(), _small(split))
 
@@ -179,6 +186,10 @@ DATASETS = {
         "crops of 18 photographs that scikit-image ships: 300 train, 60 test each; no download",
     ),
     "digits": Entry(lambda split, *_: Digits(_small(split)), "1797 handwritten digits of scikit-learn; no download"),
+    "cue-conflict": Entry(
+        lambda split, root, size: _cue_conflict(split, root, size or CueConflict.img_size),
+        "shape of one class, texture of another, made of the photographs; or cue-conflict:PATH as in Geirhos et al.",
+    ),
     "cifar10": Entry(_cifar(10), "60 000 images of 10 classes at 32x32, in $ALTERNET_DATA or cifar10:PATH"),
     "cifar100": Entry(_cifar(100), "60 000 images of 100 classes at 32x32, in $ALTERNET_DATA or cifar100:PATH"),
     "imagenet": Entry(

@@ -4,7 +4,18 @@ from difflib import get_close_matches
 
 from matplotlib.figure import Figure
 
-from alternet.figures import calibration, fourier, hessian, lesion, similarity, style, training, variance
+from alternet.figures import (
+    calibration,
+    fourier,
+    frequency_noise,
+    hessian,
+    lesion,
+    shape_bias,
+    similarity,
+    style,
+    training,
+    variance,
+)
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.style import cast, save, svg
 from alternet.measurement import Measurement
@@ -17,6 +28,8 @@ FIGURES: dict[str, Exhibit] = {
     "variance": variance.EXHIBIT,
     "similarity": similarity.EXHIBIT,
     "lesion": lesion.EXHIBIT,
+    "frequency_noise": frequency_noise.EXHIBIT,
+    "shape_bias": shape_bias.EXHIBIT,
     "calibration": calibration.EXHIBIT,
     "hessian": hessian.EXHIBIT,
 }

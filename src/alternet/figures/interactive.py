@@ -22,6 +22,7 @@ SYMBOLS = {
 }
 GLYPHS = {"stem": "◇", "msa": "●", "conv": "□", "mlp": "△", "mixer": "+", "pool": "▽"}
 HUES = {"msa": "grey", "pool": "blue", "mixer": "yellow"}
+POINTS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 

@@ -21,6 +21,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
 DASHES = ("solid", (0, (6, 1.5)), (0, (2, 1)), (0, (6, 1, 1, 1)), (0, (10, 2)), (0, (4, 1, 1, 1, 1, 1)))
 """One a model as well, so that lines stay apart in grey."""
 
+POINTS = ("o", "s", "^", "D", "v", "P")
+"""One a model where points are drawn that stand for no unit."""
+
 MARKERS = {"stem": "D", "msa": "o", "conv": "s", "mlp": "^", "mixer": "P", "pool": "v"}
 KINDS = {
     "stem": "stem",

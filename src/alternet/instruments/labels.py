@@ -35,6 +35,19 @@ def require_classes(logits: Logits, targets: Tensor, *, instrument: str) -> None
             f"The data has the label {high}, but the model knows only {logits.shape[1]} classes, 0 to "
             f"{logits.shape[1] - 1}. Measure the model on the classes it was made for."
         )
+    require_numbers(logits)
+
+
+def require_numbers(logits: Logits) -> None:
+    """Refuse logits that no decision follows from.
+
+    Raises:
+        ValueError: One of them is not a number or +inf.
+
+    Examples:
+        >>> import torch
+        >>> require_numbers(torch.tensor([[0.0, -torch.inf]]))
+    """
     if logits.isnan().any() or logits.isposinf().any():
         raise ValueError(
             "The model gives logits that are infinite or not a number. Check its weights and the normalisation."

@@ -5,8 +5,10 @@ from difflib import get_close_matches
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier
+from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
 from alternet.instruments.lesion import Lesion
+from alternet.instruments.shape_bias import ShapeBias
 from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 
@@ -15,6 +17,8 @@ KINDS: tuple[type[Instrument], ...] = (
     Variance,
     Similarity,
     Lesion,
+    FrequencyNoise,
+    ShapeBias,
     Calibration,
     Hessian,
 )
@@ -22,7 +26,7 @@ INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in KINDS}
 
 
 def instrument(name: str) -> type[Instrument]:
-    """The instrument of that name.
+    """The instrument of that name; dashes are read as underscores.
 
     Raises:
         ValueError: There is none; near matches are offered.
@@ -31,6 +35,7 @@ def instrument(name: str) -> type[Instrument]:
         >>> instrument("fourier")(axis="paper").settings["axis"]
         'paper'
     """
+    name = name.replace("-", "_")
     if name not in INSTRUMENTS:
         near = get_close_matches(name, INSTRUMENTS) or list(INSTRUMENTS)
         raise ValueError(f"No instrument {name!r}. Did you mean {', '.join(near)}?")
