@@ -19,6 +19,7 @@ from wrapt import register_post_import_hook
 if TYPE_CHECKING:
     from alternet.data import Augmentation, Batches, batches
     from alternet.instruments.calibration import Calibration
+    from alternet.instruments.corruption import Corruption
     from alternet.instruments.fourier import Fourier
     from alternet.instruments.frequency_noise import FrequencyNoise
     from alternet.instruments.hessian import Hessian
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "alternet.data": ("Augmentation", "Batches", "batches"),
     "alternet.instruments.calibration": ("Calibration",),
+    "alternet.instruments.corruption": ("Corruption",),
     "alternet.instruments.fourier": ("Fourier",),
     "alternet.instruments.similarity": ("Similarity",),
     "alternet.instruments.lesion": ("Lesion",),
@@ -71,6 +73,7 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "FrequencyNoise",
     "ShapeBias",
     "Calibration",
+    "Corruption",
     "Hessian",
     "Measurement",
     "find_measurements",

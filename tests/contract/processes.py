@@ -6,9 +6,11 @@ from pathlib import Path
 import torch
 from tests.contract.documented import load
 from tests.contract.networks import data, network
+from tests.contract.optional import installed
 
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
+from alternet.instruments.corruption import Corruption
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
@@ -40,6 +42,7 @@ def instruments() -> list[Instrument]:
     """All of them, streaming and itemised, and one that fails."""
     beside = network("handwritten")
     pair = Similarity(batch_size=4, other=Subject(beside.model, name="beside", input_size=(3, 32, 32)))
+    optional = [Corruption(only="contrast,impulse_noise")] if installed("corruption") else []
     return [
         Fourier(),
         Broken(),
@@ -51,6 +54,7 @@ def instruments() -> list[Instrument]:
         ShapeBias(),
         Hessian(batch_size=2),
         load(0, 1).Damping(),
+        *optional,
     ]
 
 

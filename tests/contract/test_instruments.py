@@ -9,10 +9,12 @@ import pytest
 import torch
 from tests.contract.documented import load, run
 from tests.contract.networks import IMAGES, NETWORKS, data, network
+from tests.contract.optional import case, cases
 from tests.contract.state import differences, lived_in, of
 
 from alternet import figures
 from alternet.data.batches import Batches
+from alternet.instruments.base import Instrument
 from alternet.instruments.registry import INSTRUMENTS
 from alternet.measurement import Measurement
 from alternet.views.subject import Subject
@@ -25,11 +27,14 @@ interval over a single batch, a share of no decisions."""
 SMALL = {"similarity": {"batch_size": 4}}
 """Settings that make an instrument with batches of its own run the model more than once on so few images."""
 
-every_instrument = pytest.mark.parametrize("name", KINDS)
+QUICK = {"corruption": {"only": "contrast"}}
+"""Settings for instruments that have many items by default; contrast can be changed on images of any size."""
+
+every_instrument = pytest.mark.parametrize("name", cases(KINDS))
 on_every_layout = pytest.mark.parametrize(
     ("name", "layout"),
     [
-        (name, layout)
+        case(name, layout)
         for name in KINDS
         for layout in NETWORKS
         if name not in ("damping", "lesion") or layout != "plain-convolutions"
@@ -39,7 +44,11 @@ on_every_layout = pytest.mark.parametrize(
 
 
 def measure(name: str, subject: Subject, batches: Batches | None = None, **settings) -> Measurement:
-    return KINDS[name](**settings).measure(subject, data(subject) if batches is None else batches)
+    return instrument(name, **settings).measure(subject, data(subject) if batches is None else batches)
+
+
+def instrument(name: str, **settings) -> Instrument:
+    return KINDS[name](**QUICK.get(name, {}) | settings)
 
 
 def assert_same(one: Measurement, other: Measurement, *, rtol: float = 0, atol: float = 0) -> None:
@@ -138,9 +147,9 @@ def test_provenance_says_where_the_numbers_come_from(name):
     subject = network("handwritten")
     provenance = measure(name, subject).provenance
     assert provenance["instrument"] == name
-    assert provenance["settings"] == asdict(KINDS[name]())
+    assert provenance["settings"] == asdict(instrument(name))
     assert provenance["model"]["weights_sha256"] == subject.weights_sha256
-    assert provenance["data"]["fingerprint"] == KINDS[name]().prepare(data(subject)).fingerprint
+    assert provenance["data"]["fingerprint"] == instrument(name).prepare(data(subject)).fingerprint
     assert provenance["input"]["mean"] == [0.5, 0.4, 0.3]
     assert provenance["images"] == IMAGES
     assert provenance["dtype"] == "float32"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.contract.processes import SIZES, measure
+from tests.contract.processes import SIZES, instruments, measure
 
 from alternet.measurement import Measurement, find_measurements
 
@@ -36,17 +36,7 @@ def together(tmp_path_factory):
 def test_two_processes_measure_what_one_measures(together, tmp_path, size):
     alone = measure(tmp_path, size)
     stored = {m.instrument: m for m in find_measurements(together / str(size)) if m.instrument != "broken"}
-    assert set(stored) == {
-        "fourier",
-        "variance",
-        "lesion",
-        "calibration",
-        "similarity",
-        "hessian",
-        "frequency_noise",
-        "shape_bias",
-        "damping",
-    }
+    assert set(stored) == {instrument.name for instrument in instruments()} - {"broken"}
     for name, found in stored.items():
         one = alone[name]
         assert isinstance(one, Measurement)

@@ -172,6 +172,27 @@ def shape_bias(published: str, name: str | None = None) -> Measurement:
     return Measurement(instrument="shape_bias", tables={"table": table, "bias": bias}, provenances=(facts,))
 
 
+CORRUPTIONS = {"gaussian_noise": "noise", "defocus_blur": "blur", "glass_blur": "blur", "fog": "weather"}
+
+
+def corruption(published: str, name: str | None = None) -> Measurement:
+    name = name or published
+    start = {"ResNet": 0.8, "ViT": 0.66, "PiT": 0.76, "Swin": 0.77}.get(published, 0.7)
+    rows = [("clean", 0, start, "clean")]
+    for turn, (kind, family) in enumerate(CORRUPTIONS.items(), start=1):
+        rows += [(kind, severity, start - 0.02 * turn * severity, family) for severity in range(1, 6)]
+    table = pd.DataFrame(rows, columns=["corruption", "severity", "accuracy", "family"])
+    table = table.assign(nll=1.0, ece=0.1, standard_error=0.01, nll_standard_error=0.1, images=100)
+    table.insert(0, "model", name)
+    means = table[table["severity"] > 0].groupby("severity")["accuracy"].mean()
+    values = {"clean_accuracy": start, "mean_accuracy": means.mean(), "sets": 20, "mce": np.nan, "mce_paper": 0.9}
+    values |= {f"severity_{severity}": value for severity, value in means.items()}
+    summary = pd.DataFrame({"model": name, "metric": list(values), "value": list(values.values())})
+    summary["standard_error"] = [np.nan if metric in ("sets", "mce") else 0.01 for metric in values]
+    facts = provenance("corruption", name, settings={"only": ",".join(CORRUPTIONS)})
+    return Measurement(instrument="corruption", tables={"table": table, "summary": summary}, provenances=(facts,))
+
+
 def training(name: str, *, classes: int = 18) -> Measurement:
     log = {"epoch": [1, 2, 3], "train_loss": [2.9, 2.0, 1.5], "test_accuracy": [0.2, 0.5, 0.61]}
     table = pd.DataFrame({"model": name, **log})
@@ -185,6 +206,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "similarity": similarity,
     "lesion": lesion,
     "calibration": calibration,
+    "corruption": corruption,
     "hessian": hessian,
     "frequency_noise": frequency_noise,
     "shape_bias": shape_bias,

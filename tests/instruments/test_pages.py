@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from tests.contract.optional import cases
 
 from alternet.instruments.calibration import METRICS
 from alternet.instruments.registry import INSTRUMENTS
@@ -12,7 +13,7 @@ from alternet.instruments.registry import INSTRUMENTS
 PAGES = Path(__file__).parents[2] / "docs" / "instruments"
 
 
-@pytest.mark.parametrize("name", INSTRUMENTS)
+@pytest.mark.parametrize("name", cases(INSTRUMENTS))
 def test_the_page_of_an_instrument(name, capsys):
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from alternet.figures import (
     calibration,
+    corruption,
     fourier,
     frequency_noise,
     hessian,
@@ -31,6 +32,7 @@ FIGURES: dict[str, Exhibit] = {
     "frequency_noise": frequency_noise.EXHIBIT,
     "shape_bias": shape_bias.EXHIBIT,
     "calibration": calibration.EXHIBIT,
+    "corruption": corruption.EXHIBIT,
     "hessian": hessian.EXHIBIT,
 }
 """By instrument, in the order of a report."""

@@ -4,6 +4,7 @@ from difflib import get_close_matches
 
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
+from alternet.instruments.corruption import Corruption
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
@@ -20,6 +21,7 @@ KINDS: tuple[type[Instrument], ...] = (
     FrequencyNoise,
     ShapeBias,
     Calibration,
+    Corruption,
     Hessian,
 )
 INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in KINDS}
