@@ -5,8 +5,9 @@ what is kept instead of computing it: their `forward` is replaced for the length
 distances cost about L/2 passes.
 
 Whether that gives the same is tried out beforehand, with two images and no edit: taken up at the moment of each edit,
-the pass must end as the first one did. Where it does not, as with modules that remember what they saw, or where the
-order of the calls depends on the images, nothing is taken from memory and every pass is a whole one.
+after a pass of other images, it must end as the first one did. Where it does not, as with modules that leave something
+behind for others, or where the order of the calls depends on the images, nothing is taken from memory and every pass is
+a whole one.
 """
 
 from collections import Counter
@@ -74,12 +75,26 @@ class Replay:
 
     @property
     def faithful(self) -> bool:
-        """Whether the pass, taken up at any of the moments without an edit, ends as the first one did."""
-        moments = set(self.timeline.moments.values())
-        return all(_alike(self.first, self._pass(self.edits, given=self.timeline.ahead(one))) for one in moments)
+        """Whether the pass, taken up at any of the moments without an edit, ends as the first one did.
+
+        Other images pass first, so that what modules left behind belongs to them. The latest moment comes first: what
+        was left ahead of a moment is then still theirs when its turn comes.
+        """
+        self._pass(self.edits, inputs=1 - self.inputs)
+        moments = sorted(set(self.timeline.moments.values()), reverse=True)
+        try:
+            return all(_alike(self.first, self._pass(self.edits, given=self.timeline.ahead(one))) for one in moments)
+        except Exception:  # what a module left behind is missing; an error of another kind comes up again
+            return False
 
     def _pass(
-        self, edits: Edits, *, given: Collection[int] = (), keep: Collection[int] = (), due: Collection[Address] = ()
+        self,
+        edits: Edits,
+        *,
+        inputs: Tensor | None = None,
+        given: Collection[int] = (),
+        keep: Collection[int] = (),
+        due: Collection[Address] = (),
     ) -> Logits:
         run = _Pass(self.timeline, edits, self.memory, given=self.memory.keys() & given, keep=keep)
         paths = {self.timeline.calls[number].path for number in (*run.given, *keep)}
@@ -89,7 +104,7 @@ class Replay:
                 around.enter_context(context)
             around.enter_context(scopes_followed(model, run.enter, run.leave))
             around.enter_context(run)
-            output = model(self.inputs.clone())
+            output = model((self.inputs if inputs is None else inputs).clone())
         if keep and not run.as_foreseen:
             self.memory.clear()
         run.check(self.subject.name, due)
