@@ -215,7 +215,7 @@ class Krylov:
         for first in (self._overlapping, 0):
             span = self.vectors[first : j + 1]
             part = span @ rest
-            rest = rest - span.T @ part  # not in place: the operator may have handed its own vector out
+            rest = torch.addmv(rest, span.T, part, alpha=-1)  # not in place: the operator may have given its own vector
             self.matrix[first : j + 1, j] += part.double().cpu()
         self.size, self._overlapping = j + 1, j
         self._follow(rest)
@@ -259,7 +259,10 @@ class Krylov:
             self.runs.append(0)
         if self.complete:
             return
-        self.vectors[self.size] = self._fresh() if closed else rest / norm
+        if closed:
+            self.vectors[self.size] = self._fresh()
+        else:
+            torch.div(rest, norm, out=self.vectors[self.size])
         self.matrix[self.size, self.size - 1] = self.beta
 
     def _fresh(self) -> Vector:
