@@ -16,6 +16,7 @@ BENCHMARKS = (
     "similarity",
     "lesion",
     "hessian",
+    "landscape",
     "alternet_step",
     "training",
 )

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from alternet.instruments.fourier import Fourier
     from alternet.instruments.frequency_noise import FrequencyNoise
     from alternet.instruments.hessian import Hessian
+    from alternet.instruments.landscape import Landscape
     from alternet.instruments.lesion import Lesion
     from alternet.instruments.shape_bias import ShapeBias
     from alternet.instruments.similarity import Similarity
+    from alternet.instruments.trajectory import Trajectory
     from alternet.instruments.variance import Variance
     from alternet.measurement import Measurement, find_measurements
     from alternet.report import render
@@ -48,6 +50,8 @@ _HOMES = {
     "alternet.instruments.hessian": ("Hessian",),
     "alternet.instruments.frequency_noise": ("FrequencyNoise",),
     "alternet.instruments.shape_bias": ("ShapeBias",),
+    "alternet.instruments.landscape": ("Landscape",),
+    "alternet.instruments.trajectory": ("Trajectory",),
     "alternet.instruments.variance": ("Variance",),
     "alternet.measurement": ("Measurement", "find_measurements"),
     "alternet.report": ("render",),
@@ -75,6 +79,8 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Calibration",
     "Corruption",
     "Hessian",
+    "Landscape",
+    "Trajectory",
     "Measurement",
     "find_measurements",
     "render",

@@ -14,6 +14,7 @@ from alternet.instruments.corruption import Corruption
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
+from alternet.instruments.landscape import Landscape
 from alternet.instruments.lesion import Lesion
 from alternet.instruments.runner import Result, measure_each
 from alternet.instruments.shape_bias import ShapeBias
@@ -53,6 +54,7 @@ def instruments() -> list[Instrument]:
         FrequencyNoise(bands=3, repeats=2),
         ShapeBias(),
         Hessian(batch_size=2),
+        Landscape(points=3, draws=3),
         load(0, 1).Damping(),
         *optional,
     ]

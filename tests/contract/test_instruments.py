@@ -1,7 +1,9 @@
 """What every instrument promises on every layout, the documented examples included."""
 
 import json
+import tempfile
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import torch
 from tests.contract.documented import load, run
 from tests.contract.networks import IMAGES, NETWORKS, data, network
 from tests.contract.optional import case, cases
+from tests.contract.runs import with_history
 from tests.contract.state import differences, lived_in, of
 
 from alternet import figures
@@ -20,35 +23,43 @@ from alternet.measurement import Measurement
 from alternet.views.subject import Subject
 
 KINDS = INSTRUMENTS | {kind.name: kind for kind in (load(0, 1).Sparsity, load(0, 1).Damping)}
-MAY_BE_MISSING = {"standard_error", "accuracy", "confidence", "value", "low", "high", "shape_bias"}
+MAY_BE_MISSING = {"standard_error", "accuracy", "confidence", "value", "low", "high", "shape_bias", "angle"}
 """Columns with entries that are undefined by their definition: the error of an ECE, the accuracy of an empty bin, the
-interval over a single batch, a share of no decisions."""
+interval over a single batch, a share of no decisions, the angle of the final weights as seen from themselves."""
 
 SMALL = {"similarity": {"batch_size": 4}}
 """Settings that make an instrument with batches of its own run the model more than once on so few images."""
 
-QUICK = {"corruption": {"only": "contrast"}}
-"""Settings for instruments that have many items by default; contrast can be changed on images of any size."""
+QUICK = {"corruption": {"only": "contrast"}, "landscape": {"points": 3, "draws": 3}}
+"""Settings for instruments whose default is more work than a promise needs to be seen kept; contrast can be changed on
+images of any size."""
+
+OF_A_RUN = {"trajectory"}
+"""Instruments of the training run behind a model; here they get one. They let no image pass, so none can fail."""
 
 every_instrument = pytest.mark.parametrize("name", cases(KINDS))
-on_every_layout = pytest.mark.parametrize(
-    ("name", "layout"),
-    [
-        case(name, layout)
-        for name in KINDS
-        for layout in NETWORKS
-        if name not in ("damping", "lesion") or layout != "plain-convolutions"
-    ],
-)
+CASES = [
+    (name, layout)
+    for name in KINDS
+    for layout in NETWORKS
+    if name not in ("damping", "lesion") or layout != "plain-convolutions"
+]
 """A network without residual branches has none to weaken or to remove."""
 
 
-def measure(name: str, subject: Subject, batches: Batches | None = None, **settings) -> Measurement:
-    return instrument(name, **settings).measure(subject, data(subject) if batches is None else batches)
+on_every_layout = pytest.mark.parametrize(("name", "layout"), [case(*one) for one in CASES])
 
 
 def instrument(name: str, **settings) -> Instrument:
     return KINDS[name](**QUICK.get(name, {}) | settings)
+
+
+def measure(name: str, subject: Subject, batches: Batches | None = None, **settings) -> Measurement:
+    batches = data(subject) if batches is None else batches
+    if name not in OF_A_RUN:
+        return instrument(name, **settings).measure(subject, batches)
+    with tempfile.TemporaryDirectory() as folder:
+        return instrument(name, **settings).measure(with_history(subject, Path(folder) / "run"), batches)
 
 
 def assert_same(one: Measurement, other: Measurement, *, rtol: float = 0, atol: float = 0) -> None:
@@ -66,7 +77,7 @@ def test_the_model_is_left_as_it_was(name, layout):
     assert differences(before, of(subject.model)) == []
 
 
-@on_every_layout
+@pytest.mark.parametrize(("name", "layout"), [case(*one) for one in CASES if one[0] not in OF_A_RUN])
 @pytest.mark.parametrize("failure", [RuntimeError("out of memory"), KeyboardInterrupt()], ids=["error", "interrupt"])
 def test_the_model_is_left_as_it_was_after_a_failure(name, layout, failure):
     subject = network(layout)

@@ -137,6 +137,17 @@ def test_every_batch_is_mixed_in_its_own_measure(made: Batches) -> None:
     assert len({round(float(share), 5) for share in shares if share < 1}) > 2
 
 
+def test_drawn_anew_the_same_images_come_in_another_order_and_variation(made: Batches) -> None:
+    frozen = made.frozen(Augmentation(), seed=3, batch_size=5)
+    anew = frozen.redrawn(4)
+    first, second = joined(frozen), joined(anew)
+    assert not torch.equal(first[0], second[0]) and [len(part) for part, _ in anew] == [5, 5, 3]
+    assert sorted(first[0].sum((1, 2, 3)).tolist()) == pytest.approx(sorted(second[0].sum((1, 2, 3)).tolist()))
+    assert torch.equal(second[0], joined(frozen.redrawn(4))[0])
+    with pytest.raises(ValueError, match="is not frozen"):
+        made.redrawn(4)
+
+
 def test_frozen_shares_are_parts_of_the_frozen_whole(made: Batches) -> None:
     augment = replace(PAPER_CIFAR, aa=None)
     whole = list(made.frozen(augment, seed=1))

@@ -193,6 +193,34 @@ def corruption(published: str, name: str | None = None) -> Measurement:
     return Measurement(instrument="corruption", tables={"table": table, "summary": summary}, provenances=(facts,))
 
 
+def landscape(name: str, *, points: int = 5, sharp: float | None = None) -> Measurement:
+    """A bowl whose NLL part is as sharp as the name is long, and whose L2 part is the same for all."""
+    sharp = len(name) if sharp is None else sharp
+    x, y = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, points), np.linspace(-1, 1, points)))
+    r = x**2 + y**2
+    parts = {"x": x, "y": y, "nll": 1 + sharp * r, "l2": 100 * (1 + r), "loss": 6 + (sharp + 5) * r, "accuracy": 0.5}
+    radius = np.array([0.25, 0.5, 0.75, 1.0])
+    errors = {"standard_error": 0.1, "nll_standard_error": 0.1, "l2_standard_error": 0.0}
+    rises = {"rise": (sharp + 5) * radius**2, "nll_rise": sharp * radius**2, "l2_rise": 5 * radius**2}
+    flat = pd.DataFrame({"model": name, "radius": radius, **rises, **errors, "directions": 10, "finite": 10})
+    tables = {"table": pd.DataFrame({"model": name, **parts}), "flatness": flat}
+    facts = provenance("landscape", name, settings={"radius": 1.0})
+    return Measurement(instrument="landscape", tables=tables, provenances=(facts,))
+
+
+def trajectory(name: str) -> Measurement:
+    angle = [0.0, 36.2, 63.3, np.nan]
+    where = {"step": [0, 84, 168, 336], "radius": [1.0, 0.64, 0.25, 0.0], "angle": angle}
+    plane = {"pc1": [0.995, 0.525, 0.094, 0.0], "pc2": [-0.03, 0.363, 0.085, 0.0]}
+    shares = {"component": [1, 2, 3], "share": [0.84, 0.13, 0.03], "cumulative": [0.84, 0.97, 1.0]}
+    tables = {
+        "table": pd.DataFrame({"model": name, **where, **plane}),
+        "explained": pd.DataFrame({"model": name, **shares}),
+    }
+    facts = provenance("trajectory", name, settings={})
+    return Measurement(instrument="trajectory", tables=tables, provenances=(facts,))
+
+
 def training(name: str, *, classes: int = 18) -> Measurement:
     log = {"epoch": [1, 2, 3], "train_loss": [2.9, 2.0, 1.5], "test_accuracy": [0.2, 0.5, 0.61]}
     table = pd.DataFrame({"model": name, **log})
@@ -210,6 +238,8 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "hessian": hessian,
     "frequency_noise": frequency_noise,
     "shape_bias": shape_bias,
+    "landscape": landscape,
+    "trajectory": trajectory,
     "training": training,
 }
 

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.projections.polar import PolarAxes
+from mpl_toolkits.mplot3d.axes3d import Axes3D
 from scipy.stats import gaussian_kde
 from tests.figures.crafted import (
     ACCURACY,
@@ -22,10 +24,12 @@ from tests.figures.crafted import (
     fourier,
     frequency_noise,
     hessian,
+    landscape,
     lesion,
     several,
     shape_bias,
     training,
+    trajectory,
     variance,
 )
 
@@ -34,6 +38,7 @@ from alternet.figures.calibration import overconfidence
 from alternet.figures.depth_axis import SHADES, Span, alike, merged, spans
 from alternet.figures.hessian import bandwidth, density
 from alternet.figures.lesion import LEFT_ALONE
+from alternet.figures.surface import heights, plot, scale, within
 from alternet.figures.training import chance
 from alternet.measurement import Measurement
 from alternet.spectrum import summary
@@ -439,3 +444,56 @@ def test_the_interactive_spectrum_holds_every_eigenvalue():
     assert len(thinned) == 2000
     assert thinned[0] == pytest.approx(table["eigenvalue"].min(), rel=1e-5)
     assert thinned[-1] == pytest.approx(table["eigenvalue"].max(), rel=1e-5)
+
+
+def test_landscapes_share_one_height_and_the_cuts_hold_the_numbers():
+    measured = Measurement.concat([landscape("a", sharp=3.0), landscape("b", sharp=20.0)])
+    figure = draw(measured)
+    surfaces = [a for a in figure.findobj(Axes3D) if isinstance(a, Axes3D)]
+    assert [a.get_title() for a in surfaces] == ["a", "b"]
+    assert {a.get_zlim() for a in surfaces} == {(0.0, 50.0)}
+    cuts = lines(axes(figure, "Cuts: NLL + L2"))
+    np.testing.assert_allclose(cuts[0], [[x, 8 * x**2] for x in (-1, -0.5, 0, 0.5, 1)])
+    alone = lines(axes(figure, "Cuts: NLL alone"))
+    np.testing.assert_allclose(alone[2][:, 1], [20, 5, 0, 5, 20])
+    bars = [p for p in axes(figure, "Mean rise over directions (±2 SE)").patches if isinstance(p, Rectangle)]
+    np.testing.assert_allclose([p.get_height() for p in bars[:4]], [0.75, 1.25, 3, 5])
+    np.testing.assert_allclose([p.get_y() for p in bars[:4]], [0, 0.75, 0, 3])
+    plots = panels("landscape", "ResNet", "ViT")
+    assert len({(p.figure["data"][0]["cmin"], p.figure["data"][0]["cmax"]) for p in plots[:2]}) == 1
+    assert plots[0].figure["layout"]["scene"]["zaxis"] == plots[1].figure["layout"]["scene"]["zaxis"]
+
+
+def test_a_spike_and_a_point_without_a_loss_are_gaps_in_the_surface():
+    one = landscape("a", sharp=3.0)
+    table = one.table.copy()
+    table.loc[0, ["nll", "loss"]] = np.nan
+    table.loc[4, ["nll", "loss"]] = 900.0
+    grid = heights(table)
+    shown = scale([grid])
+    assert np.isnan(grid.loss[0, 0]) and grid.loss[0, 4] == 894 and shown.high < 30
+    assert np.isnan(within(grid, shown)).sum() == 2
+    (surface,) = plot(grid, shown)["data"]
+    assert surface["z"][0][0] is None and surface["z"][0][4] is None and surface["z"][2][2] == 0
+
+
+def test_landscapes_say_how_far_the_loss_rises_and_what_of_it_is_nll():
+    assert sentences(landscape("a", sharp=3.0)) == [
+        "a: at r = 0.5 the loss stands 2.00 ± 0.10 above the centre, of which NLL 0.75 ± 0.10 and L2 1.25; at r = 1 "
+        "the loss stands 8.00 ± 0.10 above the centre, of which NLL 3.00 ± 0.10 and L2 5 (mean over 10 random "
+        "directions, ± one standard error)."
+    ]
+
+
+def test_a_path_is_drawn_in_both_planes_and_called_a_diagnostic():
+    figure = draw(trajectory("ViT"))
+    polar = next(a for a in figure.findobj(PolarAxes) if isinstance(a, PolarAxes))
+    np.testing.assert_allclose(lines(polar)[0][:, 0], np.deg2rad([0, 36.2, 63.3, 0]))
+    np.testing.assert_allclose(lines(polar)[0][:, 1], [1, 0.64, 0.25, 0])
+    plane = axes(figure, "The plane of the first two components")
+    np.testing.assert_allclose(lines(plane)[0][0], [0.995, -0.03])
+    assert "withdrew" in figure.get_suptitle() and "withdrew" in FIGURES["trajectory"].caution
+    assert sentences(trajectory("ViT")) == [
+        "ViT: over 4 snapshots the distance from the final weights falls from snapshot to snapshot and the angle "
+        "reaches 63°; two components show 97% of the path, where a random walk of as many points would show 88%."
+    ]

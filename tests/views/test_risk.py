@@ -15,6 +15,7 @@ from torch.func import functional_call
 from alternet.data.augment import PAPER_CIFAR
 from alternet.data.batches import Batches
 from alternet.views.parameters import chosen, decayed
+from alternet.views.penalty import SquaredNorm, SumOfNorms
 from alternet.views.risk import Risk
 from alternet.views.subject import Subject
 
@@ -272,3 +273,17 @@ def test_the_graph_of_a_batch_is_kept_for_further_products() -> None:
         torch.testing.assert_close(again.gradient, curvature.gradient)
         again(vector)
     assert len(calls) == 2 and all(torch.equal(first, other) for other in others)
+
+
+def test_the_value_on_other_batches_is_theirs() -> None:
+    net, others = subject(Convolutions), data(9, 3, mixed=False)
+    with Risk(net, data()) as here, Risk(net, others) as there:
+        assert here.value(batches=others) == there.value() != here.value()
+
+
+@pytest.mark.parametrize("shape", [(3,), (1024,), (700, 41, 11)])
+def test_the_penalty_is_summed_to_as_many_digits_as_the_parameters_have(shape: tuple[int, ...]) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    exact = float(weight.double().square().sum())
+    assert float(SquaredNorm({"w"}).value({"w": weight})) == pytest.approx(exact / 2, rel=2e-7)
+    assert float(SumOfNorms().value({"w": weight, "v": weight})) == pytest.approx(2 * exact**0.5, rel=2e-7)

@@ -232,18 +232,25 @@ class Batches:
         """
         if self.augment is not None or self.part != (0, 1):
             raise ValueError("Only whole batches that are not frozen yet can be frozen. Freeze first, then share.")
-        shuffle = np.random.RandomState(seed % 2**32).permutation
-        order = shuffle(self.order) if self.pictures.indexable else self.order
-        made = replace(
-            self,
-            order=order,
-            batch_size=batch_size or self.batch_size,
-            augment=augment,
-            seed=seed,
-            _kept={},
-        )
+        made = self._drawn(augment, seed, batch_size or self.batch_size)
         made._augmented  # noqa: B018 - says now what cannot be mixed
         return made
+
+    def redrawn(self, seed: int) -> "Batches":
+        """The same frozen images, ordered, augmented and mixed anew from another seed.
+
+        Raises:
+            ValueError: These are not frozen.
+
+        Examples:
+            >>> import torch
+            >>> data = Batches.of(torch.rand(6, 3, 8, 8), torch.arange(6)).frozen(Augmentation(hflip=0.5))
+            >>> data.redrawn(1).fingerprint == data.fingerprint
+            False
+        """
+        if self.augment is None:
+            raise ValueError(f"{self.name!r} is not frozen, so there is nothing to draw anew. Call frozen first.")
+        return self._drawn(self.augment, seed, self.batch_size)
 
     def augmented(self, augment: Augmentation) -> Augmented:
         """The same images for training: varied anew whenever they are taken, from the seed given then.
@@ -257,6 +264,11 @@ class Batches:
                 "Use hfds/ in place of hfids/, or unpack the shards into a folder."
             )
         return self._varied(augment)
+
+    def _drawn(self, augment: Augmentation, seed: int, batch_size: int) -> "Batches":
+        shuffle = np.random.RandomState(seed % 2**32).permutation
+        order = shuffle(self.order) if self.pictures.indexable else self.order
+        return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept={})
 
     def _varied(self, augment: Augmentation) -> Augmented:
         return Augmented(

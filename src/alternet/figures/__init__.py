@@ -10,11 +10,13 @@ from alternet.figures import (
     fourier,
     frequency_noise,
     hessian,
+    landscape,
     lesion,
     shape_bias,
     similarity,
     style,
     training,
+    trajectory,
     variance,
 )
 from alternet.figures.exhibit import Exhibit, Panel
@@ -34,6 +36,8 @@ FIGURES: dict[str, Exhibit] = {
     "calibration": calibration.EXHIBIT,
     "corruption": corruption.EXHIBIT,
     "hessian": hessian.EXHIBIT,
+    "landscape": landscape.EXHIBIT,
+    "trajectory": trajectory.EXHIBIT,
 }
 """By instrument, in the order of a report."""
 

@@ -8,9 +8,11 @@ from alternet.instruments.corruption import Corruption
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
+from alternet.instruments.landscape import Landscape
 from alternet.instruments.lesion import Lesion
 from alternet.instruments.shape_bias import ShapeBias
 from alternet.instruments.similarity import Similarity
+from alternet.instruments.trajectory import Trajectory
 from alternet.instruments.variance import Variance
 
 KINDS: tuple[type[Instrument], ...] = (
@@ -23,6 +25,8 @@ KINDS: tuple[type[Instrument], ...] = (
     Calibration,
     Corruption,
     Hessian,
+    Landscape,
+    Trajectory,
 )
 INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in KINDS}
 

@@ -83,6 +83,8 @@ def _job(instrument: Instrument, subject: Subject, batches: Batches, out: Path |
             f"{instrument.name} needs labels, but {batches.name!r} has none. "
             "Give a folder with one subfolder a class, or a labelled data set such as photos."
         )
+    if not batches.images:
+        raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")
     ready = instrument.ready(subject)
     return _Job(instrument, ready, subject, ready.prepare(batches), out)
 
@@ -114,9 +116,7 @@ class _Job:
         return json.loads(json.dumps(facts))
 
     def taken_up(self) -> Measurement | None:
-        """The stored result, or nothing, after a check that the measurement can be made and stored."""
-        if not self.batches.images:
-            raise ValueError(f"{self.batches.name!r} holds no image to measure. Give a larger limit or other data.")
+        """The stored result, or nothing, after a check that the measurement can be stored."""
         if self.folder is None:
             return None
         folder = self.folder

@@ -52,8 +52,8 @@ class Risk:
     """NLL + L2 of a model on batches, inside a `with` block; afterwards the model is as it was.
 
     The network is in evaluation mode, so that nothing random acts and BatchNorm uses its running statistics;
-    `batch_norm="batch"` makes it use those of the batch. Attention takes its math kernel, since fused ones have no
-    second derivative.
+    `batch_norm="batch"` makes it use those of the batch. Derivatives take attention's math kernel, since fused
+    ones have no second derivative.
 
     Attributes:
         subject: The model.
@@ -146,13 +146,14 @@ class Risk:
         """The model's own parameters, a copy."""
         return self._theta.clone()
 
-    def value(self, theta: Vector | None = None) -> Value:
-        """The risk over all batches, without derivatives: one forward pass of each."""
+    def value(self, theta: Vector | None = None, batches: Batches | None = None) -> Value:
+        """The risk over all batches, or over others, without derivatives: one forward pass of each."""
         parameters = self._parameters(theta)
+        state = parameters | self._buffers()
         sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
         with torch.no_grad():
-            for pictures, targets in self.batches:
-                logits, truth = self._logits(parameters, pictures), targets.to(self._theta.device)
+            for pictures, targets in self.batches if batches is None else batches:
+                logits, truth = self._logits(state, pictures), targets.to(self._theta.device)
                 hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
                 sums += torch.stack([_nll(logits, truth).double(), hits.sum()])
                 images += len(pictures)
@@ -187,13 +188,14 @@ class Risk:
     def _parameters(self, theta: Vector | None) -> dict[str, Tensor]:
         return self.space.split(self._theta if theta is None else theta.to(self._theta)) | self._others
 
-    def _logits(self, parameters: dict[str, Tensor], images: Tensor) -> Logits:
-        """The model's answer with these parameters; buffers are copies, so that batch statistics change none."""
-        model = self.subject.model
-        state = parameters | {name: self._converted(b) for name, b in model.named_buffers()}
+    def _buffers(self) -> dict[str, Tensor]:
+        """Copies, so that batch statistics change none of the model's own."""
+        return {name: self._converted(b) for name, b in self.subject.model.named_buffers()}
+
+    def _logits(self, state: dict[str, Tensor], images: Tensor) -> Logits:
+        """The model's answer with these parameters and buffers."""
         inputs = self.subject.normalise(images).to(self.dtype)
-        with sdpa_kernel(SDPBackend.MATH):
-            return logits_of(functional_call(model, state, (inputs,)), self.subject.name)
+        return logits_of(functional_call(self.subject.model, state, (inputs,)), self.subject.name)
 
     def _penalty_gradient(self, theta: Vector | None) -> Vector:
         parts = self._penalty.gradient(self.space.split(self._theta if theta is None else theta))
@@ -210,8 +212,8 @@ class Risk:
         first = next(iter(self.batches), None)
         if first is None:
             raise ValueError(f"{self.batches.name!r} holds no image to measure. Give a larger limit or other data.")
-        parameters, images = self._parameters(None), first[0][: self.micro_batch or None]
-        once, again = (self._logits(parameters, images) for _ in range(2))
+        images = first[0][: self.micro_batch or None]
+        once, again = (self._logits(self._parameters(None) | self._buffers(), images) for _ in range(2))
         difference = float((once - again).abs().max())
         if not difference <= 1e-4 * max(1.0, float(once.abs().max())):
             raise ValueError(
@@ -292,7 +294,8 @@ class Curvature:
             parameters = self.risk._parameters(self.theta)
             leaves = [parameters[name].detach().requires_grad_() for name in self.risk.space.names]
             parameters |= dict(zip(self.risk.space.names, leaves, strict=True))
-            logits = self.risk._logits(parameters, images)
+            with sdpa_kernel(SDPBackend.MATH):
+                logits = self.risk._logits(parameters | self.risk._buffers(), images)
             loss = _nll(logits, targets.to(logits.device)) / self._images
             gradients: Any = torch.autograd.grad(
                 loss, leaves, create_graph=create, allow_unused=True, materialize_grads=True

@@ -1,0 +1,41 @@
+"""Training runs made of given weights, for instruments that need a run's history."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from alternet.views.subject import Subject
+
+
+def write_run(folder: Path, path: Sequence[Mapping[str, Tensor]], *, every: int = 10) -> Path:
+    """The folder that training leaves, as far as a path needs it: snapshots, then the final weights."""
+    (folder / "snapshots").mkdir(parents=True)
+    index = []
+    for number, state in enumerate(path[:-1]):
+        file = f"epoch-{number:04d}.safetensors"
+        save_file(dict(state), folder / "snapshots" / file)
+        index.append({"file": file, "epoch": number, "step": every * number})
+    (folder / "snapshots" / "snapshots.json").write_text(json.dumps(index))
+    save_file(dict(path[-1]), folder / "weights.safetensors")
+    (folder / "log.csv").write_text(f"epoch,step\n{len(path) - 1},{every * (len(path) - 1)}\n")
+    return folder
+
+
+def with_history(subject: Subject, folder: Path) -> Subject:
+    """The subject at the end of a run of four snapshots that began at other random weights; it stays as it is."""
+    final = {name: tensor.detach().clone() for name, tensor in subject.model.state_dict().items()}
+    generator = torch.Generator().manual_seed(2)
+    path = []
+    for far in (1.0, 0.6, 0.3, 0.0):
+        state = {}
+        for name, tensor in final.items():
+            floating = tensor.is_floating_point()
+            noise = torch.randn(tensor.shape, generator=generator)
+            state[name] = tensor + far * noise.to(tensor) if floating else tensor.clone()
+        path.append(state)
+    return replace(subject, history=write_run(folder, path))

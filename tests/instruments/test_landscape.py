@@ -1,0 +1,280 @@
+"""Landscape: closed forms on the plane, eigenvectors, a run's plane, resume, points without a loss, published grids."""
+
+from dataclasses import replace
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tests.contract.runs import write_run
+from torch import Tensor, nn
+
+from alternet.data.batches import Batches
+from alternet.figures.published import published_landscape
+from alternet.flatness import Ray, flatness
+from alternet.instruments.landscape import RADII, Landscape
+from alternet.measurement import Measurement
+from alternet.seeding import derived_seed
+from alternet.views.risk import Risk
+from alternet.views.subject import Subject
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+K = 3
+QUICK: dict[str, Any] = {"points": 5, "draws": 3, "augment": "none"}
+
+
+class Net(nn.Module):
+    """Two linear layers and what a direction leaves out."""
+
+    def __init__(self, classes: int = K) -> None:
+        super().__init__()
+        self.first, self.norm, self.head = nn.Linear(12, 5), nn.LayerNorm(5), nn.Linear(5, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.first(x.flatten(1)).tanh()))
+
+
+class Softmax(nn.Sequential):
+    """Multinomial logistic regression."""
+
+    def __init__(self, classes: int = K) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(12, classes))
+
+
+def subject(make: Any = Net, dtype: torch.dtype = torch.float64, **options: Any) -> Subject:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = make(**options).to(dtype)
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.5)
+    return Subject(model, name="net", input_size=(3, 2, 2))
+
+
+def data(images: int = 9, classes: int = K) -> Batches:
+    pictures = torch.rand(images, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    return Batches.of(pictures, torch.arange(images) % classes, classes=[str(k) for k in range(classes)])
+
+
+def direction(weights: dict[str, Tensor], number: int, seed: int = 0) -> dict[str, Tensor]:
+    """A filter-normalised direction, drawn in one piece and scaled row by row in a loop."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, "direction", number))
+    flat = torch.randn(sum(w.numel() for w in weights.values()), generator=generator).to(next(iter(weights.values())))
+    out = {}
+    for name, w in weights.items():
+        part, flat = flat[: w.numel()].view(w.shape), flat[w.numel() :]
+        rows = [d * sqrt(float((v * v).sum())) / sqrt(float((d * d).sum())) for d, v in zip(part, w, strict=True)]
+        out[name] = torch.stack(rows) if w.ndim > 1 else torch.zeros_like(w)
+    return out
+
+
+def test_the_plane_by_hand() -> None:
+    net, settings = subject(Softmax), Landscape(**QUICK, weight_decay=0.3, radius=2.0)
+    images, targets = next(iter(settings.prepare(data())))
+    weights = {name: p.detach() for name, p in net.model.named_parameters()}
+    a, b = direction(weights, 0), direction(weights, 1)
+    table = settings.measure(net, data()).table
+    assert table[["x", "y"]].to_numpy().tolist() == [[x, y] for y in (-2, -1, 0, 1, 2) for x in (-2, -1, 0, 1, 2)]
+    for row in table.itertuples():
+        w = {name: weights[name] + row.x * a[name] + row.y * b[name] for name in weights}
+        logits = (images.double().flatten(1) @ w["1.weight"].T + w["1.bias"]).numpy()
+        log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        assert row.nll == pytest.approx(-log_p[np.arange(9), targets.numpy()].mean(), rel=1e-9)
+        assert row.l2 == pytest.approx(0.5 * float(w["1.weight"].square().sum()), rel=1e-6)
+        assert row.loss == pytest.approx(row.nll + 0.3 * row.l2)
+        assert row.accuracy == pytest.approx((logits.argmax(1) == targets.numpy()).mean())
+
+
+@pytest.mark.parametrize("normalisation", ["filter", "layer"])
+def test_with_one_class_only_the_bowl_of_l2_is_left(normalisation: Any) -> None:
+    """NLL is 0, a direction is as long as the weights: ½·wd·‖w + r·d‖² rises by ½·wd·r²·‖w‖² whichever way."""
+    net = subject(Softmax, classes=1)
+    flat = Landscape(**QUICK, normalisation=normalisation).measure(net, data(classes=1)).tables["flatness"]
+    weight = net.model.get_parameter("1.weight").detach()
+    for row in flat.itertuples():
+        assert row.l2_rise == pytest.approx(0.5 * 0.05 * row.radius**2 * float(weight.square().sum()), rel=1e-6)
+        assert row.rise == pytest.approx(row.l2_rise) and row.nll_rise == 0
+        assert row.standard_error == pytest.approx(0, abs=1e-7)
+    assert flat["radius"].tolist() == list(RADII) and flat["finite"].tolist() == [3] * 4
+
+
+def test_the_centre_is_the_model_and_the_grid_is_symmetric_around_it() -> None:
+    net, batches = subject(), data()
+    instrument = Landscape(points=21, radius=0.3)
+    assert [-x for x in reversed(instrument.axis)] == instrument.axis and 0.0 in instrument.axis
+    m = replace(instrument, points=3).measure(net, batches)
+    with Risk(net, instrument.prepare(batches)) as risk:
+        own = risk.value()
+    centre = m.table[(m.table["x"] == 0) & (m.table["y"] == 0)].iloc[0]
+    assert (centre["nll"], centre["loss"], centre["accuracy"]) == (own.nll, own.loss, own.accuracy)
+
+
+def test_the_first_two_rays_are_the_axes_and_flatness_is_the_mean_of_both_ways() -> None:
+    m = Landscape(**QUICK | {"draws": 2}).measure(subject(), data())
+    loss = m.table.set_index(["x", "y"])["loss"]
+    for row in m.tables["flatness"].query("radius in (0.5, 1.0)").itertuples():
+        r = row.radius
+        rises = [(loss[r, 0] + loss[-r, 0]) / 2 - loss[0, 0], (loss[0, r] + loss[0, -r]) / 2 - loss[0, 0]]
+        assert row.rise == pytest.approx(np.mean(rises), rel=1e-9)
+        assert row.rise == pytest.approx(row.nll_rise + row.l2_rise)
+    assert m.tables["flatness"]["standard_error"].isna().all()
+
+
+def test_more_directions_tell_the_same_within_their_standard_errors() -> None:
+    small, large = (
+        Landscape(**QUICK | {"draws": draws, "points": 3}).measure(subject(), data()).tables["flatness"]
+        for draws in (12, 60)
+    )
+    assert (large["standard_error"] < small["standard_error"]).all() and (small["standard_error"] > 0).all()
+    assert ((small["rise"] - large["rise"]).abs() < 3 * small["standard_error"]).all()
+
+
+def test_flatness_of_rays_that_are_not_finite() -> None:
+    rays = [Ray(1.0, (2.0, 1.0), (2.0, 1.0)), Ray(1.0, (None, None), (3.0, 1.0)), Ray(0.5, (2.0, 1.0), (4.0, 1.0))]
+    half, full = flatness((1.0, 1.0), rays)
+    assert half == (0.5, 2.0, None, 0.0, None, 2.0, None, 1, 1)
+    assert full == (1.0, None, None, None, None, None, None, 2, 1)
+    assert flatness((None, None), rays)[0][1] is None
+
+
+def test_what_is_ignored_does_not_move() -> None:
+    net = subject()
+    for name, parameter in net.model.named_parameters():
+        if parameter.ndim > 1 and name != "head.weight":
+            parameter.data.zero_()  # a direction as long as zero
+    constant = Landscape(**QUICK).measure(net, data()).table
+    net.model.get_parameter("head.weight").data.zero_()
+    still = Landscape(**QUICK).measure(net, data()).table
+    moving = Landscape(**QUICK, ignore="nothing").measure(net, data()).table
+    assert constant["nll"].nunique() > 1 and still["nll"].nunique() == 1 and moving["nll"].nunique() > 1
+
+
+def test_along_eigenvectors_the_loss_rises_by_half_the_eigenvalue() -> None:
+    net, batches = subject(), data()
+    settings = Landscape(points=3, radius=1e-3, directions="eigenvectors", normalisation="none", ignore="nothing")
+    frozen = settings.prepare(batches)
+    with Risk(net, frozen) as risk:
+        exact = torch.linalg.eigvalsh(risk.product(torch.eye(risk.space.size, dtype=torch.float64)))
+    flat = settings.measure(net, frozen).tables["flatness"]
+    expected = exact[-2:].mean().item() / 2 * flat["radius"] ** 2
+    np.testing.assert_allclose(flat["rise"], expected, rtol=1e-3)
+    assert flat["standard_error"].isna().all() and flat["directions"].tolist() == [2] * 4
+
+
+def test_eigenvectors_of_what_takes_part_leave_the_rest_alone() -> None:
+    net = subject()
+    settings = Landscape(points=3, directions="eigenvectors", normalisation="none")
+    with settings.view(net, settings.prepare(data())) as ground:
+        parts = [ground.risk.space.split(axis) for axis in ground.axes]
+        assert float(ground.axes[0].norm()) == pytest.approx(1) and float(ground.axes[1].norm()) == pytest.approx(1)
+    assert not any(part["norm.weight"].any() or part["head.bias"].any() for part in parts)
+
+
+def test_the_plane_of_a_run_holds_its_path(tmp_path: Path) -> None:
+    net = subject()
+    final = {name: tensor.clone() for name, tensor in net.model.state_dict().items()}
+    generator = torch.Generator().manual_seed(3)
+    ways = [{n: torch.randn(t.shape, generator=generator).to(t) for n, t in final.items()} for _ in range(2)]
+    places = [(1.0, 0.0), (0.5, 0.7), (0.2, -0.3), (0.0, 0.0)]
+    path = [{n: t + u * ways[0][n] + v * ways[1][n] for n, t in final.items()} for u, v in places]
+    net = replace(net, history=write_run(tmp_path / "run", path))
+    settings = Landscape(points=3, directions="trajectory", normalisation="none", ignore="nothing")
+    from alternet.instruments.trajectory import Trajectory
+
+    course = Trajectory().measure(net, data()).table
+    frozen = settings.prepare(data())
+    with settings.view(net, frozen) as ground:
+        for state, row in zip(path, course.itertuples(), strict=True):
+            there = ground.risk.value(ground.risk.space.join(state)).loss
+            steps = [(row.pc1, ground.axes[0]), (row.pc2, ground.axes[1])]
+            assert ground.at(steps, None).loss == pytest.approx(there, rel=1e-5)
+    straight = [{n: t + u * ways[0][n] for n, t in final.items()} for u in (1.0, 0.5, 0.0)]
+    net = replace(net, history=write_run(tmp_path / "straight", straight))
+    with pytest.raises(ValueError, match="lie on a line and span no plane"):
+        settings.measure(net, data())
+
+
+def test_a_point_without_a_loss_is_undefined_and_stays_a_gap(tmp_path: Path) -> None:
+    m = Landscape(**QUICK, radius=2e38).measure(subject(Softmax, torch.float32), data(), out=tmp_path)
+    broken = m.table[m.table["loss"].isna()]
+    assert 0 < len(broken) < 25 and broken["nll"].isna().equals(broken["loss"].isna())
+    assert m.tables["flatness"]["rise"].isna().all()
+    m = Measurement.load(tmp_path / "net" / "landscape")
+    assert m.draw().axes
+    from alternet.figures import sentences
+
+    assert "the loss is not finite along 3 of 3 directions" in sentences(m)[0]
+
+
+def test_drawn_anew_each_point_sees_data_of_its_own_whatever_came_before() -> None:
+    net = subject()
+    settings = Landscape(points=3, draws=1, redraw="paper")
+    table, frozen = (s.measure(net, data()).table for s in (settings, replace(settings, redraw="frozen")))
+    assert not np.isclose(table["nll"], frozen["nll"]).any()
+    np.testing.assert_allclose(table["l2"], frozen["l2"])
+    with settings.view(net, settings.prepare(data())) as ground:
+        (last,) = settings.rows(ground, ("grid", 2, 2))
+        (first,) = settings.rows(ground, ("grid", 0, 0))
+    assert first[3] == table["nll"].iloc[0] and last[3] == table["nll"].iloc[-1]
+
+
+def test_interrupted_and_gone_on_the_tables_are_those_of_one_go(tmp_path: Path, monkeypatch: Any) -> None:
+    net, settings = subject(), Landscape(points=3, draws=3)
+    straight = settings.measure(net, data())
+    measured, rows = [], Landscape.rows
+
+    def killed(self: Landscape, view: Any, item: Any) -> Any:
+        if len(measured) == 12:
+            raise KeyboardInterrupt
+        measured.append(item)
+        return rows(self, view, item)
+
+    monkeypatch.setattr(Landscape, "rows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        settings.measure(net, data(), out=tmp_path)
+    monkeypatch.setattr(Landscape, "rows", lambda *a: measured.append(a[2]) or rows(*a))
+    resumed = settings.measure(net, data(), out=tmp_path)
+    assert len(measured) == len(set(measured)) == 9 + 3 * len(RADII)
+    for name, table in straight.tables.items():
+        pd.testing.assert_frame_equal(resumed.tables[name], table, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"points": 4}, "points=4, expected an odd number"),
+        ({"points": 1}, "points=1, expected an odd number"),
+        ({"radius": 0.0}, "radius=0.0, expected a positive number"),
+        ({"draws": 0}, "draws=0, expected at least 1"),
+        ({"directions": "trajectory"}, "normalisation='filter' with directions='trajectory'.*Set normalisation=none"),
+        ({"normalisation": "filters"}, "normalisation='filters', expected one of"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Landscape(**settings)
+
+
+def test_the_authors_landscapes_say_what_the_paper_shows() -> None:
+    resnet, vit = (
+        published_landscape(REFERENCE / f"cifar100_{file}_losslandscape.csv", name)
+        for file, name in (("resnet_dnn_50", "ResNet-50"), ("vit_ti", "ViT-Ti"))
+    )
+    assert resnet.table["loss"].isna().sum() == 31 and vit.table["loss"].notna().all()
+    for m, nll, l2, half, full in ((resnet, 2.194, 1534, 7.7, 20.2), (vit, 2.490, 769, 4.8, 12.4)):
+        centre = m.table.iloc[220]
+        assert (centre["x"], centre["y"]) == (0, 0)
+        assert (centre["nll"], centre["l2"]) == pytest.approx((nll, l2), rel=1e-3)
+        flat = m.tables["flatness"].set_index("radius")
+        assert (flat["rise"][0.5], flat["rise"][1.0]) == pytest.approx((half, full), abs=0.05)
+    assert Measurement.concat([resnet, vit]).draw().axes
+
+
+def test_another_file_is_no_landscape(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("model,x,y\nnet,0,0\n")
+    with pytest.raises(ValueError, match="a.csv cannot be read as a released landscape"):
+        published_landscape(tmp_path / "a.csv", "net")
+    with pytest.raises(ValueError, match="b.csv cannot be read as a released landscape"):
+        published_landscape(tmp_path / "b.csv", "net")
