@@ -1,14 +1,35 @@
 """`alternet demo`: from real photographs to a report, in minutes, on a CPU."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from alternet.cli.options import Device, writable
 
+if TYPE_CHECKING:
+    import torch
+
 MODELS = ("preresnet_mini", "alternet_mini", "vit_mini")
-INSTRUMENTS = ("fourier", "variance", "calibration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Instruments that look at the same images, as many as the minutes allow; None for all of them."""
+
+    instruments: tuple[str, ...]
+    limit: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+STUDIES = (
+    Study(instruments=("fourier", "variance", "calibration", "similarity", "lesion")),
+    Study(instruments=("frequency_noise",), limit=360),
+    Study(instruments=("hessian",), limit=320),
+    Study(instruments=("landscape", "trajectory"), limit=128, settings={"points": 15}),
+)
 
 
 def demo(
@@ -18,24 +39,37 @@ def demo(
     device: Device = None,
 ) -> None:
     """Train three small networks on photographs, measure them, and write a report."""
-    from alternet.cli.measure import choose, measure_models
-    from alternet.data import batches
     from alternet.report import render
     from alternet.scale import local_device
-    from alternet.training import Recipe, train
 
     folder, target = writable(out), local_device(device)
-    steps, chance = len(MODELS) + 2, 1 / len(batches("photos").classes)
+    steps = len(MODELS) + len(STUDIES) + 1
     for number, name in enumerate(MODELS, start=1):
         typer.echo(f"[{number}/{steps}] training {name} on photographs")
-        trained = train(name, "photos", Recipe.load("quick"), folder / "trained" / name, device=target)
-        typer.echo(f"      test accuracy {trained.test_accuracy:.1%} (chance {chance:.1%})")
-    typer.echo(f"[{steps - 1}/{steps}] measuring {', '.join(INSTRUMENTS)}")
-    models = {name: f"run:{folder / 'trained' / name}" for name in MODELS}
-    code = measure_models(
-        choose(INSTRUMENTS, {}, seed=0), models, data="photos", out=folder / "measured", device=target
-    )
+        _train(name, folder, target)
+    codes = []
+    for number, study in enumerate(STUDIES, start=len(MODELS) + 1):
+        typer.echo(f"[{number}/{steps}] measuring {', '.join(study.instruments)}")
+        codes.append(_measure(study, folder, target))
     typer.echo(f"[{steps}/{steps}] writing the report")
     typer.echo(f"Open {render([folder], folder / 'report.html')} in a browser.")
-    if code:
-        raise typer.Exit(code)
+    if any(codes):
+        raise typer.Exit(max(codes))
+
+
+def _train(name: str, folder: Path, target: "torch.device") -> None:
+    from alternet.data import batches
+    from alternet.training import Recipe, train
+
+    trained = train(name, "photos", Recipe.load("quick"), folder / "trained" / name, device=target)
+    chance = 1 / len(batches("photos").classes)
+    typer.echo(f"      test accuracy {trained.test_accuracy:.1%} (chance {chance:.1%})")
+
+
+def _measure(study: Study, folder: Path, target: "torch.device") -> int:
+    from alternet.cli.measure import choose, measure_models
+
+    models = {name: f"run:{folder / 'trained' / name}" for name in MODELS}
+    chosen = choose(study.instruments, study.settings, seed=0)
+    options = {"limit": study.limit, "out": folder / "measured", "device": target}
+    return measure_models(chosen, models, data="photos", **options)
