@@ -82,7 +82,7 @@ def _sentence(model: str, table: pd.DataFrame) -> str:
 
 def _halves(low: pd.DataFrame, high: pd.DataFrame) -> str:
     """Low against high bands. They see the same images, so the error of the difference is at most the errors' sum."""
-    cost, cost_high = -100 * low[VALUE].mean(), -100 * high[VALUE].mean()
+    cost, cost_high = (round(-100 * half[VALUE].mean(), 1) + 0.0 for half in (low, high))  # + 0 makes −0 a 0
     apart = abs(cost - cost_high) > 200 * (low[ERROR].mean() + high[ERROR].mean())
     verdict = f"more fragile to {'low' if cost > cost_high else 'high'} frequencies" if apart else "no clear difference"
     return f"on average it loses {cost:.1f} below {MIDDLE}π and {cost_high:.1f} above: {verdict}"
