@@ -18,6 +18,7 @@ from alternet.data.corruption import (
     STANDARD,
     corrupt,
     corrupted,
+    makers,
     require_corruptible,
 )
 
@@ -181,5 +182,8 @@ def test_images_that_are_no_pictures_are_refused():
 
 def test_a_missing_library_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecorruptions", None)
+    assert makers()["imagecorruptions-imaug"].startswith("1.")
+    monkeypatch.setattr("alternet.data.corruption.MAKERS", ("no-such-package",))
+    assert makers() == {"no-such-package": "unknown"}
     with pytest.raises(ValueError, match=r"pip install 'alternet\[corruptions\]', or give a published folder"):
         corrupted(images(), "fog", 1)

@@ -163,7 +163,7 @@ def test_a_constant_classifier_has_its_share_everywhere():
     assert values(m)["mean_accuracy"] == pytest.approx(0.4)
     assert errors(m)["mean_accuracy"] == pytest.approx(sqrt(0.4 * 0.6 / 4))  # the same images are right everywhere
     assert isnan(values(m)["mce"])
-    assert m.provenance["versions"].keys() >= {"imagecorruptions-imaug", "scikit-image"}
+    assert m.provenance["corruptions_by"].keys() >= {"imagecorruptions-imaug", "scikit-image"}
 
 
 @on_the_fly
@@ -217,7 +217,7 @@ def test_the_provenance_names_the_folder_and_no_place(published: Path, tmp_path:
     assert m.provenance["settings"]["published"] == "CIFAR-10-C"
     assert m.provenance["data"]["name"] == "plain with CIFAR-10-C"
     assert str(tmp_path) not in json.dumps(m.provenance)
-    assert set(m.provenance["versions"]) == {"alternet", "torch", "timm", "numpy"}
+    assert "corruptions_by" not in m.provenance
     changed = np.load(published / "fog.npy")
     changed[0] += 1
     np.save(published / "fog.npy", changed)

@@ -13,6 +13,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,9 @@ ANY_SIZE = frozenset(
 """Corruptions that have no shape, and so no smallest size."""
 
 PACKAGE = "imagecorruptions-imaug"
+
+MAKERS = (PACKAGE, "opencv-python", "scikit-image", "scipy", "pillow")
+"""What the pixels of a corrupted picture depend on."""
 
 
 def corrupted(batches: Batches, corruption: str, severity: int, *, seed: int = 0) -> Batches:
@@ -130,6 +134,11 @@ def corrupt(pixels: np.ndarray, corruption: str, severity: int, *, seed: int = 0
     return made.astype(np.uint8)
 
 
+def makers() -> dict[str, str]:
+    """The versions of the packages that make corruptions; "unknown" where the modules came in another package."""
+    return {name: _version(name) for name in MAKERS}
+
+
 class Corrupted(Pictures):
     """Pictures that are corrupted when they are taken, at the size in which a model sees them.
 
@@ -183,6 +192,13 @@ class Corrupted(Pictures):
         picture, target = sample
         pixels = np.asarray(self.preparation.resized(picture))
         return Image.fromarray(corrupt(pixels, self.corruption, self.severity, seed=self.seed)), target
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _library() -> Any:

@@ -26,7 +26,15 @@ from torch import Tensor
 
 from alternet.data.batches import Batches
 from alternet.data.corrupted_sets import PairedBatches, paired
-from alternet.data.corruption import EXTRA, FAMILIES, PACKAGE, SEVERITIES, STANDARD, corrupted, require_corruptible
+from alternet.data.corruption import (
+    EXTRA,
+    FAMILIES,
+    SEVERITIES,
+    STANDARD,
+    corrupted,
+    makers,
+    require_corruptible,
+)
 from alternet.instruments.base import Itemised, Row, Tables
 from alternet.instruments.calibration import Calibration
 from alternet.views.predictions import Predictions
@@ -192,9 +200,9 @@ class Corruption(Itemised[tuple[Predictions, Batches]]):
         return super().settings | {"published": named}
 
     @property
-    def packages(self) -> tuple[str, ...]:
-        """What makes the corruptions, where they are made."""
-        return () if self.published else (PACKAGE, "opencv-python", "scikit-image", "scipy")
+    def facts(self) -> dict[str, Any]:
+        """Where corruptions are made, the versions of what makes them."""
+        return {} if self.published else {"corruptions_by": makers()}
 
     def prepare(self, batches: Batches) -> Batches:
         """The batches, with their published counterparts if there are any, after a check of what will be needed."""
