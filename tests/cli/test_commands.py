@@ -101,6 +101,12 @@ def test_a_setting_finds_its_instrument():
         choose(["variance", "fourier"], {"axiss": "paper"}, seed=0)
 
 
+@pytest.mark.parametrize("scope", ["calibration", "forrier"])
+def test_a_setting_of_an_instrument_that_is_not_measured_goes_to_no_other(scope: str):
+    with pytest.raises(ValueError, match=f"addresses '{scope}', but what is measured is variance, fourier"):
+        choose(["variance", "fourier"], {f"{scope}.axis": "paper"}, seed=0)
+
+
 def test_train_measure_report(tmp_path: Path, capsys):
     train = ["train", "-m", "preresnet_mini", "--data", "digits", "--recipe", "quick", "--set", "epochs=2"]
     assert run([*train, "--set", "warmup_epochs=0", "--seed", "1", "--out", f"{tmp_path / 'run'}"]) == 0

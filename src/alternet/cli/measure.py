@@ -69,8 +69,10 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
     chosen = {name: {"seed": seed} if "seed" in known[name] else {} for name in kinds}
     for key, value in settings.items():
         scope, _, setting = key.rpartition(".")
+        if scope and scope not in kinds:
+            raise ValueError(f"--set {key}=... addresses {scope!r}, but what is measured is {', '.join(kinds)}.")
         takers = [name for name in kinds if scope in ("", name) and setting in known[name]]
-        for name in takers or [scope if scope in kinds else next(iter(kinds))]:
+        for name in takers or [scope or next(iter(kinds))]:
             chosen[name][setting] = value  # without a taker, the first one refuses it and offers near matches
     return [kinds[name].with_settings(chosen[name]) for name in kinds]
 
