@@ -9,7 +9,8 @@ import timm
 import torch
 import torchvision
 
-from alternet.views.loading import check, load
+from alternet.views.loading import _classifier, check, load
+from alternet.views.weights import number_of_classes
 
 
 @pytest.fixture
@@ -75,6 +76,23 @@ def test_torchvision_with_weights(tmp_path: Path):
     assert net.input_size == (3, 224, 224) and net.mean == (0.485, 0.456, 0.406)
     x = torch.rand(1, 3, 64, 64)
     assert torch.equal(net.logits(x), model(net.normalise(x)))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "googlenet", "vit_b_32"])
+def test_torchvision_with_weights_that_a_file_sorts_by_name(tmp_path: Path, name: str):
+    quietly = {"init_weights": False} if name == "googlenet" else {}
+    model = torchvision.models.get_model(name, num_classes=6, **quietly)
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "w.safetensors")
+    assert load(f"tv:{name}@{tmp_path / 'w.safetensors'}").logits(torch.rand(1, 3, 224, 224)).shape == (1, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "classifier", "width"),
+    [("preresnet_mini", "classifier.0.dense", 128), ("conv_vit_tiny", "classifier.3", 192)],
+)
+def test_released_weights_bring_their_number_of_classes(name: str, classifier: str, width: int):
+    state = {f"{classifier}.weight": torch.zeros(7, width), "zz.weight": torch.zeros(3, 3)}
+    assert number_of_classes(state, _classifier(name)) == 7
 
 
 def test_transformers_from_a_folder(tmp_path: Path):

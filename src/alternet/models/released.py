@@ -50,6 +50,9 @@ CONVOLUTIONAL_VIT: Rules = [
     (r"^classifier\.2\.", "head.norm."),
     (r"^classifier\.3\.", "head.fc."),
 ]
+CLASSIFIERS = ("classifier.0.dense", "classifier.3")
+"""What the released code calls the layer that makes logits: in its residual networks, and in its ViT."""
+
 RULES: dict[type[nn.Module], Rules] = {
     AlterNet: PRE_ACTIVATION,
     PreResNet: PRE_ACTIVATION,

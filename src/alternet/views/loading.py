@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import alternet.models  # registers our models in timm
 from alternet.models import load_released
+from alternet.models.released import CLASSIFIERS
 from alternet.seeding import random_state_kept
 from alternet.views.subject import Subject
 from alternet.views.weights import fill, find_run, find_weights, number_of_classes, read_run, read_weights
@@ -132,7 +133,8 @@ def _fill_ours(model: nn.Module, state: Mapping[str, Tensor], name: str) -> nn.M
 def _classifier(name: str) -> tuple[str, ...]:
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     classifier = getattr(config, "classifier", None) or ()
-    return (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    return (*names, *CLASSIFIERS) if name in alternet.models.NAMES else names
 
 
 def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) -> Built:
@@ -148,10 +150,16 @@ def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) 
         except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(_unreachable(f"tv:{name}", error)) from error
     state = read_weights(Path(weights)) if weights else {}
-    classes = num_classes or number_of_classes(state, ())
+    classes = num_classes or number_of_classes(state, _last_layer(name) if weights else ())
     options |= {} if classes is None else {"num_classes": classes}
     model = torchvision.models.get_model(name, weights=None, **_quietly(name), **options)
     return (fill(model, state, f"tv:{name}") if weights else model), facts
+
+
+def _last_layer(name: str) -> tuple[str, ...]:
+    """The layer that makes the logits of a torchvision network, which all define it last."""
+    net = torchvision.models.get_model(name, weights=None, **_quietly(name))
+    return tuple(path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d))[-1:]
 
 
 def _quietly(name: str) -> dict[str, Any]:

@@ -68,10 +68,12 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], name: str) -> nn.Module:
 
 
 def number_of_classes(state: Mapping[str, Tensor], classifier: tuple[str, ...]) -> int | None:
-    """How many classes weights were trained for: the rows of the classifier's matrix, by default the last matrix."""
-    named = [f"{name}.weight" for name in classifier if f"{name}.weight" in state]
-    matrices = named or [key for key, value in state.items() if value.ndim >= 2 and key.endswith("weight")][-1:]
-    return state[matrices[0]].shape[0] if matrices else None
+    """How many classes weights were trained for: the rows of the first of these matrices that they have.
+
+    The order of a file says nothing: safetensors sorts by name.
+    """
+    matrices = [state[key] for name in classifier if (key := f"{name}.weight") in state]
+    return len(matrices[0]) if matrices else None
 
 
 @dataclass(frozen=True, kw_only=True)
