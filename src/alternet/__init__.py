@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from alternet.instruments.fourier import Fourier
     from alternet.instruments.frequency_noise import FrequencyNoise
     from alternet.instruments.hessian import Hessian
+    from alternet.instruments.interpolation import Interpolation
     from alternet.instruments.landscape import Landscape
     from alternet.instruments.lesion import Lesion
     from alternet.instruments.shape_bias import ShapeBias
@@ -50,6 +51,7 @@ _HOMES = {
     "alternet.instruments.hessian": ("Hessian",),
     "alternet.instruments.frequency_noise": ("FrequencyNoise",),
     "alternet.instruments.shape_bias": ("ShapeBias",),
+    "alternet.instruments.interpolation": ("Interpolation",),
     "alternet.instruments.landscape": ("Landscape",),
     "alternet.instruments.trajectory": ("Trajectory",),
     "alternet.instruments.variance": ("Variance",),
@@ -80,6 +82,7 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Corruption",
     "Hessian",
     "Landscape",
+    "Interpolation",
     "Trajectory",
     "Measurement",
     "find_measurements",

@@ -28,14 +28,13 @@ def write_run(folder: Path, path: Sequence[Mapping[str, Tensor]], *, every: int 
 
 def with_history(subject: Subject, folder: Path) -> Subject:
     """The subject at the end of a run of four snapshots that began at other random weights; it stays as it is."""
-    final = {name: tensor.detach().clone() for name, tensor in subject.model.state_dict().items()}
+    state = {name: tensor.detach().clone() for name, tensor in subject.model.state_dict().items()}
     generator = torch.Generator().manual_seed(2)
     path = []
     for far in (1.0, 0.6, 0.3, 0.0):
-        state = {}
-        for name, tensor in final.items():
-            floating = tensor.is_floating_point()
-            noise = torch.randn(tensor.shape, generator=generator)
-            state[name] = tensor + far * noise.to(tensor) if floating else tensor.clone()
-        path.append(state)
+        moved = {
+            name: parameter.detach() + far * torch.randn(parameter.shape, generator=generator).to(parameter)
+            for name, parameter in subject.model.named_parameters()
+        }
+        path.append({name: tensor.clone() for name, tensor in (state | moved).items()})
     return replace(subject, history=write_run(folder, path))

@@ -208,6 +208,16 @@ def landscape(name: str, *, points: int = 5, sharp: float | None = None) -> Meas
     return Measurement(instrument="landscape", tables=tables, provenances=(facts,))
 
 
+def interpolation(name: str) -> Measurement:
+    """A barrier of 0.5 in the middle, between ends with an NLL of 1 and 2."""
+    x = np.linspace(-0.25, 1.25, 7)
+    nll = 1 + x + 2 * x * (1 - x)
+    parts = {"x": x, "nll": nll, "l2": 100.0, "loss": nll + 5, "accuracy": 0.5}
+    facts = provenance("interpolation", name, settings={"towards": ""})
+    tables = {"table": pd.DataFrame({"model": name, **parts})}
+    return Measurement(instrument="interpolation", tables=tables, provenances=(facts,))
+
+
 def trajectory(name: str) -> Measurement:
     angle = [0.0, 36.2, 63.3, np.nan]
     where = {"step": [0, 84, 168, 336], "radius": [1.0, 0.64, 0.25, 0.0], "angle": angle}
@@ -239,6 +249,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "frequency_noise": frequency_noise,
     "shape_bias": shape_bias,
     "landscape": landscape,
+    "interpolation": interpolation,
     "trajectory": trajectory,
     "training": training,
 }

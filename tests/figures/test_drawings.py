@@ -24,6 +24,7 @@ from tests.figures.crafted import (
     fourier,
     frequency_noise,
     hessian,
+    interpolation,
     landscape,
     lesion,
     several,
@@ -497,3 +498,20 @@ def test_a_path_is_drawn_in_both_planes_and_called_a_diagnostic():
         "ViT: over 4 snapshots the distance from the final weights falls from snapshot to snapshot and the angle "
         "reaches 63°; two components show 97% of the path, where a random walk of as many points would show 88%."
     ]
+
+
+def test_a_barrier_is_what_stands_above_the_straight_line_between_the_ends():
+    one = interpolation("a")
+    np.testing.assert_allclose(lines(axes(draw(one), "NLL alone"))[0][:, 1], one.table["nll"])
+    assert sentences(one) == [
+        "a: on the line the NLL stands up to 0.5 above what the two ends lead to expect, at x = 0.5."
+    ]
+    sinking = one.table.assign(nll=one.table["x"] ** 2)
+    smooth = Measurement(instrument="interpolation", tables={"table": sinking}, provenances=one.provenances)
+    assert sentences(smooth) == [
+        "a: no barrier on the line; the NLL is nowhere above what the two ends lead to expect."
+    ]
+    lost = Measurement(
+        instrument="interpolation", tables={"table": one.table.assign(nll=np.nan)}, provenances=one.provenances
+    )
+    assert sentences(lost) == ["a: the NLL is not finite at 5 of 5 points between the ends."]

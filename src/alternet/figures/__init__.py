@@ -10,6 +10,7 @@ from alternet.figures import (
     fourier,
     frequency_noise,
     hessian,
+    interpolation,
     landscape,
     lesion,
     shape_bias,
@@ -37,6 +38,7 @@ FIGURES: dict[str, Exhibit] = {
     "corruption": corruption.EXHIBIT,
     "hessian": hessian.EXHIBIT,
     "landscape": landscape.EXHIBIT,
+    "interpolation": interpolation.EXHIBIT,
     "trajectory": trajectory.EXHIBIT,
 }
 """By instrument, in the order of a report."""

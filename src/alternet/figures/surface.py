@@ -147,7 +147,7 @@ def plot(grid: Grid, shown: Scale) -> dict[str, Any]:
         "zaxis": axis | {"title": {"text": "above the centre"}, "range": [shown.low, shown.high]},
         "aspectmode": "manual",
         "aspectratio": {"x": 1, "y": 1, "z": 0.8},
-        "camera": {"eye": {"x": 1.25, "y": -1.45, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}},
+        "camera": {"eye": {"x": 1.4, "y": -1.6, "z": 0.85}, "center": {"x": 0, "y": 0, "z": -0.12}},
         "dragmode": "turntable",
     }
     layout["font"] = layout["font"] | {"color": INK}

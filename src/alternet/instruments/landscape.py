@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from alternet.data.batches import Batches
 from alternet.instruments.base import Item, Row, Tables
 from alternet.instruments.directions import fitted, gaussian, ignored
 from alternet.instruments.lanczos import Lanczos
-from alternet.instruments.of_risk import OfRisk
+from alternet.instruments.of_risk import OfRisk, known
 from alternet.instruments.trajectory import principal
 from alternet.seeding import derived_seed
 from alternet.views.risk import Risk, Value
@@ -134,9 +134,9 @@ class Landscape(OfRisk[Ground]):
         if kind == "grid":
             x, y = self.axis[first], self.axis[second]
             value = view.at([(x, view.axes[0]), (y, view.axes[1])], batches)
-            return [(kind, x, y, *_known(value))]
+            return [(kind, x, y, *known(value))]
         radius, direction = self.radius * RADII[second], self._ray(view, first)
-        ways = [_known(view.at([(factor, direction)], batches)) for factor in (radius, -radius)]
+        ways = [known(view.at([(factor, direction)], batches)) for factor in (radius, -radius)]
         return [(kind, radius, *(number for nll, _, loss, _ in ways for number in (loss, nll)))]
 
     def tables(self, rows: Sequence[Row]) -> Tables:
@@ -196,11 +196,3 @@ class Landscape(OfRisk[Ground]):
 
     def _redrawn(self, risk: Risk, item: Item) -> Batches | None:
         return risk.batches.redrawn(derived_seed(self.seed, *item)) if self.redraw == "paper" else None
-
-
-def _known(value: Value) -> tuple[Any, Any, Any, Any]:
-    """NLL, L2, loss and accuracy; without a finite NLL there is no loss, and no logit that could be right."""
-    l2 = value.l2 if isfinite(value.l2) else None
-    if not isfinite(value.nll):
-        return None, l2, None, None
-    return value.nll, l2, None if l2 is None else value.loss, value.accuracy

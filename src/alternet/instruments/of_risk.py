@@ -1,12 +1,13 @@
 """What the instruments of the loss have in common: which loss, on which augmented data."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar, Literal, TypeVar
 
 from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
 from alternet.data.batches import Batches
 from alternet.instruments.base import Itemised
-from alternet.views.risk import Risk
+from alternet.views.risk import Risk, Value
 from alternet.views.subject import Subject
 
 View = TypeVar("View")
@@ -59,3 +60,14 @@ class OfRisk(Itemised[View]):
             batch_norm=self.batch_norm,
             **options,
         )
+
+
+def known(value: Value) -> tuple[float | None, float | None, float | None, float | None]:
+    """NLL, L2, loss and accuracy of a point, None for what is undefined.
+
+    Without a finite NLL there is no loss, and no logit that could be right.
+    """
+    l2 = value.l2 if isfinite(value.l2) else None
+    if not isfinite(value.nll):
+        return None, l2, None, None
+    return value.nll, l2, None if l2 is None else value.loss, value.accuracy

@@ -8,6 +8,7 @@ from alternet.instruments.corruption import Corruption
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
+from alternet.instruments.interpolation import Interpolation
 from alternet.instruments.landscape import Landscape
 from alternet.instruments.lesion import Lesion
 from alternet.instruments.shape_bias import ShapeBias
@@ -26,6 +27,7 @@ KINDS: tuple[type[Instrument], ...] = (
     Corruption,
     Hessian,
     Landscape,
+    Interpolation,
     Trajectory,
 )
 INSTRUMENTS: dict[str, type[Instrument]] = {kind.name: kind for kind in KINDS}

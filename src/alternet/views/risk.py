@@ -6,7 +6,7 @@ differentiated, the penalty's derivatives are written out. The model itself is n
 parameters in place of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -146,10 +146,15 @@ class Risk:
         """The model's own parameters, a copy."""
         return self._theta.clone()
 
-    def value(self, theta: Vector | None = None, batches: Batches | None = None) -> Value:
-        """The risk over all batches, or over others, without derivatives: one forward pass of each."""
+    def value(
+        self,
+        theta: Vector | None = None,
+        batches: Batches | None = None,
+        buffers: Mapping[str, Tensor] | None = None,
+    ) -> Value:
+        """The risk without derivatives, one forward pass a batch; on other batches or with other buffers if given."""
         parameters = self._parameters(theta)
-        state = parameters | self._buffers()
+        state = parameters | self._buffers() | dict(buffers or {})
         sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
         with torch.no_grad():
             for pictures, targets in self.batches if batches is None else batches:

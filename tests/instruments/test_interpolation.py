@@ -1,0 +1,86 @@
+"""Interpolation: a line by hand, both ends, statistics of BatchNorm, and files that are not what they were."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.contract.runs import write_run
+from torch import Tensor, nn
+
+from alternet.data.batches import Batches
+from alternet.instruments.interpolation import Interpolation
+from alternet.views.risk import Risk
+from alternet.views.subject import Subject
+
+QUICK: dict[str, Any] = {"steps": 4, "beyond": 1}
+
+
+def subject(seed: int) -> Subject:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
+        model.get_buffer("2.running_mean").normal_()
+        model.get_buffer("2.running_var").uniform_(0.5, 2)
+    return Subject(model, name="net", input_size=(3, 2, 2))
+
+
+def data() -> Batches:
+    pictures = torch.rand(9, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    return Batches.of(pictures, torch.arange(9) % 3)
+
+
+def stored(net: Subject, file: Path) -> str:
+    torch.save(net.model.state_dict(), file)
+    return str(file)
+
+
+def test_every_point_is_the_network_with_mixed_weights_and_statistics(tmp_path: Path) -> None:
+    net, other = subject(0), subject(1)
+    settings = Interpolation(**QUICK, towards=stored(other, tmp_path / "other.pth"))
+    table = settings.measure(net, data()).table
+    assert table["x"].tolist() == [-0.25, 0, 0.25, 0.5, 0.75, 1, 1.25]
+    mixed = subject(2)
+    for row in table.itertuples():
+        state = {}
+        for (name, a), b in zip(net.model.state_dict().items(), other.model.state_dict().values(), strict=True):
+            x = min(1.0, max(0.0, row.x)) if "running" in name else row.x
+            state[name] = (1 - x) * a + x * b if a.is_floating_point() else a
+        mixed.model.load_state_dict(state)
+        with Risk(mixed, settings.prepare(data())) as risk:
+            by_hand = risk.value()
+        assert (row.nll, row.l2, row.loss) == pytest.approx((by_hand.nll, by_hand.l2, by_hand.loss), rel=1e-5)
+        assert row.accuracy == by_hand.accuracy
+
+
+def test_without_a_file_the_line_leads_to_the_initial_weights(tmp_path: Path) -> None:
+    net, first, middle = subject(0), subject(1), subject(2)
+    path: list[dict[str, Tensor]] = [dict(one.model.state_dict()) for one in (first, middle, net)]
+    from_run = replace(net, history=write_run(tmp_path / "run", path))
+    named = Interpolation(**QUICK, towards=stored(first, tmp_path / "first.pth"))
+    assert Interpolation(**QUICK).measure(from_run, data()).table.equals(named.measure(net, data()).table)
+    with pytest.raises(ValueError, match="'net' has no training run with it"):
+        Interpolation(**QUICK).measure(net, data())
+
+
+def test_a_result_belongs_to_one_content_of_the_file(tmp_path: Path) -> None:
+    file = stored(subject(1), tmp_path / "other.pth")
+    before = Interpolation(towards=file)
+    assert Interpolation.with_settings(before.settings) == before and len(before.towards_sha256) == 64
+    before.measure(subject(0), data(), out=tmp_path / "out")
+    stored(subject(2), Path(file))
+    with pytest.raises(ValueError, match="is not the file it was"):
+        Interpolation.with_settings(before.settings)
+    with pytest.raises(ValueError, match="another settings"):
+        Interpolation(towards=file).measure(subject(0), data(), out=tmp_path / "out")
+
+
+def test_what_cannot_be_an_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot read towards='nowhere.pth'"):
+        Interpolation(towards="nowhere.pth")
+    with pytest.raises(ValueError, match="steps=1 and beyond=4, expected at least 2 and 0"):
+        Interpolation(steps=1)
+    torch.save({"1.weight": torch.zeros(5, 11)}, tmp_path / "foreign.pth")
+    with pytest.raises(ValueError, match="foreign.pth do not fit 'net': 1.weight is missing or has another shape"):
+        Interpolation(towards=str(tmp_path / "foreign.pth")).measure(subject(0), data())
