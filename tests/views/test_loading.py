@@ -47,6 +47,23 @@ def test_position_embeddings_are_resampled(weights: Path):
     assert net.logits(torch.rand(1, 3, 96, 96)).shape == (1, 5)
 
 
+@pytest.mark.parametrize("name", ["vit_mini", "conv_vit_tiny"])
+def test_position_embeddings_of_our_models_are_resampled(tmp_path: Path, name: str):
+    model = timm.create_model(name, num_classes=5)
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "w.safetensors")
+    net = load(f"{name}@{tmp_path / 'w.safetensors'}", img_size=48)
+    assert net.input_size == (3, 48, 48) and net.model.pos_embed.shape[1] in (12**2, 1 + 12**2)
+    assert net.logits(torch.rand(1, 3, 48, 48)).shape == (1, 5)
+
+
+def test_position_embeddings_of_torchvision_are_resampled(tmp_path: Path):
+    model = torchvision.models.vit_b_32(num_classes=5)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    net = load(f"tv:vit_b_32@{tmp_path / 'w.pth'}", img_size=64)
+    assert net.input_size == (3, 64, 64) and net.model.encoder.pos_embedding.shape[1] == 1 + 2**2
+    assert net.logits(torch.rand(1, 3, 64, 64)).shape == (1, 5)
+
+
 def test_a_convolutional_network_takes_any_size():
     net = load("test_resnet", img_size=64)
     assert net.input_size == (3, 64, 64) and net.logits(torch.rand(1, 3, 64, 64)).shape == (1, 1000)

@@ -1,5 +1,6 @@
 """From a name to a Subject: timm's models and ours, torchvision's, transformers', weight files, training runs."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,6 +10,7 @@ import timm
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 import alternet.models  # registers our models in timm
 from alternet.models import load_released
@@ -94,8 +96,8 @@ def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Buil
         return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
     state = read_weights(Path(weights))
     overlay: dict[str, Any] = {"num_classes": num_classes or number_of_classes(state, _classifier(name))}
-    if name in alternet.models.NAMES:
-        return _fill_ours(_create_timm(name, img_size, overlay["num_classes"]), state, name), {}
+    if name in alternet.models.NAMES and (released := _released(name, overlay["num_classes"], state)):
+        return released, {}
     try:
         overlay["state_dict"] = state
         return _create_timm(name, img_size, overlay["num_classes"], pretrained=True, pretrained_cfg_overlay=overlay), {}
@@ -122,10 +124,11 @@ def _create_timm(name: str, img_size: int | None, num_classes: int | None, **opt
         raise
 
 
-def _fill_ours(model: nn.Module, state: Mapping[str, Tensor], name: str) -> nn.Module:
-    """Our own checkpoints, or else the authors' released ones."""
+def _released(name: str, num_classes: int | None, state: Mapping[str, Tensor]) -> nn.Module | None:
+    """One of our models with the authors' released weights; nothing where the weights bear our own names."""
+    model = _create_timm(name, None, num_classes)
     if set(state) & set(model.state_dict()):
-        return fill(model, state, name)
+        return None
     load_released(model, state)
     return model
 
@@ -137,23 +140,40 @@ def _classifier(name: str) -> tuple[str, ...]:
     return (*names, *CLASSIFIERS) if name in alternet.models.NAMES else names
 
 
+POSITIONED = "vit_"
+"""How the names of those torchvision networks begin that are made for one image size: they have position embeddings."""
+
+
 def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) -> Built:
     name, _, weights = name.partition("@")
     best = torchvision.models.get_model_weights(name).DEFAULT  # pyright: ignore[reportAttributeAccessIssue]
     preset = best.transforms()
     side = img_size or preset.crop_size[0]
     facts = {"input_size": (3, side, side), "mean": tuple(preset.mean), "std": tuple(preset.std)}
-    options: dict[str, Any] = {"image_size": img_size} if img_size and name.startswith("vit_") else {}
     if weights == "pretrained":
         try:
-            return torchvision.models.get_model(name, weights=best, **options), facts
+            model = torchvision.models.get_model(name, weights=best)
         except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(_unreachable(f"tv:{name}", error)) from error
-    state = read_weights(Path(weights)) if weights else {}
+        if side == preset.crop_size[0] or not name.startswith(POSITIONED):
+            return model, facts
+        state = model.state_dict()
+    else:
+        state = read_weights(Path(weights)) if weights else {}
     classes = num_classes or number_of_classes(state, _last_layer(name) if weights else ())
-    options |= {} if classes is None else {"num_classes": classes}
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    if name.startswith(POSITIONED):
+        options["image_size"] = side
+        state = _resampled(name, state, side)
     model = torchvision.models.get_model(name, weights=None, **_quietly(name), **options)
     return (fill(model, state, f"tv:{name}") if weights else model), facts
+
+
+def _resampled(name: str, state: Mapping[str, Tensor], side: int) -> Mapping[str, Tensor]:
+    """Weights of one of torchvision's ViTs, for images of this side."""
+    if "encoder.pos_embedding" not in state:
+        return state
+    return interpolate_embeddings(side, int(name.rpartition("_")[2]), OrderedDict(state))
 
 
 def _last_layer(name: str) -> tuple[str, ...]:
