@@ -64,6 +64,12 @@ def test_position_embeddings_of_torchvision_are_resampled(tmp_path: Path):
     assert net.logits(torch.rand(1, 3, 64, 64)).shape == (1, 5)
 
 
+@pytest.mark.parametrize(("name", "side"), [("tv:vit_b_32", 50), ("levit_128s", 50), ("test_vit", 8), ("tv:swin_t", 1)])
+def test_a_size_that_a_model_cannot_take(name: str, side: int):
+    with pytest.raises(ValueError, match=f"{name} cannot take images of side {side} .*Give another --img-size"):
+        load(name, img_size=side)
+
+
 def test_a_convolutional_network_takes_any_size():
     net = load("test_resnet", img_size=64)
     assert net.input_size == (3, 64, 64) and net.logits(torch.rand(1, 3, 64, 64)).shape == (1, 1000)

@@ -1,7 +1,8 @@
 """From a name to a Subject: timm's models and ours, torchvision's, transformers', weight files, training runs."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from alternet.models import load_released
 from alternet.models.released import CLASSIFIERS
 from alternet.seeding import random_state_kept
 from alternet.views.subject import Subject
+from alternet.views.untouched import untouched
 from alternet.views.weights import fill, find_run, find_weights, number_of_classes, read_run, read_weights
 
 
@@ -42,7 +44,8 @@ def load(
         name: How tables and figures call it; by default `model` itself.
 
     Raises:
-        ValueError: No such model, or weights that are missing, damaged, unsafe or made for another model.
+        ValueError: No such model, weights that are missing, damaged, unsafe or made for another model, or a size that
+            the model cannot take.
 
     Examples:
         >>> load("test_vit", num_classes=5).input_size
@@ -52,12 +55,30 @@ def load(
         raise ValueError(f"The image size must be at least 1, got {img_size}.")
     check(model)
     kind, rest = _split(model)
-    with random_state_kept(seed=seed):
+    with random_state_kept(seed=seed), _size_refused(model, img_size):
         network, facts = BUILDERS[kind](rest, img_size, num_classes)
     if img_size is not None:
         channels = (facts.get("input_size") or _channels(network))[0]
         facts["input_size"] = (channels, img_size, img_size)
-    return Subject(network.to(device).eval(), name=name or model, **facts)
+    subject = Subject(network.to(device).eval(), name=name or model, **facts)
+    if img_size is not None:
+        with untouched(network), _size_refused(model, img_size):
+            subject.logits(subject.example())
+    return subject
+
+
+@contextmanager
+def _size_refused(model: str, img_size: int | None) -> Iterator[None]:
+    """Say in one line that it is the size which a model refused, in whatever way it did."""
+    try:
+        yield
+    except Exception as error:
+        if img_size is None or isinstance(error, ValueError):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{model} cannot take images of side {img_size} ({reason}). Give another --img-size, or none for its own."
+        ) from error
 
 
 def check(model: str) -> None:
