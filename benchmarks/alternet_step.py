@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import alternet.models  # noqa: F401 - registers the models
 from alternet.models.attention import WindowAttention
+from benchmarks.turns import row
 
 TARGET_TIME, TARGET_MEMORY = ">= 1.2", "> 1"
 CASES: dict[str, tuple[str, int, int, dict[str, Any]]] = {
@@ -138,15 +139,10 @@ def compare(case: str, turns: int, device: str) -> list[dict[str, Any]]:
         ratio = statistics.median(turn[-1] / turn[side] for turn in times)
         mine, theirs = (statistics.median(turn[i] for turn in times) for i in (side, -1))
         what = f"{case}, batch {batch}, {how}"
-        lines.append(row(f"{what}: training step", (mine, theirs), ratio, TARGET_TIME, "s"))
-        ratio = memory[-1] / memory[side]
-        lines.append(row(f"{what}: peak memory", (memory[side], memory[-1]), ratio, TARGET_MEMORY, "MiB"))
+        lines.append(row(f"{what}: training step", mine, theirs, ratio, TARGET_TIME))
+        mine, theirs = memory[side], memory[-1]
+        lines.append(row(f"{what}: peak memory", mine, theirs, theirs / mine, TARGET_MEMORY, "MiB"))
     return lines
-
-
-def row(what: str, values: tuple[float, float], ratio: float, target: str, unit: str) -> dict[str, Any]:
-    """One line of the results."""
-    return {"what": what, "ours": values[0], "rival": values[1], "ratio": ratio, "target": target, "unit": unit}
 
 
 def rows(turns: int = 7) -> list[dict[str, Any]]:

@@ -3,9 +3,7 @@
 All rivals take turns within one run; the numbers are medians of the turns.
 """
 
-from collections.abc import Callable, Iterator
-from statistics import median
-from time import perf_counter
+from collections.abc import Iterator
 from typing import Any
 
 import timm
@@ -18,6 +16,7 @@ from alternet.instruments.fourier import FLOOR, Fourier, diagonal_log_amplitude
 from alternet.instruments.runner import measure_each
 from alternet.instruments.variance import Variance
 from alternet.views.subject import Subject
+from benchmarks.turns import bare_passes, in_turns, row
 
 MODELS = ("resnet50", "vit_small_patch16_224")
 MAPS = {
@@ -49,9 +48,11 @@ def _passes() -> Iterator[dict[str, Any]]:
     for name in MODELS:
         subject = Subject(timm.create_model(name), name=name)
         assert subject.taps
-        ours, bare = _in_turns("pass", lambda s=subject: _measured(s, data), lambda s=subject: _forward(s, data))
+        ours, bare = in_turns(
+            TURNS["pass"], lambda s=subject: _measured(s, data), lambda s=subject: bare_passes(s, data)
+        )
         what = f"fourier + variance at the {len(subject.taps)} taps of {name}, 32 images, against a bare forward pass"
-        yield _row(what, ours, bare, ours / bare, "<= 1.25")
+        yield row(what, ours, bare, ours / bare, "<= 1.25")
 
 
 def _transforms() -> Iterator[dict[str, Any]]:
@@ -60,23 +61,19 @@ def _transforms() -> Iterator[dict[str, Any]]:
         for shape, layout, count in maps:
             x = _features(shape, layout)
             rivals = (diagonal_log_amplitude, full_log_amplitude, torch.fft.fft2)
-            times = _in_turns("transform", *(lambda f=f, x=x: f(x) for f in rivals))
+            times = in_turns(TURNS["transform"], *(lambda f=f, x=x: f(x) for f in rivals))
             totals = [total + count * time for total, time in zip(totals, times, strict=True)]
             ours, whole, _ = times
             what = f"diagonal log amplitude of 16 x {shape[0]} maps of {shape[1]} x {shape[1]}, {layout}"
-            yield _row(f"{what}, against that of the full 2-D FFT", ours, whole, whole / ours, ">= 5")
+            yield row(f"{what}, against that of the full 2-D FFT", ours, whole, whole / ours, ">= 5")
         ours, _, bare = totals
-        yield _row(f"the same for all maps of {network}, against fft2 alone", ours, bare, bare / ours, ">= 5")
+        yield row(f"the same for all maps of {network}, against fft2 alone", ours, bare, bare / ours, ">= 5")
 
 
 def _features(shape: tuple[int, int], layout: str) -> Tensor:
     channels, side = shape
     x = torch.randn(16, channels, side, side, generator=torch.Generator().manual_seed(0))
     return x.contiguous(memory_format=torch.channels_last) if layout == "tokens" else x
-
-
-def _row(what: str, ours: float, rival: float, ratio: float, target: str) -> dict[str, Any]:
-    return {"what": what, "ours": ours, "rival": rival, "ratio": ratio, "target": target, "unit": "s"}
 
 
 def _measured(subject: Subject, data: Batches) -> None:
@@ -86,25 +83,6 @@ def _measured(subject: Subject, data: Batches) -> None:
             raise result
 
 
-def _forward(subject: Subject, data: Batches) -> None:
-    subject.model.eval()
-    with torch.no_grad():
-        for images, _ in data:
-            subject.logits(images)
-
-
-def _in_turns(kind: str, *rivals: Callable[[], Any]) -> list[float]:
-    """Median seconds of each rival; the first turn only warms up."""
-    seconds: list[list[float]] = [[] for _ in rivals]
-    for turn in range(TURNS[kind] + 1):
-        for rival, kept in zip(rivals, seconds, strict=True):
-            begun = perf_counter()
-            rival()
-            if turn:
-                kept.append(perf_counter() - begun)
-    return [median(kept) for kept in seconds]
-
-
 if __name__ == "__main__":
-    for row in rows():
-        print(" | ".join(map(str, row.values())))
+    for line in rows():
+        print(" | ".join(map(str, line.values())))

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -32,6 +30,7 @@ from alternet.instruments.hessian import Hessian, start
 from alternet.instruments.lanczos import Eigenpairs, Lanczos
 from alternet.views.risk import Curvature, Risk
 from alternet.views.subject import Subject
+from benchmarks.turns import in_turns, row
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about deprecated parts of torch
@@ -53,7 +52,7 @@ Pairs = tuple[list[float], list[Tensor]]
 
 def rows() -> list[dict[str, Any]]:
     """For each network the price of a product, then our time for five eigenpairs beside that of each rival."""
-    return [row for name, make in MODELS.items() for row in _of(name, make)]
+    return [line for name, make in MODELS.items() for line in _of(name, make)]
 
 
 @dataclass
@@ -120,9 +119,9 @@ def _train(subject: Subject, data: list[tuple[Tensor, Tensor]]) -> None:
 
 def _product(name: str, case: Case) -> dict[str, Any]:
     curvature, vector = case.curvature(), torch.randn(case.risk.space.size)
-    ours, rival = _in_turns("product", lambda: curvature(vector), case.gradient)
+    ours, rival = in_turns(TURNS["product"], lambda: curvature(vector), case.gradient)
     what = f"{name}: one Hessian-vector product of a batch of {IMAGES}, against one gradient of it"
-    return _row(what, ours, rival, "<= 4")
+    return row(what, ours, rival, ours / rival, "<= 4")
 
 
 def _spectra(name: str, case: Case) -> Iterator[dict[str, Any]]:
@@ -137,9 +136,9 @@ def _spectra(name: str, case: Case) -> Iterator[dict[str, Any]]:
     for rival, (call, target) in rivals.items():
         products, pairs = _counting(case, call)
         theirs = f"{products} products, residual {case.residual(pairs):.0e}"
-        ours, other = _in_turns("spectrum", lambda: _ours(case), lambda call=call: call(case))
+        ours, other = in_turns(TURNS["spectrum"], lambda: _ours(case), lambda call=call: call(case))
         what = f"{name}: top {K} eigenvalues of a batch of {IMAGES} ({own}), against {rival} ({theirs})"
-        yield _row(what, ours, other, target)
+        yield row(what, ours, other, ours / other, target)
 
 
 def _counting(case: Case, call: Callable[[Case], Pairs]) -> tuple[int, Pairs]:
@@ -208,22 +207,6 @@ def _curvlinops(case: Case) -> Pairs:
     return values.tolist(), [torch.from_numpy(column.copy()) for column in vectors.T]
 
 
-def _row(what: str, ours: float, rival: float, target: str) -> dict[str, Any]:
-    return {"what": what, "ours": ours, "rival": rival, "ratio": ours / rival, "target": target, "unit": "s"}
-
-
-def _in_turns(kind: str, *rivals: Callable[[], Any]) -> list[float]:
-    """Median seconds of each rival; the first turn only warms up."""
-    seconds: list[list[float]] = [[] for _ in rivals]
-    for turn in range(TURNS[kind] + 1):
-        for rival, kept in zip(rivals, seconds, strict=True):
-            begun = perf_counter()
-            rival()
-            if turn:
-                kept.append(perf_counter() - begun)
-    return [median(kept) for kept in seconds]
-
-
 if __name__ == "__main__":
-    for row in rows():
-        print(" | ".join(map(str, row.values())))
+    for line in rows():
+        print(" | ".join(map(str, line.values())))

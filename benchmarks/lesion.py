@@ -7,8 +7,6 @@ the turns, which all rivals take within one run. Half of L passes is the limit i
 """
 
 from collections.abc import Callable, Iterator
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import timm
@@ -19,6 +17,7 @@ from alternet.data.batches import Batches
 from alternet.instruments.lesion import Lesion
 from alternet.views.probe import Probe
 from alternet.views.subject import Subject
+from benchmarks.turns import bare_passes, in_turns, row
 
 MODELS = ("resnet50", "vit_small_patch16_224")
 IMAGES, TURNS = 16, 3
@@ -26,7 +25,7 @@ IMAGES, TURNS = 16, 3
 
 def rows() -> list[dict[str, Any]]:
     """Every comparison, with the ratio that is expected of it."""
-    return [row for name in MODELS for row in _of_model(name)]
+    return [line for name in MODELS for line in _of_model(name)]
 
 
 def _of_model(name: str) -> Iterator[dict[str, Any]]:
@@ -35,18 +34,11 @@ def _of_model(name: str) -> Iterator[dict[str, Any]]:
     units = sum(tap.silenceable for tap in subject.taps)
     ways = (lambda: Lesion().measure(subject, data), lambda: _bare(subject, data, units), lambda: _whole(subject, data))
     rivals = (f"{units} bare forward passes", f"{units} whole passes with a silenced unit")
-    for unit, measured in (("GFLOP", _operations(*ways)), ("s", _in_turns(*ways))):
+    for unit, measured in (("GFLOP", _operations(*ways)), ("s", in_turns(TURNS, *ways, warm=True))):
         ours, *others = measured
         for rival, theirs in zip(rivals, others, strict=True):
             what = f"lesion study of the {units} units of {name}, {IMAGES} images, against {rival}"
-            yield {
-                "what": what,
-                "ours": ours,
-                "rival": theirs,
-                "ratio": ours / theirs,
-                "target": "<= 0.65",
-                "unit": unit,
-            }
+            yield row(what, ours, theirs, ours / theirs, "<= 0.65", unit)
 
 
 def _data() -> Batches:
@@ -57,10 +49,8 @@ def _data() -> Batches:
 
 
 def _bare(subject: Subject, data: Batches, passes: int) -> None:
-    with torch.no_grad():
-        for images, _ in data:
-            for _ in range(passes):
-                subject.logits(images)
+    for _ in range(passes):
+        bare_passes(subject, data)
 
 
 def _whole(subject: Subject, data: Batches) -> None:
@@ -82,17 +72,6 @@ def _operations(*ways: Callable[[], Any]) -> list[float]:
     return counts
 
 
-def _in_turns(*ways: Callable[[], Any]) -> list[float]:
-    """Median seconds of each way; the counting before has warmed them up."""
-    seconds: list[list[float]] = [[] for _ in ways]
-    for _ in range(TURNS):
-        for way, kept in zip(ways, seconds, strict=True):
-            begun = perf_counter()
-            way()
-            kept.append(perf_counter() - begun)
-    return [median(kept) for kept in seconds]
-
-
 if __name__ == "__main__":
-    for row in rows():
-        print(" | ".join(map(str, row.values())))
+    for line in rows():
+        print(" | ".join(map(str, line.values())))

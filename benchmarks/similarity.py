@@ -5,9 +5,7 @@ second unit again for every first one, in float32 and without centring; it is gi
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from statistics import median
-from time import perf_counter
+from collections.abc import Iterator
 from typing import Any
 
 import timm
@@ -19,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from alternet.data import Batches, batches
 from alternet.instruments.similarity import Similarity
 from alternet.views.subject import Subject
+from benchmarks.turns import bare_passes, in_turns, row
 
 SIDE, BATCH, TURNS = 128, 64, 3
 torch_cka.cka.tqdm = lambda batches, **_: batches
@@ -38,9 +37,11 @@ def _passes() -> Iterator[dict[str, Any]]:
     for name, settings in NETWORKS.items():
         subject = Subject(timm.create_model(name, **settings), name=name, input_size=(3, SIDE, SIDE))
         units = len(subject.taps)
-        ours, bare = _in_turns(lambda s=subject: Similarity().measure(s, data), lambda s=subject: _forward(s, data))
+        ours, bare = in_turns(
+            TURNS, lambda s=subject: Similarity().measure(s, data), lambda s=subject: bare_passes(s, data)
+        )
         what = f"CKA of {units} x {units} units of {name}, {images} images of {SIDE}, against a bare forward pass"
-        yield _row(what, ours, bare, ours / bare, "<= 1.5")
+        yield row(what, ours, bare, ours / bare, "<= 1.5")
 
 
 def _rival() -> dict[str, Any]:
@@ -50,12 +51,12 @@ def _rival() -> dict[str, Any]:
     subject = Subject(timm.create_model("resnet152").eval(), name="resnet152", **facts)
     modules = ["maxpool", *(tap.name for tap in subject.taps[1:])]  # whose outputs are the units' feature maps
     data, loader = Batches.of(images, batch_size=BATCH), DataLoader(TensorDataset(images), batch_size=BATCH)
-    ours, theirs = _in_turns(
-        lambda: Similarity().measure(subject, data), lambda: _torch_cka(subject.model, modules, loader)
+    ours, theirs = in_turns(
+        TURNS, lambda: Similarity().measure(subject, data), lambda: _torch_cka(subject.model, modules, loader)
     )
     units = len(modules)
     what = f"CKA of {units} x {units} units of resnet152, {BATCH} images of {side}, against torch-cka"
-    return _row(what, ours, theirs, theirs / ours, ">= 5")
+    return row(what, ours, theirs, theirs / ours, ">= 5")
 
 
 def _torch_cka(net: nn.Module, modules: list[str], loader: DataLoader) -> torch.Tensor:
@@ -69,34 +70,11 @@ def _torch_cka(net: nn.Module, modules: list[str], loader: DataLoader) -> torch.
     return rival.hsic_matrix
 
 
-def _forward(subject: Subject, data: Batches) -> None:
-    subject.model.eval()
-    with torch.no_grad():
-        for images, _ in data:
-            subject.logits(images)
-
-
 def _photographs(count: int, side: int) -> torch.Tensor:
     """On noise, which is alike in every image, torch-cka's differences of large numbers give NaN."""
     return torch.cat([images for images, _ in batches("photos", limit=count, img_size=side)])
 
 
-def _row(what: str, ours: float, rival: float, ratio: float, target: str) -> dict[str, Any]:
-    return {"what": what, "ours": ours, "rival": rival, "ratio": ratio, "target": target, "unit": "s"}
-
-
-def _in_turns(*rivals: Callable[[], Any]) -> list[float]:
-    """Median seconds of each rival; the first turn only warms up."""
-    seconds: list[list[float]] = [[] for _ in rivals]
-    for turn in range(TURNS + 1):
-        for rival, kept in zip(rivals, seconds, strict=True):
-            begun = perf_counter()
-            rival()
-            if turn:
-                kept.append(perf_counter() - begun)
-    return [median(kept) for kept in seconds]
-
-
 if __name__ == "__main__":
-    for row in rows():
-        print(" | ".join(map(str, row.values())))
+    for line in rows():
+        print(" | ".join(map(str, line.values())))

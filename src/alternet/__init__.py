@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from alternet.views.loading import load
     from alternet.views.predictions import Predictions
     from alternet.views.probe import Probe
+    from alternet.views.risk import Risk
     from alternet.views.subject import Subject
     from alternet.views.taps import Tap
 
@@ -61,6 +62,7 @@ _HOMES = {
     "alternet.views.loading": ("load",),
     "alternet.views.predictions": ("Predictions",),
     "alternet.views.probe": ("Probe",),
+    "alternet.views.risk": ("Risk",),
     "alternet.views.subject": ("Subject",),
     "alternet.views.taps": ("Tap",),
 }
@@ -92,6 +94,7 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Tap",
     "Probe",
     "Predictions",
+    "Risk",
 ]
 
 
