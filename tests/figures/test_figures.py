@@ -72,7 +72,7 @@ def test_drawing_needs_no_display_no_pyplot_and_no_torch():
         "print({'torch', 'matplotlib.pyplot', 'plotly', 'tkinter'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]
-    environment = {"MPLBACKEND": "TkAgg", "PYTHONPATH": str(root)}
+    environment = {"MPLBACKEND": "TkAgg", "PYTHONPATH": f"{root / 'src'}:{root}"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=root, check=False
     )

@@ -131,6 +131,16 @@ def test_more_directions_tell_the_same_within_their_standard_errors() -> None:
     assert ((small["rise"] - large["rise"]).abs() < 3 * small["standard_error"]).all()
 
 
+def test_the_standard_error_is_that_of_the_mean_over_directions() -> None:
+    values = np.array([[3.0, 1.0], [2.0, 1.5], [4.0, 0.5], [2.5, 0.8]])
+    rays = [Ray(1.0, (float(loss), float(nll)), (1.0, 0.0)) for loss, nll in values]
+    ((_, *numbers, directions, finite),) = flatness((0.0, 0.0), rays)
+    loss, nll = (values + np.array([1.0, 0.0])).T / 2
+    for part, mean, error in zip((loss, nll, loss - nll), numbers[::2], numbers[1::2], strict=True):
+        assert (mean, error) == pytest.approx((part.mean(), part.std(ddof=1) / 2))
+    assert (directions, finite) == (4, 4)
+
+
 def test_flatness_of_rays_that_are_not_finite() -> None:
     rays = [Ray(1.0, (2.0, 1.0), (2.0, 1.0)), Ray(1.0, (None, None), (3.0, 1.0)), Ray(0.5, (2.0, 1.0), (4.0, 1.0))]
     half, full = flatness((1.0, 1.0), rays)
@@ -161,6 +171,16 @@ def test_along_eigenvectors_the_loss_rises_by_half_the_eigenvalue() -> None:
     expected = exact[-2:].mean().item() / 2 * flat["radius"] ** 2
     np.testing.assert_allclose(flat["rise"], expected, rtol=1e-3)
     assert flat["standard_error"].isna().all() and flat["directions"].tolist() == [2] * 4
+
+
+def test_the_sharpest_directions_are_those_of_the_largest_eigenvalues(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = subject()
+    settings = Landscape(points=3, directions="eigenvectors", normalisation="none", ignore="nothing")
+    curvature = torch.zeros(Risk(net, data()).space.size, dtype=torch.float64)
+    curvature[[3, 8, 20]] = torch.tensor([5.0, -100.0, 9.0], dtype=torch.float64)
+    monkeypatch.setattr(Risk, "product", lambda _, vector: curvature * vector)
+    with settings.view(net, settings.prepare(data())) as ground:
+        assert [int(axis.abs().argmax()) for axis in ground.axes] == [20, 3]
 
 
 def test_eigenvectors_of_what_takes_part_leave_the_rest_alone() -> None:
@@ -214,6 +234,7 @@ def test_drawn_anew_each_point_sees_data_of_its_own_whatever_came_before() -> No
     table, frozen = (s.measure(net, data()).table for s in (settings, replace(settings, redraw="frozen")))
     assert not np.isclose(table["nll"], frozen["nll"]).any()
     np.testing.assert_allclose(table["l2"], frozen["l2"])
+    assert replace(settings, radius=1e-300).measure(net, data()).table["nll"].nunique() == 9
     with settings.view(net, settings.prepare(data())) as ground:
         (last,) = settings.rows(ground, ("grid", 2, 2))
         (first,) = settings.rows(ground, ("grid", 0, 0))
