@@ -1,11 +1,19 @@
 """The commands do what their help says, and go on where they stopped."""
 
+import errno
 import json
+import os
+import re
+import shutil
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from alternet import Measurement
 from alternet.cli import run
 from alternet.cli.measure import choose
 
@@ -67,6 +75,55 @@ def test_one_failure_leaves_the_others(tmp_path: Path, monkeypatch, capsys):
     assert "the sensor fell off" in capsys.readouterr().err
     assert (tmp_path / "test_resnet/variance/table.csv").is_file()
     assert not (tmp_path / "test_resnet/fourier/provenance.json").exists()
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_others(tmp_path: Path, capsys):
+    (tmp_path / "w.pth").write_bytes(b"damaged")
+    models = ["-m", "test_vit", "-m", f"test_resnet@{tmp_path / 'w.pth'}", "-m", "test_resnet"]
+    arguments = ["measure", "variance", *models, *DIGITS, "--out", f"{tmp_path / 'out'}"]
+    assert run(arguments) == 1
+    assert "w.pth failed: " in capsys.readouterr().err
+    assert len(list(tmp_path.glob("out/*/variance/provenance.json"))) == 2
+
+
+def test_data_without_the_split_that_one_instrument_wants_leaves_the_others(tmp_path: Path, capsys):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)).save(tmp_path / "a.png")
+    arguments = ["measure", "hessian", "variance", "-m", "test_resnet", "--data", f"{tmp_path}", "--img-size", "32"]
+    assert run([*arguments, "--out", f"{tmp_path / 'out'}"]) == 1
+    assert re.search("hessian of test_resnet failed: .* no train/ subfolder", capsys.readouterr().err)
+    assert (tmp_path / "out/test_resnet/variance/table.csv").is_file()
+
+
+def test_a_full_disk_costs_no_measurement(tmp_path: Path, monkeypatch, capsys):
+    save = Measurement.save
+
+    def full(measurement: Measurement, out: Path) -> Path:
+        if Path(out) == tmp_path / "out":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(measurement, out)
+
+    monkeypatch.setattr(Measurement, "save", full)
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}")
+    arguments = ["measure", "variance", "-m", "test_resnet", *DIGITS, "--out", f"{tmp_path / 'out'}"]
+    assert run(arguments) == 1
+    line = capsys.readouterr().err
+    (kept,) = tmp_path.glob("alternet-*")
+    assert "No space left" in line and f"It is kept in {kept}" in line
+    monkeypatch.undo()
+    shutil.copytree(kept, tmp_path / "out", dirs_exist_ok=True)
+    written = (tmp_path / "out/test_resnet/variance/table.csv").stat().st_mtime_ns
+    assert run(arguments) == 0
+    assert (tmp_path / "out/test_resnet/variance/table.csv").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [("test_resnet", "test_resnet@pretrained"), ("tv:resnet18", "tv:resnet18@pretrained"), ("vit_mini", "train it")],
+)
+def test_random_weights_are_told_with_a_way_that_leads_somewhere(model: str, says: str, tmp_path: Path, capsys):
+    assert run(["measure", "variance", "-m", model, *DIGITS, "--out", f"{tmp_path}"]) == 0
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "random weights" in line]
+    assert says in note
 
 
 def test_provenance_states_what_was_measured(tmp_path: Path):

@@ -36,7 +36,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ([*MEASURE, "--out", "o", "--set", "bims=3"], "no setting 'bims'"),
         (["measure", "similarity", *MEASURE[2:], "--out", "o", "--set", "other=resnet5O"], "Did you mean .*resnet50"),
         ([*MEASURE, "--out", "o", "--device", "gpu"], "Device 'gpu' cannot be used"),
-        ([*MEASURE, "--out", "o", "--limit", "0"], "--limit"),
+        ([*MEASURE, "--out", "o", "--limit", "0"], r"--limit.*\. See: alternet measure --help"),
         (["taps", "-m", "tv:resnet5O"], "Did you mean .*resnet50"),
         (["report", "nowhere", "--out", "r.html"], "no folder nowhere"),
         (["report", ".", "--out", "r.pdf"], "HTML file"),
@@ -128,6 +128,24 @@ def test_debug_shows_the_traceback(tmp_path: Path):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" in done.stderr and done.stderr.strip().splitlines()[-1].startswith("alternet: ")
+
+
+def test_debug_shows_the_traceback_of_a_measurement_that_failed(tmp_path: Path):
+    torch.save({"fc.weight": torch.zeros(3, 4)}, tmp_path / "w.pth")
+    words = [sys.executable, "-m", "alternet.cli", "measure", "variance", "-m", f"test_resnet@{tmp_path / 'w.pth'}"]
+    words += ["--data", "digits", "--out", f"{tmp_path / 'o'}"]
+    plain, debug = (subprocess.run(words + more, capture_output=True, text=True) for more in ([], ["--debug"]))
+    assert plain.returncode == debug.returncode == 2
+    assert len(plain.stderr.strip().splitlines()) == 1 and "Traceback" in debug.stderr
+
+
+def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch, capsys):
+    def broken(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("alternet.instruments.variance.Variance.tables", broken)
+    assert run([*MEASURE, "--out", f"{tmp_path}"]) == 1
+    assert one_line(capsys) == "alternet: variance of test_resnet failed: AssertionError"
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):

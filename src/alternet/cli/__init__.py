@@ -1,5 +1,6 @@
 """The `alternet` command: one file a command, heavy imports inside it, one clear line for every error."""
 
+import logging
 import os
 import sys
 import traceback
@@ -10,6 +11,7 @@ import typer
 from alternet.cli.demo import demo
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
+from alternet.cli.options import told
 from alternet.cli.report import report
 from alternet.cli.taps import taps
 from alternet.cli.train import train
@@ -65,6 +67,9 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         alternet 0.1.0
         0
     """
+    if debug:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("alternet").setLevel(logging.DEBUG)
     try:
         code = app(arguments, standalone_mode=False, prog_name="alternet") or DONE
         if code == INTERRUPTED:  # typer turns Ctrl-C into this code
@@ -73,7 +78,9 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "alternet"
-        return _tell(f"{error.format_message()} See: {where} --help", WRONG_CALL, error, debug)
+        said = error.format_message()
+        stop = "" if said.endswith((".", "?")) else "."
+        return _tell(f"{said}{stop} See: {where} --help", WRONG_CALL, error, debug)
     except (KeyboardInterrupt, typer.Abort) as error:
         line = "Stopped. What is finished is kept; start the same command again to go on."
         return _tell(line, INTERRUPTED, error, debug)
@@ -81,9 +88,9 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except ValueError as error:
-        return _tell(str(error), WRONG_CALL, error, debug)
+        return _tell(told(error), WRONG_CALL, error, debug)
     except Exception as error:  # whatever it is, the user gets one line and an exit code
-        return _tell(f"{type(error).__name__}: {error}", FAILED, error, debug)
+        return _tell(told(error), FAILED, error, debug)
 
 
 def _tell(line: str, code: int, error: BaseException, debug: bool) -> int:

@@ -1,6 +1,10 @@
 """`alternet measure`: instruments on models, model by model, storing what is finished."""
 
-from collections.abc import Mapping, Sequence
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +19,7 @@ from alternet.cli.options import (
     Seed,
     Settings,
     parse_settings,
+    told,
     writable,
 )
 
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from alternet.instruments.base import Instrument
     from alternet.measurement import Measurement
     from alternet.views.subject import Subject
+
+LOG = logging.getLogger("alternet")
 
 
 def measure(
@@ -89,10 +96,35 @@ def measure_models(
 ) -> int:
     """Measure each of `models` (display name → MODEL) with each instrument; returns the exit code.
 
-    It is 1 where some measurement failed, and 2 where nothing at all could be measured of what was asked for.
+    It is 1 where some measurement failed, and 2 where nothing at all could be measured of what was asked for. A model
+    that cannot be loaded costs the others nothing.
     """
+    from alternet.views.loading import load
+
+    _require_possible(instruments, models, data)
+    results: list[Measurement | Exception] = []
+    for name, model in models.items():
+        with _noted(results, name):
+            subject = load(model, img_size=img_size, device=device, seed=options.get("seed", 0), name=name)
+            _note_random_weights(name, model)
+            for part, split in _by_split(instruments):
+                with _noted(results, f"{', '.join(kind.name for kind in part)} of {name}"):
+                    images = _images(data, subject, {**options, "split": split})
+                    results += _measure_part(part, subject, images, out)
+    if not any(isinstance(result, Exception) for result in results):
+        return 0
+    return 2 if all(isinstance(result, ValueError) for result in results) else 1
+
+
+def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, str], data: str) -> None:
+    """Refuse a wrong call before anything long begins: models or data that do not exist, or share a folder.
+
+    Raises:
+        ValueError: It is wrong.
+    """
+    from alternet.data import dataset
     from alternet.storage import safe_name
-    from alternet.views.loading import check, load
+    from alternet.views.loading import check
 
     folders = [safe_name(name) for name in models]
     if twice := sorted({name for name in folders if folders.count(name) > 1}):
@@ -102,20 +134,31 @@ def measure_models(
         check(model)
     for other in others:
         _note_random_weights(other, other)
-    results: list[Measurement | Exception] = []
-    for name, model in models.items():
-        subject = load(model, img_size=img_size, device=device, seed=options.get("seed", 0), name=name)
-        _note_random_weights(name, model)
-        for part, split in _by_split(instruments):
-            results += _measure_model(part, subject, _images(data, subject, {**options, "split": split}), out)
-    if not any(isinstance(result, Exception) for result in results):
-        return 0
-    return 2 if all(isinstance(result, ValueError) for result in results) else 1
+    refused: list[Exception] = []
+    for _, split in _by_split(instruments):
+        with _noted(refused, silent=True):
+            dataset(data, split=split)
+            return
+    raise refused[0]
+
+
+@contextmanager
+def _noted(results: "list[Any]", what: str = "", *, silent: bool = False) -> Iterator[None]:
+    """Take an error down as the result of what failed, and go on."""
+    try:
+        yield
+    except Exception as error:
+        results.append(error)
+        if not silent:
+            _say_failed(what, error)
 
 
 def _note_random_weights(name: str, model: str) -> None:
-    if "@" not in model and ":" not in model:
-        _say(f"note: {name} has random weights; name a file or write {model}@pretrained for trained ones.", err=True)
+    from alternet.views.loading import is_published, is_random
+
+    if is_random(model):
+        way = f"write {model}@pretrained" if is_published(model) else f"train it: alternet train -m {model}"
+        _say(f"note: {name} has random weights; name a file, {model}@FILE, or {way}.", err=True)
 
 
 def _by_split(instruments: "Sequence[Instrument]") -> "list[tuple[list[Instrument], str]]":
@@ -133,22 +176,41 @@ def _images(data: str, subject: "Subject", options: Mapping[str, Any]) -> "Batch
     return batches(data, colour=channels == 3, **size, **{key: value for key, value in options.items() if value})
 
 
-def _measure_model(
+def _measure_part(
     instruments: "Sequence[Instrument]", subject: "Subject", images: "Batches", out: Path
 ) -> "list[Measurement | Exception]":
-    """Measure one model with all instruments, together where they can share a pass."""
+    """Measure one model with all instruments that ask about one split, together where they can share a pass."""
     from alternet.instruments.runner import measure_each
 
     results = []
     for instrument, result in measure_each(instruments, subject, images, out=out):
         results.append(result)
         if isinstance(result, Exception):
-            _say(f"alternet: {instrument.name} of {subject.name} failed: {result}", err=True)
+            _say_failed(f"{instrument.name} of {subject.name}", result)
         else:
             _tell(result, out)
-    if images.skipped:
-        _say(f"note: {len(images.skipped)} files could not be read: {', '.join(list(images.skipped)[:5])}", err=True)
+    if skipped := images.skipped:
+        files = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
+        _say(f"note: {files} could not be read: {', '.join(skipped[:5])}{', ...' if skipped[5:] else ''}", err=True)
     return results
+
+
+def _say_failed(what: str, error: Exception) -> None:
+    from alternet.instruments.runner import NotStoredError
+
+    kept = _kept_elsewhere(error.measurement) if isinstance(error, NotStoredError) else ""
+    _say(f"alternet: {what} failed: {told(error)}{kept}", err=True)
+    LOG.debug("the traceback of this failure", exc_info=error)
+
+
+def _kept_elsewhere(measurement: "Measurement") -> str:
+    """Store a measurement that its own folder has no room for, and say where."""
+    folder = tempfile.mkdtemp(prefix="alternet-")
+    try:
+        return f" It is kept in {measurement.save(folder)}: move it to the --out folder."
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return ""
 
 
 def _tell(measurement: "Measurement", out: Path) -> None:

@@ -69,3 +69,17 @@ def writable(out: Path) -> Path:
     except OSError as error:
         raise ValueError(f"The folder {out} cannot be written ({error.strerror}). Give another --out.") from error
     return out
+
+
+def told(error: BaseException) -> str:
+    """An error in one line; what is not addressed to the user is told with its kind.
+
+    Examples:
+        >>> told(ValueError("No such model."))
+        'No such model.'
+        >>> told(AssertionError())
+        'AssertionError'
+    """
+    line, kind = " ".join(str(error).split()), type(error).__name__
+    addressed = isinstance(error, ValueError | OSError | FloatingPointError)
+    return line if line and addressed else ": ".join(filter(None, (kind, line)))

@@ -99,6 +99,21 @@ def check(model: str) -> None:
         find_weights(Path(weights))
 
 
+def is_random(model: str) -> bool:
+    """Whether a MODEL names no weights, so that they are drawn.
+
+    Examples:
+        >>> is_random("resnet18"), is_random("tv:resnet18"), is_random("resnet18@pretrained"), is_random("run:out")
+        (True, True, False, False)
+    """
+    return _split(model)[0] in ("", "tv") and "@" not in model
+
+
+def is_published(model: str) -> bool:
+    """Whether somebody published weights for a MODEL, as far as timm or torchvision know."""
+    return _split(model)[0] == "tv" or timm.is_model_pretrained(model)
+
+
 def _split(model: str) -> tuple[str, str]:
     kind, colon, rest = model.partition(":")
     return (kind, rest) if colon and kind in BUILDERS else ("", model)
