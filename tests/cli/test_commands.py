@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import timm
+import torch
 from PIL import Image
 
 from alternet import Measurement
@@ -124,6 +126,25 @@ def test_random_weights_are_told_with_a_way_that_leads_somewhere(model: str, say
     assert run(["measure", "variance", "-m", model, *DIGITS, "--out", f"{tmp_path}"]) == 0
     (note,) = [line for line in capsys.readouterr().err.splitlines() if "random weights" in line]
     assert says in note
+
+
+@pytest.mark.parametrize(("classes", "told"), [(10, False), (7, False), (12, True)])
+def test_other_classes_are_told(classes: int, told: bool, tmp_path: Path, capsys):
+    model = timm.create_model("test_resnet", num_classes=classes)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    instruments = ["variance"] if classes == 7 else ["calibration", "variance"]
+    arguments = ["measure", *instruments, "-m", f"test_resnet@{tmp_path / 'w.pth'}", *DIGITS, "--out", f"{tmp_path}"]
+    assert run(arguments) == 0
+    assert ("note: digits has 10 classes and" in capsys.readouterr().err) == told
+
+
+def test_a_model_without_normalisation_is_told(tmp_path: Path, capsys):
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    size = {"image_size": 32, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.ViTConfig(**size, intermediate_size=32)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
+    assert run(["measure", "variance", "-m", f"hf:{tmp_path / 'vit'}", *DIGITS, "--out", f"{tmp_path}"]) == 0
+    assert "states no normalisation" in capsys.readouterr().err
 
 
 def test_provenance_states_what_was_measured(tmp_path: Path):

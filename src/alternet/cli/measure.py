@@ -107,9 +107,11 @@ def measure_models(
         with _noted(results, name):
             subject = load(model, img_size=img_size, device=device, seed=options.get("seed", 0), name=name)
             _note_random_weights(name, model)
+            _note_no_normalisation(subject)
             for part, split in _by_split(instruments):
                 with _noted(results, f"{', '.join(kind.name for kind in part)} of {name}"):
                     images = _images(data, subject, {**options, "split": split})
+                    _note_other_classes(part, subject, images)
                     results += _measure_part(part, subject, images, out)
     if not any(isinstance(result, Exception) for result in results):
         return 0
@@ -159,6 +161,25 @@ def _note_random_weights(name: str, model: str) -> None:
     if is_random(model):
         way = f"write {model}@pretrained" if is_published(model) else f"train it: alternet train -m {model}"
         _say(f"note: {name} has random weights; name a file, {model}@FILE, or {way}.", err=True)
+
+
+def _note_no_normalisation(subject: "Subject") -> None:
+    if subject.mean is None:
+        _say(f"note: {subject.name} states no normalisation, so it is given images as they are, in [0, 1].", err=True)
+
+
+def _note_other_classes(instruments: "Sequence[Instrument]", subject: "Subject", images: "Batches") -> None:
+    """Labels count classes and so do logits; nothing but their number can tell that they count different ones."""
+    from alternet.views.untouched import untouched
+
+    judged = [kind.name for kind in instruments if kind.needs_labels and kind.name != "shape_bias"]  # it maps by name
+    if not judged or not images.classes:
+        return
+    with untouched(subject.model):
+        known = subject.logits(subject.example()).shape[1]
+    if known != (count := len(images.classes)):
+        line = f"note: {images.name} has {count} classes and {subject.name} has {known}; {', '.join(judged)} take class"
+        _say(f"{line} k of the one for class k of the other.", err=True)
 
 
 def _by_split(instruments: "Sequence[Instrument]") -> "list[tuple[list[Instrument], str]]":
