@@ -104,6 +104,12 @@ def test_a_journal_that_was_cut_off_at_once_is_empty(tmp_path, content):
     assert set(Journal(tmp_path, identity="a").done()) == {"x"}
 
 
+def test_a_file_name_that_is_no_text_is_stored_and_read_back(tmp_path):
+    name = b"bad\xff.jpg".decode("utf-8", "surrogateescape")
+    write_json(tmp_path / "a.json", {"skipped": [name]})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"skipped": [name]}
+
+
 def test_another_measurement_is_refused(tmp_path):
     note(tmp_path, "x")
     with pytest.raises(ValueError, match="half-finished measurement with other settings"):

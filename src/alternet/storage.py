@@ -22,11 +22,13 @@ def safe_name(name: str) -> str:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: a temporary neighbour, flushed to the disk, then renamed.
 
+    Text is written as UTF-8. Bytes of file names that are no text, as some systems allow, are written as escapes.
+
     Raises:
         OSError: The disk is full or the folder cannot be written; an older file at `path` is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

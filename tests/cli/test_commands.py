@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -145,6 +146,19 @@ def test_a_model_without_normalisation_is_told(tmp_path: Path, capsys):
     transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
     assert run(["measure", "variance", "-m", f"hf:{tmp_path / 'vit'}", *DIGITS, "--out", f"{tmp_path}"]) == 0
     assert "states no normalisation" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are no text")
+def test_file_names_that_are_no_text(tmp_path: Path, capsys):
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    os.mkdir(strange)
+    Path(strange, os.fsdecode(b"\xfe.png")).write_bytes(b"no image")
+    Image.new("RGB", (32, 32), "red").save(f"{strange}/a.png")
+    torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), f"{strange}/w.pth")
+    arguments = ["measure", "variance", "-m", f"test_resnet@{strange}/w.pth", "--data", strange, "--img-size", "32"]
+    for _ in range(2):
+        assert run([*arguments, "--out", f"{tmp_path}/out"]) == 0, capsys.readouterr().err
+    assert run(["report", f"{tmp_path}/out", "--out", f"{tmp_path}/report.html"]) == 0, capsys.readouterr().err
 
 
 def test_provenance_states_what_was_measured(tmp_path: Path):

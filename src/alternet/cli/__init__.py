@@ -11,7 +11,7 @@ import typer
 from alternet.cli.demo import demo
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
-from alternet.cli.options import told
+from alternet.cli.options import as_text, told
 from alternet.cli.report import report
 from alternet.cli.taps import taps
 from alternet.cli.train import train
@@ -96,5 +96,5 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 def _tell(line: str, code: int, error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    typer.echo("alternet: " + " ".join(line.split()), err=True)
+    typer.echo(as_text("alternet: " + " ".join(line.split())), err=True)
     return code

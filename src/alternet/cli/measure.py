@@ -18,6 +18,7 @@ from alternet.cli.options import (
     Out,
     Seed,
     Settings,
+    as_text,
     parse_settings,
     told,
     writable,
@@ -53,7 +54,7 @@ def measure(
     target = local_device(device)
     options = {"limit": limit, "batch_size": batch_size, "seed": seed}
     with processes(target):
-        models = {name: name for name in model}
+        models = {as_text(name): name for name in model}
         code = measure_models(chosen, models, data=data, out=writable(out), device=target, img_size=img_size, **options)
     if code:
         raise typer.Exit(code)
@@ -250,4 +251,4 @@ def _say(line: str, *, err: bool = False) -> None:
     from alternet.scale import rank
 
     if rank() == 0:
-        typer.echo(line, err=err)
+        typer.echo(as_text(line), err=err)

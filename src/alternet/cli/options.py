@@ -71,6 +71,16 @@ def writable(out: Path) -> Path:
     return out
 
 
+def as_text(name: str) -> str:
+    r"""A text that can be written, also where bytes in it are none, as some systems allow in file names.
+
+    Examples:
+        >>> as_text("caf\udce9.png")
+        'caf\\udce9.png'
+    """
+    return name.encode(errors="backslashreplace").decode()
+
+
 def told(error: BaseException) -> str:
     """An error in one line; what is not addressed to the user is told with its kind.
 
