@@ -12,6 +12,12 @@ from alternet.data.datasets import DATASETS, data_root, subset
 from alternet.data.digits import Digits
 
 
+@pytest.mark.parametrize("name", ["", "n" * 300, "n/" * 3000, "~nobody-at-all/images"])
+def test_what_is_no_path_either(name: str) -> None:
+    with pytest.raises(ValueError, match="There is no (data set|folder) '"):
+        dataset(name)
+
+
 @pytest.mark.parametrize("name", ["photo", "Photos", "cifar_100", "digit"])
 def test_near_matches_are_offered(name: str) -> None:
     near = {"photo": "photos", "Photos": "photos", "cifar_100": "cifar100", "digit": "digits"}[name]

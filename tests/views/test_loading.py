@@ -174,7 +174,9 @@ def test_weights_for_another_model(name: str, weights: Path):
         ("zzz", "See: alternet list models"),
         ("resnet18@nowhere.pth", "no weight file nowhere.pth"),
         ("resnet18@pyproject.toml", "no weight file|expected one of"),
+        (f"resnet18@{'n' * 300}.pth", "no weight file n+.pth"),
         ("run:nowhere", "no run.json"),
+        (f"run:{'n' * 300}", "no run.json"),
         ("", "no timm model ''"),
     ],
 )
@@ -183,6 +185,13 @@ def test_wrong_names(name: str, says: str):
         check(name)
     with pytest.raises(ValueError, match=says):
         load(name)
+
+
+def test_a_tilde_is_the_home_of_the_user(weights: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", f"{weights.parent}")
+    assert load("test_vit@~/w.safetensors").name == "test_vit@~/w.safetensors"
+    with pytest.raises(ValueError, match="~nobody-at-all/run is no training run"):
+        load("run:~nobody-at-all/run")
 
 
 def test_a_model_nobody_trained():

@@ -110,11 +110,18 @@ def dataset(
     name, colon, root = text.partition(":")
     if name in DATASETS and bool(colon) == bool(root):
         return DATASETS[name].find(_known(split), root, size)
-    if Path(text).expanduser().exists():
+    if _exists(text):
         return Folder(Path(text).expanduser(), _known(split))
     if "/" in name and name.partition("/")[0].lower() in PREFIXES:
         return timm_set(text, split, data_root())
     raise ValueError(_unknown(text))
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).expanduser().exists()
+    except (OSError, RuntimeError):  # a name that is too long, a user that does not exist
+        return False
 
 
 def _known(split: str) -> str:

@@ -94,9 +94,9 @@ def check(model: str) -> None:
     if kind == "tv" and name not in _torchvision_names():
         raise ValueError(_unknown(name, _torchvision_names(), "torchvision classifier"))
     if kind == "run":
-        find_run(Path(rest))
+        find_run(_path(rest))
     elif weights not in ("", "pretrained"):
-        find_weights(Path(weights))
+        find_weights(_path(weights))
 
 
 def is_random(model: str) -> bool:
@@ -119,6 +119,14 @@ def _split(model: str) -> tuple[str, str]:
     return (kind, rest) if colon and kind in BUILDERS else ("", model)
 
 
+def _path(text: str) -> Path:
+    """A path, with ~ for the user's home, which no shell spells out behind a `:` or an `@`."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user
+        return Path(text)
+
+
 def _torchvision_names() -> list[str]:
     return torchvision.models.list_models(module=torchvision.models)
 
@@ -130,7 +138,7 @@ def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Buil
     name, _, weights = name.partition("@")
     if weights in ("", "pretrained"):
         return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
-    state = read_weights(Path(weights))
+    state = read_weights(_path(weights))
     overlay: dict[str, Any] = {"num_classes": num_classes or number_of_classes(state, _classifier(name))}
     if name in alternet.models.NAMES and (released := _released(name, overlay["num_classes"], state)):
         return released, {}
@@ -195,7 +203,7 @@ def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) 
             return model, facts
         state = model.state_dict()
     else:
-        state = read_weights(Path(weights)) if weights else {}
+        state = read_weights(_path(weights)) if weights else {}
     classes = num_classes or number_of_classes(state, _last_layer(name) if weights else ())
     options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     if name.startswith(POSITIONED):
@@ -246,7 +254,7 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None)
 
 
 def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Built:
-    run = read_run(Path(folder))
+    run = read_run(_path(folder))
     if num_classes not in (None, run.num_classes):
         raise ValueError(f"run:{folder} has {run.num_classes} classes, got {num_classes}. Leave the number out.")
     side = {} if img_size in (None, run.input_size[-1]) else {"img_size": img_size}
@@ -260,7 +268,7 @@ def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Bui
     resize = getattr(model, "set_input_size", None)
     if side and callable(resize):
         resize(**side)
-    return model, {"input_size": run.input_size, "mean": run.mean, "std": run.std, "history": Path(folder)}
+    return model, {"input_size": run.input_size, "mean": run.mean, "std": run.std, "history": _path(folder)}
 
 
 BUILDERS = {"": _from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}

@@ -41,7 +41,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def find_weights(path: Path) -> None:
     """Refuse a weight file that is missing or of a kind that cannot be read."""
-    if not path.is_file():
+    if not _is_file(path):
         raise ValueError(f"There is no weight file {path}. Give a .safetensors or .pth file, or write @pretrained.")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} is no weight file that can be read: expected one of {', '.join(SUFFIXES)}.")
@@ -91,7 +91,7 @@ class Run:
 
 def find_run(folder: Path) -> None:
     """Refuse a folder that is no finished training run."""
-    if not (folder / "run.json").is_file():
+    if not _is_file(folder / "run.json"):
         raise ValueError(f"{folder} is no training run: it has no run.json. Train one: alternet train --out {folder}.")
     if not (folder / "weights.safetensors").is_file():
         raise ValueError(f"The training in {folder} is not finished. Start the same alternet train again to go on.")
@@ -119,6 +119,13 @@ def read_run(folder: Path) -> Run:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / 'run.json'} is damaged ({error}). Train again into another folder.") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 def _triple(value: Any) -> tuple[int, int, int]:
