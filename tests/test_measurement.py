@@ -75,6 +75,10 @@ def test_what_cannot_be_joined():
         Measurement.concat([])
 
 
+def cut(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -84,6 +88,10 @@ def test_what_cannot_be_joined():
         lambda folder: (folder / PROVENANCE).write_bytes(b"\xff\xfe"),
         lambda folder: (folder / "table.csv").unlink(),
         lambda folder: (folder / "table.csv").write_text(""),
+        lambda folder: ((folder / "table.csv").unlink(), (folder / "table.csv").mkdir()),
+        lambda folder: cut(folder / "table.csv", -1),
+        lambda folder: cut(folder / "table.csv", (folder / "table.csv").read_bytes().index(b"\n") + 1),
+        lambda folder: cut(folder / "table.csv", (folder / "table.csv").read_bytes()[:-1].rindex(b"\n") + 1),
         lambda folder: (folder / "table.csv").write_bytes(b"model,unit\n\xff,1\n"),
         lambda folder: (folder / "table.csv").write_text('a,b\n1,2\n1,"2'),
     ],
@@ -123,5 +131,6 @@ def test_a_full_disk_costs_no_earlier_result(tmp_path, monkeypatch):
 def test_the_provenance_is_plain_json(tmp_path):
     measurement("naïve").save(tmp_path)
     text = next(tmp_path.rglob(PROVENANCE)).read_text(encoding="utf-8")
-    assert json.loads(text) == {"instrument": "fourier", "model": {"name": "naïve"}, "seed": 0}
+    facts = {"instrument": "fourier", "model": {"name": "naïve"}, "seed": 0}
+    assert json.loads(text) == facts | {"rows": {"table": len(FLOATS)}}
     assert "naïve" in text

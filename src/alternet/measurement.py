@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROVENANCE = "provenance.json"
+ROWS = "rows"
+"""How many rows each table has, in the stored provenance alone: what is cut off is noticed."""
+
 NAMES = ("model", "model_b", "tap", "tap_a", "tap_b", "kind", "metric", "corruption", "shape", "texture")
 """Columns that hold text even where it looks like a number, as a layer called 0 does."""
 
@@ -79,7 +82,8 @@ class Measurement:
             folder, part = folder_of(out, model, self.instrument), self.of(model)
             for name, table in part.tables.items():
                 write_atomically(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-            write_json(folder / PROVENANCE, dict(part.provenance))
+            rows = {name: len(table) for name, table in part.tables.items()}
+            write_json(folder / PROVENANCE, {**part.provenance, ROWS: rows})
         return Path(out)
 
     @staticmethod
@@ -95,11 +99,15 @@ class Measurement:
         try:
             provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
             tables = {path.stem: _read(path) for path in sorted(folder.glob("*.csv"))}
+            _require_whole(tables, provenance.pop(ROWS, {"table": None}))
             measurement = Measurement(instrument=provenance["instrument"], tables=tables, provenances=(provenance,))
-            if not isinstance(measurement.models[0], str) or "table" not in tables:
-                raise KeyError("table")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder} holds a damaged measurement ({error}). Delete it and measure again.") from error
+            if not isinstance(measurement.models[0], str):
+                raise TypeError("its model has no name")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            raise ValueError(
+                f"{folder} holds a damaged measurement ({reason}). Delete it and measure again."
+            ) from error
         return measurement
 
     @staticmethod
@@ -141,6 +149,17 @@ def find_measurements(out: str | Path) -> list[Measurement]:
     return found
 
 
+def _require_whole(tables: Mapping[str, pd.DataFrame], rows: Mapping[str, int | None]) -> None:
+    """Refuse a table that is missing or, where it is known how many rows it had, cut off."""
+    for name, count in rows.items():
+        if name not in tables:
+            raise ValueError(f"{name}.csv is missing")
+        if count is not None and len(tables[name]) != count:
+            raise ValueError(f"{name}.csv has {len(tables[name])} rows, {count} were written")
+
+
 def _read(path: Path) -> pd.DataFrame:
+    if not path.read_bytes().endswith(b"\n"):
+        raise ValueError(f"{path.name} is cut off")
     names = dict.fromkeys(NAMES, str)
     return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""], **_EXACT)  # pyright: ignore
