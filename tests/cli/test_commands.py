@@ -186,6 +186,13 @@ def test_taps_shows_every_unit(capsys):
     assert "msa" in capsys.readouterr().out
 
 
+def test_taps_reads_no_name_as_a_style(tmp_path: Path, capsys):
+    (tmp_path / ":dog:[red]").mkdir()
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / ":dog:[red]" / "[b]w.pth")
+    assert run(["taps", "-m", f"test_resnet@{tmp_path}/:dog:[red]/[b]w.pth"]) == 0
+    assert "/:dog:[red]/[b]w.pth" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_a_setting_finds_its_instrument():
     fourier, variance = choose(["fourier", "variance"], {"fourier.axis": "paper"}, seed=0)
     assert fourier.settings["axis"] == "paper" and "axis" not in variance.settings

@@ -15,4 +15,4 @@ def taps(model: Model, img_size: ImgSize = None) -> None:
     for tap in subject.taps:
         size = " × ".join(map(str, tap.shape))
         table.add_row(str(tap.unit), tap.name, tap.kind, str(tap.stage), f"{tap.depth:.2f}", size)
-    Console(soft_wrap=True).print(table, markup=False)
+    Console(soft_wrap=True, markup=False, emoji=False).print(table)  # names are not to be read as styles

@@ -48,10 +48,14 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
         drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
         images = {instrument: figures.svg(figure) for instrument, figure in drawn.items()}
         page = html(contents(measurements, images, notes), _plotly())
-    for instrument, figure in drawn.items():
-        write_atomically(out.parent / "figures" / f"{instrument}.svg", images[instrument])
-        figures.save(figure, out.parent / "figures" / f"{instrument}.png")
-    write_atomically(out, page)
+    try:
+        for instrument, figure in drawn.items():
+            write_atomically(out.parent / "figures" / f"{instrument}.svg", images[instrument])
+            figures.save(figure, out.parent / "figures" / f"{instrument}.png")
+        write_atomically(out, page)
+    except OSError as error:
+        line = f"The report {out} cannot be written ({error.strerror or error}). Make room there or give another --out."
+        raise OSError(line) from error
     return out
 
 
