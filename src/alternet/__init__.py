@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from alternet.instruments.calibration import Calibration
     from alternet.instruments.corruption import Corruption
     from alternet.instruments.fourier import Fourier
+    from alternet.instruments.fourier_heatmap import FourierHeatmap
     from alternet.instruments.frequency_noise import FrequencyNoise
     from alternet.instruments.hessian import Hessian
     from alternet.instruments.interpolation import Interpolation
@@ -51,6 +52,7 @@ _HOMES = {
     "alternet.instruments.lesion": ("Lesion",),
     "alternet.instruments.hessian": ("Hessian",),
     "alternet.instruments.frequency_noise": ("FrequencyNoise",),
+    "alternet.instruments.fourier_heatmap": ("FourierHeatmap",),
     "alternet.instruments.shape_bias": ("ShapeBias",),
     "alternet.instruments.interpolation": ("Interpolation",),
     "alternet.instruments.landscape": ("Landscape",),
@@ -79,6 +81,7 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Similarity",
     "Lesion",
     "FrequencyNoise",
+    "FourierHeatmap",
     "ShapeBias",
     "Calibration",
     "Corruption",

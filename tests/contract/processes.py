@@ -12,6 +12,7 @@ from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.corruption import Corruption
 from alternet.instruments.fourier import Fourier
+from alternet.instruments.fourier_heatmap import FourierHeatmap
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
 from alternet.instruments.landscape import Landscape
@@ -52,6 +53,7 @@ def instruments() -> list[Instrument]:
         Calibration(),
         pair,
         FrequencyNoise(bands=3, repeats=2),
+        FourierHeatmap(side=1),
         ShapeBias(),
         Hessian(batch_size=2),
         Landscape(points=3, draws=3),

@@ -31,6 +31,7 @@ SMALL = {"similarity": {"batch_size": 4}}
 """Settings that make an instrument with batches of its own run the model more than once on so few images."""
 
 QUICK = {
+    "fourier_heatmap": {"side": 1},
     "corruption": {"only": "contrast"},
     "landscape": {"points": 3, "draws": 3},
     "interpolation": {"steps": 2, "beyond": 1},

@@ -152,6 +152,20 @@ def frequency_noise(published: str, name: str | None = None) -> Measurement:
     return Measurement(instrument="frequency_noise", tables={"table": table}, provenances=(facts,))
 
 
+def fourier_heatmap(published: str, name: str | None = None) -> Measurement:
+    """Of 8 × 8 pixels: what noise of the same frequency costs, and a tenth more for waves that run down."""
+    name = name or published
+    fx, fy = (part.ravel() for part in np.meshgrid(np.arange(-4, 5) / 4, np.arange(-4, 5) / 4))
+    loss = np.interp(np.maximum(abs(fx), abs(fy)), np.arange(1, 10) / 10, np.array(LOST[published]) / 100)
+    delta = -loss * np.where(fx == 0, 1.1, 1.0)
+    values = {"fx": fx, "fy": fy, "accuracy": 0.75 + delta, "delta_accuracy": delta}
+    table = pd.DataFrame({"model": name, **values, "standard_error": 0.004})[(fx != 0) | (fy != 0)]
+    facts = provenance("fourier_heatmap", name, settings={"strength": 0.05, "side": 0, "seed": 0})
+    return Measurement(
+        instrument="fourier_heatmap", tables={"table": table.reset_index(drop=True)}, provenances=(facts,)
+    )
+
+
 COUNTS = {"cat": (60, 12, 36), "dog": (60, 30, 10), "page": (60, 0, 0)}
 """Images of each shape, decisions for it and for the texture."""
 
@@ -247,6 +261,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "corruption": corruption,
     "hessian": hessian,
     "frequency_noise": frequency_noise,
+    "fourier_heatmap": fourier_heatmap,
     "shape_bias": shape_bias,
     "landscape": landscape,
     "interpolation": interpolation,

@@ -22,6 +22,7 @@ from tests.figures.crafted import (
     PUBLISHED,
     calibration,
     fourier,
+    fourier_heatmap,
     frequency_noise,
     hessian,
     interpolation,
@@ -37,6 +38,8 @@ from tests.figures.crafted import (
 from alternet.figures import FIGURES, depth_axis, draw, interactive, sentences
 from alternet.figures.calibration import overconfidence
 from alternet.figures.depth_axis import SHADES, Span, alike, merged, spans
+from alternet.figures.fourier_heatmap import limits as heat_limits
+from alternet.figures.fourier_heatmap import maps, once
 from alternet.figures.hessian import bandwidth, density
 from alternet.figures.lesion import LEFT_ALONE
 from alternet.figures.surface import heights, plot, scale, within
@@ -289,6 +292,60 @@ def test_frequency_noise_that_costs_nothing_or_was_not_measured():
         changed = Measurement(instrument="frequency_noise", tables={"table": table}, provenances=one.provenances)
         assert words in sentences(changed)[0] and "-0.0" not in sentences(changed)[0]
         draw(changed)
+
+
+def test_fourier_heatmap_draws_losses_with_zero_in_the_middle_and_one_scale_for_all():
+    figure = draw(several("fourier_heatmap", "ResNet", "ViT"))
+    drawn = [axes(figure, name).get_images()[0] for name in ("ResNet", "ViT")]
+    assert {image.get_clim() for image in drawn} == {(0, pytest.approx(1.1 * LOST["ResNet"][-1]))}
+    for name, image in zip(("ResNet", "ViT"), drawn, strict=True):
+        values = np.asarray(image.get_array().filled(np.nan))
+        assert values.shape == (9, 9) and np.isnan(values[4, 4]) and np.isnan(values).sum() == 1
+        np.testing.assert_allclose(values[0, [0, 4]], [LOST[name][-1], 1.1 * LOST[name][-1]])
+        np.testing.assert_allclose(values[::-1, ::-1], values)
+        np.testing.assert_allclose(image.get_extent(), [-1.125, 1.125, 1.125, -1.125])
+        assert axes(figure, name).get_ylim() == (1.125, -1.125)  # down, as rows of an image are
+
+
+def test_fourier_heatmap_hover_has_loss_error_and_accuracy():
+    one, _ = panels("fourier_heatmap", "ResNet", "ViT")
+    (trace,) = one.figure["data"]
+    assert (one.title, trace["x"], trace["z"][4][4]) == ("ResNet", [k / 4 for k in range(-4, 5)], None)
+    assert (trace["z"][0][0], trace["customdata"][0][0]) == (15.4, (0.4, 0.596))
+    assert (trace["zmin"], trace["zmax"]) == (0, pytest.approx(16.94))
+
+
+def test_fourier_heatmap_says_which_wave_costs_most_and_counts_the_rim_once():
+    resnet, vit = sentences(several("fourier_heatmap", "ResNet", "ViT"))
+    worst = (
+        "ResNet: right on 75.0% of the images without a wave; the wave at 0 across and π down costs most, 16.9 ± 0.4"
+    )
+    assert resnet.startswith(f"{worst} percentage points; on average it loses ")
+    assert resnet.endswith("above: more fragile to high frequencies.")
+    assert "0 across and 0.25π down costs most" in vit and vit.endswith("more fragile to low frequencies.")
+    table = fourier_heatmap("ViT").table
+    rows = once(table)
+    assert len(rows) == 63 and len(table) == 80
+    np.testing.assert_allclose(rows["frequency"], rows[["fx", "fy"]].abs().max(axis=1))
+
+
+def test_fourier_heatmap_that_gains_costs_nothing_or_was_not_measured():
+    one = fourier_heatmap("ViT")
+    gains = one.table["delta_accuracy"].where(one.table["fx"] > -1, 0.02)
+    said = {
+        "no wave costs anything": one.table.assign(delta_accuracy=0.0),
+        "no accuracy under waves was measured": one.table.assign(delta_accuracy=np.nan),
+        "costs most, 14.9 percentage": one.table.assign(standard_error=np.nan),
+        "costs most, 14.9 ±": one.table.assign(delta_accuracy=gains),
+        "no wave costs anything.": one.table[one.table["fy"] == 0].assign(delta_accuracy=0.0).query("abs(fx) < 0.5"),
+    }
+    for words, table in said.items():
+        changed = Measurement(instrument="fourier_heatmap", tables={"table": table}, provenances=one.provenances)
+        assert words in sentences(changed)[0] and "-0.0" not in sentences(changed)[0]
+        draw(changed)
+    assert heat_limits(maps(replace(one, tables={"table": one.table.assign(delta_accuracy=gains)})))[0] == -2
+    (panel,) = FIGURES["fourier_heatmap"].interactive(replace(one, tables={"table": said["costs most, 14.9 ±"]}))
+    assert "black: a gain" in panel.key and panel.figure["data"][0]["zmin"] == -2
 
 
 def test_shape_bias_draws_shares_with_their_intervals():

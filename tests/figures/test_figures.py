@@ -88,14 +88,19 @@ def test_six_models_with_hostile_names_are_drawn_and_named_in_full(instrument: s
     assert "<script>" not in image
     drawn = " ".join(texts(figure)).replace("\n", "")
     assert r"_\"quoted\" \$x\$ & \$".replace('\\"', '"') in drawn
-    if instrument not in ("variance", "similarity", "lesion", "calibration", "hessian"):
+    if instrument not in ("variance", "similarity", "fourier_heatmap", "lesion", "calibration", "hessian"):
         # one axis for all models: the legend holds what a title shortens
         assert "long" * 40 in drawn
 
 
 @pytest.mark.parametrize(
     ("instrument", "value"),
-    [("fourier", "delta_log_amplitude"), ("variance", "variance"), ("frequency_noise", "delta_accuracy")],
+    [
+        ("fourier", "delta_log_amplitude"),
+        ("variance", "variance"),
+        ("frequency_noise", "delta_accuracy"),
+        ("fourier_heatmap", "delta_accuracy"),
+    ],
 )
 def test_all_values_missing_says_so(instrument: str, value: str):
     measurement = several(instrument, "ViT")

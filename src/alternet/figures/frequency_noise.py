@@ -76,11 +76,11 @@ def _sentence(model: str, table: pd.DataFrame) -> str:
     if worst[VALUE] >= 0:
         most = "noise costs nothing in any band"
     low, high = (table[part] for part in (table["frequency"] < MIDDLE, table["frequency"] > MIDDLE))
-    halves = "" if low.empty or high.empty else f"; {_halves(low, high)}"
+    halves = "" if low.empty or high.empty else f"; {low_against_high(low, high)}"
     return f"{model}: right on {clean(table):.1%} of the images without noise; {most}{halves}."
 
 
-def _halves(low: pd.DataFrame, high: pd.DataFrame) -> str:
+def low_against_high(low: pd.DataFrame, high: pd.DataFrame) -> str:
     """Low against high bands. They see the same images, so the error of the difference is at most the errors' sum."""
     cost, cost_high = (round(-100 * half[VALUE].mean(), 1) + 0.0 for half in (low, high))  # + 0 makes −0 a 0
     apart = abs(cost - cost_high) > 200 * (low[ERROR].mean() + high[ERROR].mean())

@@ -121,7 +121,7 @@ def plot(heat: Heat, *, quantity: str) -> dict[str, Any]:
         "customdata": [numbers(row) for row in heat.errors],
         "zmin": heat.lowest,
         "zmax": 1,
-        "colorscale": _scale(heat.lowest),
+        "colorscale": scale(heat.lowest),
         "colorbar": {"title": {"text": quantity}, "thickness": 10, "outlinewidth": 0},
         "hovertemplate": f"%{{y}}<br>%{{x}}<br>{quantity} %{{z:.3f}}{error}<extra></extra>",
         "hoverongaps": False,
@@ -192,7 +192,7 @@ def _strip_shapes(heat: Heat) -> Iterator[dict[str, Any]]:
         } | where
 
 
-def _scale(lowest: float) -> list[list[Any]]:
+def scale(lowest: float) -> list[list[Any]]:
     """The colours from the lowest value to 1 as plotly reads them: black below 0, then as drawn."""
     zero = -lowest / (1 - lowest)
     steps = [[zero + (1 - zero) * float(x), rgb(COLOURS(float(x)))] for x in np.linspace(0, 1, 17)]

@@ -6,6 +6,7 @@ from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.corruption import Corruption
 from alternet.instruments.fourier import Fourier
+from alternet.instruments.fourier_heatmap import FourierHeatmap
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
 from alternet.instruments.interpolation import Interpolation
@@ -22,6 +23,7 @@ KINDS: tuple[type[Instrument], ...] = (
     Similarity,
     Lesion,
     FrequencyNoise,
+    FourierHeatmap,
     ShapeBias,
     Calibration,
     Corruption,
