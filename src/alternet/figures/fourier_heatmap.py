@@ -182,6 +182,7 @@ def _plot(one: Map, lowest: float, highest: float) -> dict[str, Any]:
     left, right, bottom, top = one.edges
     for axis, ends in (("xaxis", [left, right]), ("yaxis", [bottom, top])):
         made[axis] |= {"range": ends, "showgrid": False, "showline": False, "constrain": "domain"}
+    made["yaxis"] |= {"scaleanchor": "x", "scaleratio": (right - left) / (bottom - top)}  # a square, whatever the grid
     made["margin"] = made["margin"] | {"t": 32}  # so that the buttons do not lie on the map
     return {"data": [trace], "layout": made}
 
