@@ -48,10 +48,10 @@ def wave(height: int, width: int, direction: Direction) -> Float[Tensor, "h w"]:
         [[1, -1, 1, -1], [-1, 1, -1, 1]]
     """
     down, across = (
-        torch.arange(side) * periods % side * (2 * pi / side)  # whole numbers as long as possible, so nothing is lost
+        (torch.arange(side) * periods % side).double() * (2 * pi / side)  # whole periods off: exact
         for side, periods in zip((height, width), direction, strict=True)
     )
-    angle = down.double()[:, None] + across.double()
+    angle = down[:, None] + across
     return (angle.cos() + angle.sin()).float()
 
 
