@@ -75,7 +75,7 @@ def test_the_first_loss_that_is_no_number_is_named_at_the_latest_at_the_end(
         learning.optimizer.param_groups[0]["lr"] = 7.0
         watched.check()
 
-    with pytest.raises(FloatingPointError, match=r"epoch 2, step 2 of 5, at learning rate 0\.1\b"):
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 2 of 5, at learning rate 0\.1\b.*epoch before is kept"):
         learn()
 
 
@@ -99,7 +99,7 @@ def test_on_a_cpu_the_very_step_stops() -> None:
     learning = learner()
     watched = Losses(learning)
     learning.steps = 1
-    with pytest.raises(FloatingPointError, match="epoch 1, step 1"):
+    with pytest.raises(FloatingPointError, match=r"epoch 1, step 1 .*no epoch was finished"):
         watched.add(torch.tensor(float("nan")), 2)
 
 

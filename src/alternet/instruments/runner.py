@@ -81,7 +81,7 @@ def _job(instrument: Instrument, subject: Subject, batches: Batches, out: Path |
     if instrument.needs_labels and not batches.labelled:
         raise ValueError(
             f"{instrument.name} needs labels, but {batches.name!r} has none. "
-            "Give a folder with one subfolder a class, or a labelled data set such as photos."
+            "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
         )
     if not batches.images:
         raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")

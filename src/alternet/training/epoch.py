@@ -168,7 +168,8 @@ def _sums(*values: Tensor) -> list[float]:
 
 def _diverged(what: str, learner: Learner, steps: int, lr: float) -> str:
     epoch, step = divmod(steps, learner.steps_per_epoch)
+    kept = "the checkpoint of the epoch before is kept" if epoch else "no epoch was finished before"
     return (
         f"{what} in epoch {epoch + 1}, step {step + 1} of {learner.steps_per_epoch}, at learning rate {lr:.3g}. "
-        "Lower lr, lengthen warmup_epochs or set clip_grad; the checkpoint of the epoch before is kept."
+        f"Lower lr, lengthen warmup_epochs or set clip_grad; {kept}."
     )

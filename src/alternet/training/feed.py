@@ -155,7 +155,7 @@ def _require_trainable(train: Batches, test: Batches) -> None:
         if not split.labelled:
             raise ValueError(
                 f"Training needs labels, but the {split.split} images of {split.name!r} have none. "
-                "Give a folder with one subfolder a class, or a labelled data set such as photos."
+                "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
             )
     if not train.pictures.indexable:
         raise ValueError(

@@ -35,6 +35,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 "Save only the weights: torch.save(model.state_dict(), ...), or a .safetensors file."
             ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:120]
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it is damaged, or holds objects other than tensors, which are not opened"
         raise ValueError(f"{path} cannot be read as weights ({reason}). Is the file complete?") from error
     return _unwrapped(content, path)
 
