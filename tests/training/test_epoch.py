@@ -75,7 +75,9 @@ def test_the_first_loss_that_is_no_number_is_named_at_the_latest_at_the_end(
         learning.optimizer.param_groups[0]["lr"] = 7.0
         watched.check()
 
-    with pytest.raises(FloatingPointError, match=r"epoch 2, step 2 of 5, at learning rate 0\.1\b.*epoch before is kept"):
+    with pytest.raises(
+        FloatingPointError, match=r"epoch 2, step 2 of 5, at learning rate 0\.1\b.*epoch before is kept"
+    ):
         learn()
 
 

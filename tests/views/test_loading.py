@@ -120,6 +120,7 @@ def test_released_weights_bring_their_number_of_classes(name: str, classifier: s
 
 def test_transformers_from_a_folder(tmp_path: Path):
     transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    tmp_path /= "with@sign"
     config = transformers.ViTConfig(
         image_size=32, patch_size=8, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
     )
@@ -192,6 +193,14 @@ def test_a_tilde_is_the_home_of_the_user(weights: Path, monkeypatch: pytest.Monk
     assert load("test_vit@~/w.safetensors").name == "test_vit@~/w.safetensors"
     with pytest.raises(ValueError, match="~nobody-at-all/run is no training run"):
         load("run:~nobody-at-all/run")
+
+
+def test_transformers_take_no_weight_file(tmp_path: Path):
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
+    with pytest.raises(ValueError, match="or give the folder of a saved model: hf:PATH"):
+        load(f"hf:{tmp_path}")
+    with pytest.raises(ValueError, match="brings its own weights; write hf:google/vit"):
+        load("hf:google/vit@w.pth")
 
 
 def test_a_model_nobody_trained():

@@ -95,7 +95,7 @@ def check(model: str) -> None:
         raise ValueError(_unknown(name, _torchvision_names(), "torchvision classifier"))
     if kind == "run":
         find_run(_path(rest))
-    elif weights not in ("", "pretrained"):
+    elif kind != "hf" and weights not in ("", "pretrained"):
         find_weights(_path(weights))
 
 
@@ -236,7 +236,7 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None)
         from transformers import AutoImageProcessor, AutoModelForImageClassification
     except ImportError as error:
         raise ValueError("hf: models need transformers. Install it with: pip install 'alternet[hf]'") from error
-    if "@" in name:
+    if "@" in name and not _path(name).is_dir():
         raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
     options = {} if num_classes is None else {"num_labels": num_classes, "ignore_mismatched_sizes": True}
     try:
@@ -289,7 +289,8 @@ def _unreachable(name: str, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if reason.startswith("No pretrained weights exist"):
         return f"Nobody published pretrained weights of {name}. Give a file: {name}@weights.safetensors."
+    way = "the folder of a saved model: hf:PATH" if name.startswith("hf:") else "a file: NAME@weights.safetensors"
     return (
-        f"The weights of {name} cannot be fetched ({reason[:120]}). "
-        "Check the name and the network, or give a file: NAME@weights.safetensors."
+        f"The weights of {name} cannot be fetched ({reason[:120].rstrip(' .')}). Check the name and the network, or "
+        f"give {way}."
     )
