@@ -63,12 +63,3 @@ def gather(value: T) -> list[T]:
     values: list[Any] = [None] * world()
     dist.all_gather_object(values, value)
     return values
-
-
-def from_first(value: T) -> T:
-    """The value that process 0 has, in every process."""
-    if world() == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]

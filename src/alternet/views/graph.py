@@ -52,10 +52,6 @@ class Graph:
         found = (earlier + 1 + i for i in _ones(bits))
         return [i for i in found if self.is_from(i, earlier)]
 
-    def feeding(self, later: int, without: int) -> list[int]:
-        """The values that `later` is made from and `without` is not, in order."""
-        return list(_ones(self.ancestors[later] & ~self.ancestors[without]))
-
     def mixing(self, indices: list[int]) -> list[Value]:
         """Those of the values that a mixing function made, one a call."""
         values = (self.values[i] for i in indices)
