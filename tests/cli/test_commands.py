@@ -193,6 +193,18 @@ def test_taps_reads_no_name_as_a_style(tmp_path: Path, capsys):
     assert "/:dog:[red]/[b]w.pth" in capsys.readouterr().out.replace("\n", "")
 
 
+def test_workers_decode_the_same_images(tmp_path: Path):
+    for i in range(5):
+        noise = np.random.default_rng(i).integers(0, 255, (40, 50, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+    arguments = ["measure", "variance", "-m", "test_resnet", "--data", f"{tmp_path}", "--img-size", "32"]
+    for workers in "02":
+        more = ["--batch-size", "2", "--workers", workers, "--out", f"{tmp_path}/out{workers}"]
+        assert run([*arguments, *more]) == 0
+    alone, helped = (tmp_path / f"out{workers}/test_resnet/variance/table.csv" for workers in "02")
+    assert alone.read_bytes() == helped.read_bytes()
+
+
 def test_a_setting_finds_its_instrument():
     fourier, variance = choose(["fourier", "variance"], {"fourier.axis": "paper"}, seed=0)
     assert fourier.settings["axis"] == "paper" and "axis" not in variance.settings

@@ -19,6 +19,7 @@ from alternet.cli.options import (
     Out,
     Seed,
     Settings,
+    Workers,
     as_text,
     parse_settings,
     told,
@@ -47,6 +48,7 @@ def measure(
     img_size: ImgSize = None,
     device: Device = None,
     seed: Seed = 0,
+    workers: Workers = 0,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Measure models; results lie in OUT/<model>/<instrument>/."""
@@ -54,7 +56,7 @@ def measure(
 
     chosen = choose(instruments, parse_settings(settings), seed)
     target = local_device(device)
-    options = {"limit": limit, "batch_size": batch_size, "seed": seed}
+    options = {"limit": limit, "batch_size": batch_size, "seed": seed, "workers": workers}
     with processes(target):
         models = {as_text(name): name for name in model}
         code = measure_models(chosen, models, data=data, out=writable(out), device=target, img_size=img_size, **options)

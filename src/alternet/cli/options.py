@@ -29,6 +29,9 @@ Out = Annotated[Path, typer.Option(help="Folder for the results; what it already
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one.")]
 ImgSize = Annotated[int | None, typer.Option(min=1, help="Side of the images; by default the model's own.")]
 Seed = Annotated[int, typer.Option(help="Seed of whatever is random: weights, subsets, instruments.")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Processes that decode images beside the model; the numbers do not depend on it.")
+]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting. May be given several times.")
 ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alternet.cli.options import Data, Device, ImgSize, Model, Out, Seed, Settings, parse_settings, writable
+from alternet.cli.options import Data, Device, ImgSize, Model, Out, Seed, Settings, Workers, parse_settings, writable
 
 if TYPE_CHECKING:
     from alternet.training import Row
@@ -18,6 +18,7 @@ def train(
     img_size: ImgSize = None,
     device: Device = None,
     seed: Seed = 0,
+    workers: Workers = 0,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Train a model; an interrupted training goes on where it stopped.
@@ -33,8 +34,8 @@ def train(
     chosen, target = Recipe.load(recipe).with_settings(changes), local_device(device)
     with processes(target):
         first = rank() == 0
-        options = {"img_size": img_size, "device": target, "model_args": of_model, "report": _say if first else None}
-        train_model(model, data, chosen, writable(out), **options)
+        options = {"img_size": img_size, "device": target, "model_args": of_model, "workers": workers}
+        train_model(model, data, chosen, writable(out), report=_say if first else None, **options)
         if first:
             typer.echo(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")
 
