@@ -48,10 +48,10 @@ def local_device(name: str | None = None) -> torch.device:
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # meta has no numbers to give back
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"Device {name!r} cannot be used here ({str(error).splitlines()[0]}). Try --device cpu."
+            f"Device {name!r} cannot be used here ({str(error).splitlines()[0].split('. ')[0]}). Try --device cpu."
         ) from error
     return device
 

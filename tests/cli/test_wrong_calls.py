@@ -36,6 +36,8 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ([*MEASURE, "--out", "o", "--set", "bims=3"], "no setting 'bims'"),
         (["measure", "similarity", *MEASURE[2:], "--out", "o", "--set", "other=resnet5O"], "Did you mean .*resnet50"),
         ([*MEASURE, "--out", "o", "--device", "gpu"], "Device 'gpu' cannot be used"),
+        ([*MEASURE, "--out", "o", "--device", "meta"], "Device 'meta' cannot be used"),
+        ([*MEASURE, "--out", "o", "--seed", f"{2**70}"], "--seed"),
         ([*MEASURE, "--out", "o", "--limit", "0"], r"--limit.*\. See: alternet measure --help"),
         (["taps", "-m", "tv:resnet5O"], "Did you mean .*resnet50"),
         (["report", "nowhere", "--out", "r.html"], "no folder nowhere"),

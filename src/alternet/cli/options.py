@@ -28,7 +28,9 @@ Data = Annotated[
 Out = Annotated[Path, typer.Option(help="Folder for the results; what it already holds is not done again.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one.")]
 ImgSize = Annotated[int | None, typer.Option(min=1, help="Side of the images; by default the model's own.")]
-Seed = Annotated[int, typer.Option(help="Seed of whatever is random: weights, subsets, instruments.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Seed of whatever is random: weights, subsets, instruments.")
+]
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that decode images beside the model; the numbers do not depend on it.")
 ]
