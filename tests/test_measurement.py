@@ -66,6 +66,12 @@ def test_several_models(tmp_path):
     assert [m.models for m in find_measurements(tmp_path)] == [("a",), ("b",)]
 
 
+def test_two_models_never_share_a_folder(tmp_path):
+    both = Measurement.concat([measurement("tv:a"), measurement("tv_a")])
+    with pytest.raises(ValueError, match="would share .*tv_a.* one by one"):
+        both.save(tmp_path)
+
+
 def test_what_cannot_be_joined():
     with pytest.raises(ValueError, match="more than once"):
         Measurement.concat([measurement("a"), measurement("a")])

@@ -77,7 +77,16 @@ class Measurement:
 
         Returns:
             The folder `out`. The provenance is written last, so a folder that has one is complete.
+
+        Raises:
+            ValueError: Two of the models would share a folder.
+            OSError: The folder cannot be written.
         """
+        folders = [folder_of(out, model, self.instrument) for model in self.models]
+        if twice := sorted({str(folder) for folder in folders if folders.count(folder) > 1}):
+            raise ValueError(
+                f"Several of {', '.join(self.models)} would share {', '.join(twice)}. Save them one by one."
+            )
         for model in self.models:
             folder, part = folder_of(out, model, self.instrument), self.of(model)
             for name, table in part.tables.items():
