@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from alternet.figures import interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.frequency_noise import ERROR, MIDDLE, VALUE, clean, low_against_high
+from alternet.figures.frequency_noise import ERROR, VALUE, clean, low_against_high
 from alternet.figures.heat_map import COLOURS, UNDEFINED, scale
 from alternet.figures.style import Drawing, say_empty, title
 from alternet.measurement import Measurement
@@ -147,9 +147,7 @@ def _sentence(model: str, table: pd.DataFrame) -> str:
     most = f"{where} costs most, {-100 * worst[VALUE]:.1f}{error} percentage points"
     if worst[VALUE] >= 0:
         most = "no wave costs anything"
-    low, high = (table[part] for part in (table["frequency"] < MIDDLE, table["frequency"] > MIDDLE))
-    halves = "" if low.empty or high.empty else f"; {low_against_high(low, high)}"
-    return f"{model}: right on {clean(table):.1%} of the images without a wave; {most}{halves}."
+    return f"{model}: right on {clean(table):.1%} of the images without a wave; {most}{low_against_high(table)}."
 
 
 def plots(measurement: Measurement) -> list[Panel]:

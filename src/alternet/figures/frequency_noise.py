@@ -75,17 +75,21 @@ def _sentence(model: str, table: pd.DataFrame) -> str:
     most = f"noise at {worst['frequency']:.2g}π costs most, {-100 * worst[VALUE]:.1f}{error} percentage points"
     if worst[VALUE] >= 0:
         most = "noise costs nothing in any band"
+    return f"{model}: right on {clean(table):.1%} of the images without noise; {most}{low_against_high(table)}."
+
+
+def low_against_high(table: pd.DataFrame) -> str:
+    """Low against high frequencies, nothing where one of them was not measured.
+
+    They see the same images, so the error of the difference is at most the errors' sum.
+    """
     low, high = (table[part] for part in (table["frequency"] < MIDDLE, table["frequency"] > MIDDLE))
-    halves = "" if low.empty or high.empty else f"; {low_against_high(low, high)}"
-    return f"{model}: right on {clean(table):.1%} of the images without noise; {most}{halves}."
-
-
-def low_against_high(low: pd.DataFrame, high: pd.DataFrame) -> str:
-    """Low against high bands. They see the same images, so the error of the difference is at most the errors' sum."""
+    if low.empty or high.empty:
+        return ""
     cost, cost_high = (round(-100 * half[VALUE].mean(), 1) + 0.0 for half in (low, high))  # + 0 makes −0 a 0
     apart = abs(cost - cost_high) > 200 * (low[ERROR].mean() + high[ERROR].mean())
     verdict = f"more fragile to {'low' if cost > cost_high else 'high'} frequencies" if apart else "no clear difference"
-    return f"on average it loses {cost:.1f} below {MIDDLE}π and {cost_high:.1f} above: {verdict}"
+    return f"; on average it loses {cost:.1f} below {MIDDLE}π and {cost_high:.1f} above: {verdict}"
 
 
 def comparison(one: str, other: str, both: pd.DataFrame) -> str:
