@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from tests.instruments.perturbed_networks import Constant, Detail, Seen, subject
 from torch import nn
 
 import alternet
@@ -13,41 +14,8 @@ from alternet.data.batches import Batches
 from alternet.instruments.fourier_heatmap import FourierHeatmap, aliases, directions, signs, wave
 from alternet.instruments.registry import instrument
 from alternet.views.predictions import Predictions
-from alternet.views.subject import Subject
 
 SIZES = [(8, 8), (7, 7), (6, 9), (9, 6), (5, 4), (1, 6), (5, 1), (2, 2)]
-
-
-class Constant(nn.Module):
-    """Class 1, whatever it is shown."""
-
-    def forward(self, x):
-        return torch.tensor([0.0, 1.0]).expand(len(x), -1)
-
-
-class Detail(nn.Module):
-    """Class 1 where the finest grating of the first channel is strong; it does not see anything else."""
-
-    def forward(self, x):
-        checkered = (-1.0) ** (torch.arange(x.shape[2])[:, None] + torch.arange(x.shape[3]))
-        amplitude = (x[:, 0] * checkered).mean((1, 2)).abs()
-        return torch.stack([torch.full_like(amplitude, 0.01), amplitude], 1)
-
-
-class Seen(nn.Module):
-    """Remembers its input."""
-
-    def __init__(self):
-        super().__init__()
-        self.images = []
-
-    def forward(self, x):
-        self.images.append(x.clone())
-        return torch.zeros(len(x), 4)
-
-
-def subject(model, **facts):
-    return Subject(model, name=type(model).__name__.lower(), **facts)
 
 
 def data(height=6, width=6, n=6, channels=3, batch_size=6, classes=2):
