@@ -1,7 +1,7 @@
 """Calibration figure: reliability diagrams with their histograms of confidence (Fig F.1a of the paper)."""
 
 from collections.abc import Iterator
-from math import ceil, isnan
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from alternet.figures import interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import FAINT, INK, Drawing, model_styles, title
+from alternet.figures.style import FAINT, INK, Drawing, grid, model_styles, title
 from alternet.measurement import Measurement
 
 GAP: dict[str, Any] = {"facecolor": "none", "hatch": "////", "edgecolor": "#555555", "linewidth": 0.7}
@@ -57,8 +57,7 @@ def overconfidence(reliability: pd.DataFrame) -> float:
 def draw(measurement: Measurement) -> Drawing:
     """One reliability diagram a model, each above the histogram of its confidences."""
     count = len(measurement.models)
-    columns = min(count, 3 if count in (3, 5, 6) else 2)
-    rows = ceil(count / columns)
+    rows, columns = grid(count)
     figure = Drawing(figsize=(3.5 * columns if columns > 1 else 4.6, 4.6 * rows + 0.4), layout="constrained")
     axes = figure.subplots(2 * rows, columns, sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1] * rows)
     pairs = [(upper, lower) for above, below in _paired(axes) for upper, lower in zip(above, below, strict=True)]

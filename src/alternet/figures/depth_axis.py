@@ -1,6 +1,6 @@
 """Depth axis: a network laid out from stem to last unit, with its kinds of units as shading, strips and markers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from alternet.figures.style import FAINT, INK, KINDS, MARKERS, elide, kind_name, label
+from alternet.figures.style import FAINT, INK, KINDS, MARKERS, Drawing, elide, grid, kind_name, label, title
 
 SHADES: dict[str, dict[str, Any]] = {
     "msa": {"facecolor": "#C8C8C8"},
@@ -30,6 +30,20 @@ class Span(NamedTuple):
     stop: float
     kind: str
     tap: str
+
+
+def panels(models: Sequence[str], *, height: float, name: str) -> tuple[Drawing, dict[str, Axes]]:
+    """A figure with a panel for each model, whose values have scales of their own; the left ones name the quantity."""
+    rows, across = grid(len(models))
+    figure = Drawing(figsize=(10.5 if across > 1 else 7.0, height * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, across, sharex=True, squeeze=False).ravel()
+    for axis, model in zip(axes, models, strict=False):
+        axis.set_title(title(model, 36))
+    for axis in axes[len(models) :]:
+        axis.set_axis_off()
+    for axis in axes[::across]:
+        axis.set_ylabel(name)
+    return figure, dict(zip(models, axes, strict=False))
 
 
 def spans(points: pd.DataFrame) -> list[Span]:

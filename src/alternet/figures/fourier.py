@@ -12,7 +12,7 @@ from matplotlib.figure import SubFigure
 
 from alternet.figures import depth_axis, interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import Drawing, columns, model_styles, say_empty, title
+from alternet.figures.style import Drawing, columns, grid, model_styles, say_empty, title
 from alternet.figures.units import tally
 from alternet.measurement import Measurement
 
@@ -39,8 +39,7 @@ def highest(table: pd.DataFrame) -> pd.DataFrame:
 def draw(measurement: Measurement) -> Drawing:
     """One panel of spectra a model, and below them (beside it, for one model) all models against depth."""
     count = len(measurement.models)
-    across = 3 if count in (3, 5, 6) else min(count, 2)
-    rows = -(-count // across)
+    rows, across = grid(count)
     parts: Any
     if count == 1:
         figure = Drawing(figsize=(10.5, 4.2), layout="constrained")

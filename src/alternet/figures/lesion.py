@@ -1,7 +1,6 @@
 """Lesion figure: the change of accuracy without each unit against depth, one panel a model (Fig 10b, D.4)."""
 
 from itertools import pairwise
-from math import ceil
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ from matplotlib.lines import Line2D
 from alternet.figures import depth_axis, interactive
 from alternet.figures.depth_axis import ERROR
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import FAINT, Drawing, columns, kind_name, model_styles, say_empty, title
+from alternet.figures.style import FAINT, Drawing, columns, kind_name, model_styles, say_empty
 from alternet.measurement import Measurement
 
 VALUE = "delta_accuracy"
@@ -63,20 +62,12 @@ def at_stage_ends(points: pd.DataFrame) -> pd.Series:
 
 def draw(measurement: Measurement) -> Drawing:
     """One panel a model with its own scale, which reaches as far as its largest loss."""
-    count = len(measurement.models)
-    across = min(count, 3 if count in (3, 5, 6) else 2)
-    rows = ceil(count / across)
-    figure = Drawing(figsize=(10.5 if across > 1 else 7.0, 3.1 * rows + 0.6), layout="constrained")
-    axes = figure.subplots(rows, across, sharex=True, squeeze=False).ravel()
-    for axis, (model, style) in zip(axes, model_styles(measurement.models).items(), strict=False):
-        _panel(axis, in_points(measurement.of(model).table), style["color"])
-        axis.set_title(title(model, 36))
-    for axis in axes[count:]:
-        axis.set_axis_off()
-    for axis in axes[::across]:
-        axis.set_ylabel("Δ accuracy (percentage points)")
+    looks = model_styles(measurement.models)
+    figure, panels = depth_axis.panels(measurement.models, height=3.1, name="Δ accuracy (percentage points)")
+    for model, axis in panels.items():
+        _panel(axis, in_points(measurement.of(model).table), looks[model]["color"])
     handles = _handles(measurement.table)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 6 if across > 1 else 3))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 6 if len(looks) > 1 else 3))
     return figure
 
 

@@ -1,7 +1,5 @@
 """Similarity figure: CKA of every pair of units, one heat map a model or pair of models (Fig 10a and D.3)."""
 
-from math import ceil
-
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -9,7 +7,7 @@ from matplotlib.colors import Normalize
 from alternet.figures import heat_map
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.heat_map import COLOURS, Heat, Side
-from alternet.figures.style import Drawing, elide, label, title
+from alternet.figures.style import Drawing, elide, grid, label, title
 from alternet.figures.units import signed
 from alternet.measurement import Measurement
 
@@ -35,8 +33,8 @@ def draw(measurement: Measurement) -> Drawing:
     """One heat map a model, all in one scale of colours from 0 to 1."""
     heats = [heat(measurement.of(model)) for model in measurement.models]
     count = len(heats)
-    across = min(count, 3 if count in (3, 5, 6) else 2)
-    rows, side = ceil(count / across), {1: 5.0, 2: 4.4, 3: 3.4}[across]
+    rows, across = grid(count)
+    side = {1: 5.0, 2: 4.4, 3: 3.4}[across]
     figure = Drawing(figsize=(side * across + 0.9, (side + 0.5) * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, across, squeeze=False).ravel()
     for axis, one in zip(axes, heats, strict=False):

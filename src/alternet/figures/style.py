@@ -148,6 +148,27 @@ def title(name: str, width: int) -> str:
     return label(elide(name, 2 * width), width)
 
 
+def short(value: float) -> str:
+    """Three digits, and never an exponent for what is large.
+
+    Examples:
+        >>> short(1283.2), short(12.84), short(0.0031)
+        ('1,283', '12.8', '0.0031')
+    """
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def grid(panels: int) -> tuple[int, int]:
+    """Rows and columns for so many panels: at most three across, and few places empty.
+
+    Examples:
+        >>> [grid(panels) for panels in (1, 2, 3, 4, 5)]
+        [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3)]
+    """
+    across = 3 if panels in (3, 5, 6) else min(panels, 2)
+    return -(-panels // across), across
+
+
 def columns(entries: int, at_most: int) -> int:
     """How many columns a legend needs so that its rows are equally long and none is longer than `at_most`.
 

@@ -1,13 +1,12 @@
 """Variance figure: feature-map variance against depth, one panel a model (Fig 9 and D.1 of the paper)."""
 
-from math import ceil
 from typing import Any
 
 import pandas as pd
 
 from alternet.figures import depth_axis, interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import Drawing, columns, model_styles, say_empty, title
+from alternet.figures.style import Drawing, columns, model_styles, say_empty
 from alternet.figures.units import tally
 from alternet.measurement import Measurement
 
@@ -16,27 +15,19 @@ VALUE = "variance"
 
 def draw(measurement: Measurement) -> Drawing:
     """One panel a model with its own scale: variances of different networks are not comparable."""
-    count = len(measurement.models)
-    across = min(count, 3 if count in (3, 5, 6) else 2)
-    rows = ceil(count / across)
-    figure = Drawing(figsize=(10.5 if across > 1 else 7.0, 2.9 * rows + 0.6), layout="constrained")
-    axes = figure.subplots(rows, across, sharex=True, squeeze=False).ravel()
-    for axis, (model, style) in zip(axes, model_styles(measurement.models).items(), strict=False):
+    looks = model_styles(measurement.models)
+    figure, panels = depth_axis.panels(measurement.models, height=2.9, name="feature-map variance")
+    for model, axis in panels.items():
         points = measurement.of(model).table
         depth_axis.shade(axis, depth_axis.spans(points))
-        depth_axis.curve(axis, points, VALUE, style | {"linestyle": "solid"})
+        depth_axis.curve(axis, points, VALUE, looks[model] | {"linestyle": "solid"})
         if points[VALUE].isna().all():
             say_empty(axis)
-        axis.set_title(title(model, 36))
         axis.set_ylim(bottom=0)
         axis.tick_params(labelbottom=True)
         depth_axis.finish(axis)
-    for axis in axes[count:]:
-        axis.set_axis_off()
-    for axis in axes[::across]:
-        axis.set_ylabel("feature-map variance")
     handles = depth_axis.kind_handles(measurement.table)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 6 if across > 1 else 4))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 6 if len(looks) > 1 else 4))
     return figure
 
 
