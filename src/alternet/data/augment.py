@@ -5,10 +5,10 @@ their appendix F is `WEAK`.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -105,6 +105,22 @@ class Augmentation:
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale must be two rising parts of the area in (0, 1], got {list(self.scale)}.")
         _check_policy(self.aa)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """The augmentation among other options, such as those of a recipe or of the `run.json` of a training.
+
+        Raises:
+            KeyError: An option is missing.
+            TypeError: A value has the wrong type.
+            ValueError: A value is not valid.
+
+        Examples:
+            >>> Augmentation.of(asdict(WEAK) | {"lr": 0.1}) == WEAK
+            True
+        """
+        chosen: dict[str, Any] = {field.name: options[field.name] for field in fields(cls)}
+        return cls(**{**chosen, "scale": tuple(chosen["scale"])})
 
     @property
     def mixes(self) -> bool:

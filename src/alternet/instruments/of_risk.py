@@ -1,12 +1,13 @@
 """What the instruments of the loss have in common: which loss, on which augmented data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
 from alternet.data.batches import Batches
 from alternet.instruments.base import Itemised
+from alternet.views.history import augmentation_of
 from alternet.views.risk import Risk, Value
 from alternet.views.subject import Subject
 
@@ -21,8 +22,9 @@ class OfRisk(Itemised[View]):
     """An instrument of NLL + L2 on frozen augmented batches of the training data (Park and Kim 2022, appendix A).
 
     Attributes:
-        augment: Augmentation of the images: the strong one of the paper for CIFAR or ImageNet, the weak one, or none.
-            Batches that are frozen already are taken as they are.
+        augment: Augmentation of the images: the strong one of the paper for CIFAR or ImageNet, the weak one, none, or
+            that of the `recipe` which the model was trained with, for a model that comes from a run. Batches that are
+            frozen already are taken as they are.
         batch_size: Images in a batch; the numbers depend on it where images are mixed.
         weight_decay: Factor of the L2 part.
         l2: `textbook`: half the squared norm of the decayed parameters. `paper`: the sum of norms of all parameters.
@@ -30,7 +32,7 @@ class OfRisk(Itemised[View]):
         seed: What order, augmentation and random vectors are drawn from.
     """
 
-    augment: Literal["paper", "paper-imagenet", "weak", "none"] = "paper"
+    augment: Literal["paper", "paper-imagenet", "weak", "none", "recipe"] = "paper"
     batch_size: int = 16
     weight_decay: float = 0.05
     l2: Literal["textbook", "paper"] = "textbook"
@@ -39,16 +41,28 @@ class OfRisk(Itemised[View]):
 
     needs_labels: ClassVar[bool] = True
     split: ClassVar[Literal["test", "train"]] = "train"
+    learnt_with: ClassVar[Augmentation | None] = None
+    """The augmentation of the model's recipe, once it is ready for a model and where that is asked for."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_size < 1:
             raise ValueError(f"{self.name} got batch_size={self.batch_size}, expected at least 1.")
 
+    def ready(self, subject: Subject) -> Self:
+        """With the augmentation of the model's own recipe, if that is asked for."""
+        if self.augment != "recipe":
+            return self
+        met = replace(self)
+        object.__setattr__(met, "learnt_with", augmentation_of(subject))
+        return met
+
     def prepare(self, batches: Batches) -> Batches:
         if batches.augment is not None or not batches.images:  # the runner refuses what is empty
             return batches
-        return batches.frozen(AUGMENTATIONS[self.augment], seed=self.seed, batch_size=self.batch_size)
+        augmentation = AUGMENTATIONS.get(self.augment, self.learnt_with)
+        assert augmentation is not None, "ready() comes first"
+        return batches.frozen(augmentation, seed=self.seed, batch_size=self.batch_size)
 
     def risk(self, subject: Subject, batches: Batches, **options: Any) -> Risk:
         """The loss that is measured; `options` go to `Risk`."""

@@ -146,7 +146,7 @@ class Recipe:
     @property
     def augmentation(self) -> Augmentation:
         """The part of the recipe that varies the images and their labels."""
-        return Augmentation(**{field.name: getattr(self, field.name) for field in fields(Augmentation)})
+        return Augmentation.of(asdict(self))
 
     def as_dict(self) -> dict[str, Any]:
         """Every option by name, in values that JSON and YAML hold."""

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from alternet.views.history import history_of
 from alternet.views.parameters import ParameterVector
 from alternet.views.subject import Subject
 
@@ -31,16 +32,12 @@ class WeightPath:
 
     def __init__(self, subject: Subject) -> None:
         """Find the files; they are opened by `with`."""
-        if subject.history is None:
-            raise ValueError(
-                f"{subject.name!r} has no training run with it, so no weights on the way. Load one: run:DIR, where "
-                "DIR is what `alternet train` wrote, or state it: Subject(..., history=DIR)."
-            )
+        history = history_of(subject, "no weights on the way")
         self._name = subject.name
         self.space = ParameterVector({name: p.shape for name, p in subject.model.named_parameters()})
-        listed = _listed(subject.history)
-        self.steps = (*listed, max(_last_step(subject.history), *listed))
-        self.files = (*listed.values(), subject.history / "weights.safetensors")
+        listed = _listed(history)
+        self.steps = (*listed, max(_last_step(history), *listed))
+        self.files = (*listed.values(), history / "weights.safetensors")
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,66 @@
+"""What instruments of the loss share: the augmentation that a run's recipe names."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from alternet.data.augment import WEAK
+from alternet.data.batches import Batches
+from alternet.instruments.landscape import Landscape
+from alternet.training.recipe import Recipe
+from alternet.views.subject import Subject
+
+SETTINGS: dict[str, Any] = {"points": 3, "draws": 1, "batch_size": 4, "seed": 3}
+
+
+def net(history: Path | None) -> Subject:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 3))
+    return Subject(model, name="net", input_size=(3, 4, 4), history=history)
+
+
+def data() -> Batches:
+    images = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    return Batches.of(images, torch.arange(8) % 3, batch_size=8)
+
+
+def run(folder: Path, recipe: object) -> Path:
+    (folder / "run.json").write_text(json.dumps({"recipe": recipe}))
+    return folder
+
+
+def test_images_are_varied_as_the_recipe_of_the_run_varied_them(tmp_path: Path) -> None:
+    recipe = Recipe(**asdict(WEAK), lr=0.5)
+    m = Landscape(augment="recipe", **SETTINGS).measure(net(run(tmp_path, recipe.as_dict())), data())
+    named = Landscape(augment="weak", **SETTINGS).measure(net(None), data())
+    assert m.table.equals(named.table)
+    assert m.provenance["data"] == named.provenance["data"]
+    assert m.provenance["settings"]["augment"] == "recipe"
+    plain = Landscape(augment="none", **SETTINGS).measure(net(None), data())
+    assert not m.table.equals(plain.table)
+
+
+def test_a_stored_result_belongs_to_one_recipe(tmp_path: Path) -> None:
+    runs, out = tmp_path / "run", tmp_path / "out"
+    runs.mkdir()
+    instrument = Landscape(augment="recipe", **SETTINGS)
+    instrument.measure(net(run(runs, Recipe().as_dict())), data(), out=out)
+    with pytest.raises(ValueError, match="holds a measurement with another data"):
+        instrument.measure(net(run(runs, Recipe(hflip=0.5).as_dict())), data(), out=out)
+
+
+def test_a_model_without_a_recipe_says_so(tmp_path: Path) -> None:
+    instrument = Landscape(augment="recipe", **SETTINGS)
+    with pytest.raises(ValueError, match="'net' has no training run with it, so no recipe"):
+        instrument.measure(net(None), data())
+    for recipe in ({"lr": 1.0}, None, {**Recipe().as_dict(), "hflip": "often"}, {**Recipe().as_dict(), "scale": 3}):
+        with pytest.raises(ValueError, match=r"run\.json does not say how the images were augmented .* augment=weak"):
+            instrument.measure(net(run(tmp_path, recipe)), data())
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(ValueError, match="does not say"):
+        instrument.measure(net(tmp_path), data())
