@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.contract.runs import write_run
 from torch import Tensor, nn
 
@@ -64,13 +65,28 @@ def test_without_a_file_the_line_leads_to_the_initial_weights(tmp_path: Path) ->
         Interpolation(**QUICK).measure(net, data())
 
 
+def test_the_line_may_lead_to_the_end_of_another_run(tmp_path: Path) -> None:
+    net, other, averaged = subject(0), subject(1), subject(2)
+    run = write_run(tmp_path / "run", [dict(one.model.state_dict()) for one in (net, other)])
+    (run / "run.json").write_text("{}")
+    to_run = Interpolation(**QUICK, towards=f"run:{run}").measure(net, data())
+    to_file = Interpolation(**QUICK, towards=str(run / "weights.safetensors")).measure(net, data())
+    assert to_run.table.equals(to_file.table)
+    save_file(averaged.model.state_dict(), run / "ema.safetensors")
+    to_average = Interpolation(**QUICK, towards=f"run:{run}").measure(net, data())
+    named = Interpolation(**QUICK, towards=stored(averaged, tmp_path / "averaged.pth")).measure(net, data())
+    assert to_average.table.equals(named.table)
+    with pytest.raises(ValueError, match="nowhere is no training run"):
+        Interpolation(towards=f"run:{tmp_path / 'nowhere'}")
+
+
 def test_a_result_belongs_to_one_content_of_the_file(tmp_path: Path) -> None:
     file = stored(subject(1), tmp_path / "other.pth")
     before = Interpolation(towards=file)
     assert Interpolation.with_settings(before.settings) == before and len(before.towards_sha256) == 64
     before.measure(subject(0), data(), out=tmp_path / "out")
     stored(subject(2), Path(file))
-    with pytest.raises(ValueError, match="is not the file it was"):
+    with pytest.raises(ValueError, match="is not what it was"):
         Interpolation.with_settings(before.settings)
     with pytest.raises(ValueError, match="another settings"):
         Interpolation(towards=file).measure(subject(0), data(), out=tmp_path / "out")

@@ -1,8 +1,8 @@
 """Interpolation: NLL + L2 on the straight line from one set of weights to another of the same architecture.
 
 R((1 − x)·θ + x·θ') with the network itself at x = 0 and the other weights at x = 1: the initial weights of its training
-run (Goodfellow et al. 2015), or a file. Two networks without a barrier on the line between them lie in one basin
-(Frankle et al. 2020); one with a barrier may still be joined by a curve.
+run (Goodfellow et al. 2015), the end of another run, or a file. Two networks without a barrier on the line between them
+lie in one basin (Frankle et al. 2020); one with a barrier may still be joined by a curve.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from alternet.instruments.of_risk import OfRisk, known
 from alternet.views.risk import Risk
 from alternet.views.snapshots import WeightPath
 from alternet.views.subject import Subject
-from alternet.views.weights import read_weights
+from alternet.views.weights import read_weights, weights_of_run
 
 
 class Line(NamedTuple):
@@ -48,7 +48,8 @@ class Interpolation(OfRisk[Line]):
     data exactly: `batch_norm="batch"` takes those of the batches instead.
 
     Attributes:
-        towards: A file of weights, as after `@` on the command line; empty for the initial weights of the model's run.
+        towards: The other weights: a file of them, as after `@` on the command line, or run:DIR for those that another
+            run came to; empty for the initial weights of the model's own run.
         towards_sha256: Checksum of that file, filled in by itself; a result belongs to one content of it.
         steps: Steps from one end to the other.
         beyond: Steps beyond either end.
@@ -71,10 +72,10 @@ class Interpolation(OfRisk[Line]):
             raise ValueError(
                 f"interpolation got steps={self.steps} and beyond={self.beyond}, expected at least 2 and 0."
             )
-        content = _checksum(Path(self.towards)) if self.towards else ""
+        content = _checksum(self._file) if self.towards else ""
         if self.towards_sha256 not in ("", content):
             raise ValueError(
-                f"{self.towards} is not the file it was: its checksum is {content[:12]}…, expected "
+                f"{self.towards} is not what it was: its checksum is {content[:12]}…, expected "
                 f"{self.towards_sha256[:12]}…. Leave towards_sha256 out to take it as it is now."
             )
         object.__setattr__(self, "towards_sha256", content)
@@ -111,7 +112,12 @@ class Interpolation(OfRisk[Line]):
         return [(x, *known(view.risk.value(view.start.lerp(view.end, x), buffers=buffers)))]
 
     def _other(self, subject: Subject) -> Mapping[str, Tensor]:
-        return read_weights(Path(self.towards) if self.towards else WeightPath(subject).files[0])
+        return read_weights(self._file if self.towards else WeightPath(subject).files[0])
+
+    @property
+    def _file(self) -> Path:
+        run = self.towards.startswith("run:")
+        return weights_of_run(Path(self.towards.removeprefix("run:"))) if run else Path(self.towards)
 
 
 def _checksum(file: Path) -> str:
@@ -120,5 +126,5 @@ def _checksum(file: Path) -> str:
     except OSError as error:
         raise ValueError(
             f"interpolation cannot read towards={str(file)!r} ({error.strerror or error}). Give a .safetensors or .pth "
-            "file of weights, or leave it out for the initial weights of the model's run."
+            "file of weights, run:DIR, or leave it out for the initial weights of the model's own run."
         ) from error

@@ -99,15 +99,24 @@ def find_run(folder: Path) -> None:
         raise ValueError(f"The training in {folder} is not finished. Start the same alternet train again to go on.")
 
 
+def weights_of_run(folder: Path) -> Path:
+    """The file of the weights that a run came to: the averaged ones where it averaged.
+
+    Raises:
+        ValueError: The folder is no training run, or the run is not finished.
+    """
+    find_run(folder)
+    averaged = folder / "ema.safetensors"
+    return averaged if averaged.is_file() else folder / "weights.safetensors"
+
+
 def read_run(folder: Path) -> Run:
     """The finished training run in a folder.
 
     Raises:
         ValueError: The folder is no training run, or the run is not finished, or a file is damaged.
     """
-    find_run(folder)
-    averaged = folder / "ema.safetensors"
-    weights = read_weights(averaged if averaged.is_file() else folder / "weights.safetensors")
+    weights = read_weights(weights_of_run(folder))
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return Run(
