@@ -189,3 +189,11 @@ def test_a_product_that_is_no_number_is_refused() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Lanczos(**settings)
+
+
+def test_vectors_of_millions_of_uneven_entries_have_length_one() -> None:
+    uneven = torch.cat([torch.ones(1), torch.full((3 * 10**6,), 1e-4)])
+    start = torch.randn(len(uneven), generator=generator())
+    pairs = Lanczos(k=1)(lambda v: uneven * (uneven.double() @ v.double()).float(), start, generator=generator())
+    assert float(pairs.values[0]) == pytest.approx(1.03, rel=1e-4)
+    assert float(pairs.vectors[0].double().norm()) == pytest.approx(1, abs=1e-5)

@@ -6,6 +6,7 @@ gives each output filter of the direction the norm of that filter's weights.
 """
 
 import re
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,8 +56,10 @@ def normalised(direction: Tensor, weight: Tensor, how: str) -> Tensor:
         return direction
     whole = how == "layer" or weight.ndim < 2
     axes = [0] if how == "paper" else list(range(0 if whole else 1, weight.ndim))
-    wanted, given = (torch.linalg.vector_norm(t, dim=axes, keepdim=True) for t in (weight, direction))
-    return direction * torch.where(given > 0, wanted / given.clamp_min(torch.finfo(given.dtype).tiny), 0.0)
+    options: Any = {"dim": axes, "keepdim": True, "dtype": torch.float64}
+    wanted, given = (torch.linalg.vector_norm(t, **options) for t in (weight, direction))
+    factors = torch.where(given > 0, wanted / given.clamp_min(torch.finfo(given.dtype).tiny), 0.0)
+    return direction * factors.to(direction)
 
 
 def fitted(direction: Tensor, theta: Tensor, space: ParameterVector, *, how: str, ignore: bool) -> Tensor:

@@ -25,6 +25,7 @@ from alternet.instruments.lanczos import Lanczos, Vector
 from alternet.instruments.of_risk import OfRisk
 from alternet.seeding import derived_seed
 from alternet.spectrum import summary
+from alternet.views.norms import unit
 from alternet.views.risk import Curvature, Risk
 from alternet.views.subject import Subject
 
@@ -123,4 +124,4 @@ def start(curvature: Curvature, generator: torch.Generator) -> Vector:
     """
     gradient = curvature.gradient
     random = torch.randn(len(gradient), generator=generator).to(gradient)
-    return gradient / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny) + random / random.norm()
+    return unit(gradient) + unit(random)

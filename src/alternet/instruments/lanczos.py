@@ -24,6 +24,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from alternet.views.norms import norm, unit
+
 Vector = Float[Tensor, " p"]
 Operator = Callable[[Vector], Vector]
 Which = Literal["largest_magnitude", "largest", "both_ends"]
@@ -181,8 +183,7 @@ class Krylov:
         self.size, self.products, self.runs, self.beta = 0, 0, [0], 0.0
         self._overlapping = 0
         self._scale, self._dropped = 0.0, 0.0
-        norm = start.norm()
-        self.vectors[0] = start / norm if norm > 0 else self._fresh()
+        self.vectors[0] = unit(start) if start.any() else self._fresh()
 
     @property
     def full(self) -> bool:
@@ -205,7 +206,7 @@ class Krylov:
         rest = self.operator(self.vectors[j])
         self.products += 1
         self.runs[-1] += 1
-        whole = float(rest.norm())
+        whole = float(norm(rest))
         if not whole < float("inf"):
             raise ValueError(
                 f"Product {self.products} with the operator is not finite. The function has no second derivative "
@@ -247,22 +248,22 @@ class Krylov:
     def combined(self, coordinates: Float64[Tensor, "j k"]) -> Float[Tensor, "k p"]:
         """Vectors from their coordinates, normalised, a row each."""
         vectors = coordinates.T.to(self.vectors) @ self.vectors[: self.size]
-        return vectors / vectors.norm(dim=1, keepdim=True)
+        return torch.stack([unit(vector) for vector in vectors])
 
     def _follow(self, rest: Vector) -> None:
         """Append the direction of what is left of a product, or a fresh one where nothing is left."""
-        norm = float(rest.norm())
-        closed = norm <= ROUNDING * torch.finfo(rest.dtype).eps * self._scale
-        self.beta = 0.0 if closed or self.complete else norm
+        left = float(norm(rest))
+        closed = left <= ROUNDING * torch.finfo(rest.dtype).eps * self._scale
+        self.beta = 0.0 if closed or self.complete else left
         if closed:
-            self._dropped += norm
+            self._dropped += left
             self.runs.append(0)
         if self.complete:
             return
         if closed:
             self.vectors[self.size] = self._fresh()
         else:
-            torch.div(rest, norm, out=self.vectors[self.size])
+            torch.div(rest, left, out=self.vectors[self.size])
         self.matrix[self.size, self.size - 1] = self.beta
 
     def _fresh(self) -> Vector:
@@ -271,7 +272,7 @@ class Krylov:
         fresh = torch.randn(length, generator=self.generator, dtype=torch.float32).to(self.vectors)
         for _ in range(3):
             fresh -= self.vectors[: self.size].T @ (self.vectors[: self.size] @ fresh)
-            fresh /= fresh.norm()
+            fresh = unit(fresh)
         return fresh
 
 

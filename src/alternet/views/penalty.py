@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-Tensors = Mapping[str, Tensor]
+from alternet.views.norms import norm, unit
 
-ROW = 1024
-"""Values whose squares are summed in single precision before the sums are added up in double precision."""
+Tensors = Mapping[str, Tensor]
 
 
 class Penalty(ABC):
@@ -73,31 +72,19 @@ class SumOfNorms(Penalty):
 
     def gradient(self, parameters: Tensors) -> dict[str, Tensor]:
         """The unit vector along each parameter."""
-        return {name: _unit(p) for name, p in parameters.items()}
+        return {name: unit(p) for name, p in parameters.items()}
 
     def product(self, parameters: Tensors, direction: Tensors) -> dict[str, Tensor]:
         """What of the direction is across each parameter, over the parameter's norm."""
         products = {}
         for name, d in direction.items():
-            unit, norm = _unit(parameters[name]), parameters[name].norm()
-            across = d - unit * (unit * d).sum()
-            products[name] = across / norm if norm > 0 else torch.zeros_like(d)
+            along, length = unit(parameters[name]), norm(parameters[name]).to(d)
+            across = d - along * (along * d).sum()
+            products[name] = across / length if length > 0 else torch.zeros_like(d)
         return products
 
 
 def _norms(parameters: Tensors) -> Tensor:
     if not parameters:
         return torch.zeros((), dtype=torch.float64)
-    return torch.stack([_norm(p.reshape(-1)) for p in parameters.values()])
-
-
-def _norm(values: Tensor) -> Tensor:
-    """To 1e-7 or better; one sum in single precision loses four digits, one in double is slow."""
-    whole = len(values) // ROW * ROW
-    rows = torch.linalg.vector_norm(values[:whole].view(-1, ROW), dim=1)
-    return torch.linalg.vector_norm(torch.cat([rows, values[whole:]]).double())
-
-
-def _unit(parameter: Tensor) -> Tensor:
-    norm = parameter.norm()
-    return parameter / norm if norm > 0 else torch.zeros_like(parameter)
+    return torch.stack([norm(p) for p in parameters.values()])
