@@ -51,10 +51,10 @@ class Ground:
 
     def at(self, steps: Sequence[tuple[float, Tensor]], batches: Batches | None) -> Value:
         """The loss after some steps from the centre, each a factor and a direction."""
-        self.point.copy_(self.theta)
+        place = self.theta
         for factor, direction in steps:
-            self.point.add_(direction, alpha=factor)
-        return self.risk.value(self.point, batches)
+            place = torch.add(place, direction, alpha=factor, out=self.point)
+        return self.risk.value(place, batches)
 
 
 @dataclass(frozen=True, kw_only=True)

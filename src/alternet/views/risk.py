@@ -6,13 +6,13 @@ differentiated, the penalty's derivatives are written out. The model itself is n
 parameters in place of its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -27,6 +27,7 @@ from alternet.views.untouched import untouched
 
 Vector = Float[Tensor, " p"]
 Batch = tuple[Tensor, Tensor]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -155,13 +156,8 @@ class Risk:
         """The risk without derivatives, one forward pass a batch; on other batches or with other buffers if given."""
         parameters = self._parameters(theta)
         state = parameters | self._buffers() | dict(buffers or {})
-        sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
         with torch.no_grad():
-            for pictures, targets in self.batches if batches is None else batches:
-                logits, truth = self._logits(state, pictures), targets.to(self._theta.device)
-                hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
-                sums += torch.stack([_nll(logits, truth).double(), hits.sum()])
-                images += len(pictures)
+            sums, images = self._called(state, lambda: self._sums(self.batches if batches is None else batches))
             l2 = float(self._penalty.value(parameters))
         nll, hits = (sums / max(images, 1)).tolist()
         return Value(nll=nll, l2=l2, loss=nll + self.weight_decay * l2, accuracy=hits, images=images)
@@ -197,10 +193,28 @@ class Risk:
         """Copies, so that batch statistics change none of the model's own."""
         return {name: self._converted(b) for name, b in self.subject.model.named_buffers()}
 
+    def _sums(self, batches: Batches) -> tuple[Float64[Tensor, "2"], int]:
+        """NLL and right answers, summed over the images, and the number of these."""
+        sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
+        for pictures, targets in batches:
+            logits, truth = self._answer(pictures), targets.to(self._theta.device)
+            hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
+            sums += torch.stack([_nll(logits, truth).double(), hits.sum()])
+            images += len(pictures)
+        return sums, images
+
     def _logits(self, state: dict[str, Tensor], images: Tensor) -> Logits:
         """The model's answer with these parameters and buffers."""
+        return self._called(state, lambda: self._answer(images))
+
+    def _answer(self, images: Tensor) -> Logits:
         inputs = self.subject.normalise(images).to(self.dtype)
-        return logits_of(functional_call(self.subject.model, state, (inputs,)), self.subject.name)
+        return logits_of(self.subject.model(inputs), self.subject.name)
+
+    def _called(self, state: Mapping[str, Tensor], work: Callable[[], T]) -> T:
+        """What work gives while these parameters and buffers stand in the place of the model's own."""
+        stage = _Stage(self.subject.model)
+        return functional_call(stage, {f"model.{name}": tensor for name, tensor in state.items()}, (work,))
 
     def _penalty_gradient(self, theta: Vector | None) -> Vector:
         parts = self._penalty.gradient(self.space.split(self._theta if theta is None else theta))
@@ -227,6 +241,17 @@ class Risk:
                 "Something random acts in its forward pass, for example F.dropout without training=self.training, or "
                 "its answer is no number."
             )
+
+
+class _Stage(nn.Module):
+    """A model in which other parameters can be put once for several passes; each time costs a small pass by itself."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, work: Callable[[], T]) -> T:
+        return work()
 
 
 class Curvature:
