@@ -20,7 +20,7 @@ from alternet.views.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row
 
 MODELS = ("resnet50", "vit_small_patch16_224")
-IMAGES, TURNS = 16, 3
+IMAGES, BATCH, TURNS = 48, 16, 1
 
 
 def rows() -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def _data() -> Batches:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(IMAGES, 3, 224, 224, generator=generator)
     targets = torch.randint(1000, (IMAGES,), generator=generator)
-    return Batches.of(images, targets, classes=[str(k) for k in range(1000)], batch_size=IMAGES)
+    return Batches.of(images, targets, classes=[str(k) for k in range(1000)], batch_size=BATCH)
 
 
 def _bare(subject: Subject, data: Batches, passes: int) -> None:
