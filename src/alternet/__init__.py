@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from alternet.instruments.lesion import Lesion
     from alternet.instruments.shape_bias import ShapeBias
     from alternet.instruments.similarity import Similarity
+    from alternet.instruments.spectral_density import SpectralDensity
     from alternet.instruments.trajectory import Trajectory
     from alternet.instruments.variance import Variance
     from alternet.measurement import Measurement, find_measurements
@@ -51,6 +52,7 @@ _HOMES = {
     "alternet.instruments.similarity": ("Similarity",),
     "alternet.instruments.lesion": ("Lesion",),
     "alternet.instruments.hessian": ("Hessian",),
+    "alternet.instruments.spectral_density": ("SpectralDensity",),
     "alternet.instruments.frequency_noise": ("FrequencyNoise",),
     "alternet.instruments.fourier_heatmap": ("FourierHeatmap",),
     "alternet.instruments.shape_bias": ("ShapeBias",),
@@ -86,6 +88,7 @@ __all__ = [  # noqa: RUF022 - in the order in which one meets them
     "Calibration",
     "Corruption",
     "Hessian",
+    "SpectralDensity",
     "Landscape",
     "Interpolation",
     "Trajectory",

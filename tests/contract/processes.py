@@ -7,6 +7,7 @@ import torch
 from tests.contract.documented import load
 from tests.contract.networks import data, network
 from tests.contract.optional import installed
+from tests.contract.runs import with_history
 
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
@@ -15,11 +16,14 @@ from alternet.instruments.fourier import Fourier
 from alternet.instruments.fourier_heatmap import FourierHeatmap
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.hessian import Hessian
+from alternet.instruments.interpolation import Interpolation
 from alternet.instruments.landscape import Landscape
 from alternet.instruments.lesion import Lesion
 from alternet.instruments.runner import Result, measure_each
 from alternet.instruments.shape_bias import ShapeBias
 from alternet.instruments.similarity import Similarity
+from alternet.instruments.spectral_density import SpectralDensity
+from alternet.instruments.trajectory import Trajectory
 from alternet.instruments.variance import Variance
 from alternet.scale import processes, rank, world
 from alternet.views.subject import Subject
@@ -56,7 +60,10 @@ def instruments() -> list[Instrument]:
         FourierHeatmap(side=1),
         ShapeBias(),
         Hessian(batch_size=2),
+        SpectralDensity(draws=3, steps=4),
         Landscape(points=3, draws=3),
+        Interpolation(steps=2, beyond=0),
+        Trajectory(),
         load(0, 1).Damping(),
         *optional,
     ]
@@ -64,7 +71,7 @@ def instruments() -> list[Instrument]:
 
 def measure(out: Path, batch_size: int) -> dict[str, Result]:
     """Measure all instruments on the same model and data."""
-    subject = network(LAYOUT)
+    subject = with_history(network(LAYOUT), out / f"run-{rank()}")
     results = measure_each(instruments(), subject, data(subject, batch_size=batch_size), out=out)
     return {instrument.name: result for instrument, result in results}
 

@@ -34,6 +34,7 @@ QUICK = {
     "fourier_heatmap": {"side": 1},
     "corruption": {"only": "contrast"},
     "landscape": {"points": 3, "draws": 3},
+    "spectral_density": {"draws": 2, "steps": 5},
     "interpolation": {"steps": 2, "beyond": 1},
 }
 """Settings for instruments whose default is more work than a promise needs to be seen kept; contrast can be changed on

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from alternet.measurement import Measurement
+from alternet.quadrature import Node, moments
 from alternet.spectrum import summary
 
 PUBLISHED = pd.read_csv(Path(__file__).with_name("published.csv"))
@@ -222,6 +223,24 @@ def landscape(name: str, *, points: int = 5, sharp: float | None = None) -> Meas
     return Measurement(instrument="landscape", tables=tables, provenances=(facts,))
 
 
+def spectral_density(name: str) -> Measurement:
+    """A bulk around zero and outliers that reach as far as the name is long, from two random vectors."""
+    far = float(len(name))
+    node, eigenvalue = np.arange(4), np.array([-1.0, 0.0, far / 2, far])
+    weight = {0: [0.01, 0.97, 0.01, 0.01], 1: [0.02, 0.96, 0.01, 0.01]}
+    parts = [
+        {"draw": k, "node": node, "eigenvalue": eigenvalue, "weight": w, "residual": 0.1} for k, w in weight.items()
+    ]
+    rows = moments([list(map(Node, eigenvalue, w)) for w in weight.values()], 1000)
+    tables = {
+        "table": pd.concat([pd.DataFrame({"model": name, **part}) for part in parts], ignore_index=True),
+        "moments": pd.DataFrame(rows, columns=["metric", "value", "standard_error"]),
+    }
+    tables["moments"].insert(0, "model", name)
+    facts = provenance("spectral_density", name, settings={"draws": 2})
+    return Measurement(instrument="spectral_density", tables=tables, provenances=(facts,))
+
+
 def interpolation(name: str) -> Measurement:
     """A barrier of 0.5 in the middle, between ends with an NLL of 1 and 2."""
     x = np.linspace(-0.25, 1.25, 7)
@@ -263,6 +282,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "frequency_noise": frequency_noise,
     "fourier_heatmap": fourier_heatmap,
     "shape_bias": shape_bias,
+    "spectral_density": spectral_density,
     "landscape": landscape,
     "interpolation": interpolation,
     "trajectory": trajectory,

@@ -30,6 +30,7 @@ from tests.figures.crafted import (
     lesion,
     several,
     shape_bias,
+    spectral_density,
     training,
     trajectory,
     variance,
@@ -42,6 +43,7 @@ from alternet.figures.fourier_heatmap import limits as heat_limits
 from alternet.figures.fourier_heatmap import maps, once
 from alternet.figures.hessian import bandwidth, density
 from alternet.figures.lesion import LEFT_ALONE
+from alternet.figures.spectral_density import curves
 from alternet.figures.surface import heights, plot, scale, within
 from alternet.figures.training import chance
 from alternet.measurement import Measurement
@@ -502,6 +504,32 @@ def test_the_interactive_spectrum_holds_every_eigenvalue():
     assert len(thinned) == 2000
     assert thinned[0] == pytest.approx(table["eigenvalue"].min(), rel=1e-5)
     assert thinned[-1] == pytest.approx(table["eigenvalue"].max(), rel=1e-5)
+
+
+def test_the_spectral_density_has_area_one_and_shows_a_single_eigenvalue_at_its_height():
+    measured = several("spectral_density", "a", "longer")
+    grid, drawn = curves(measured)
+    for one in drawn.values():
+        np.testing.assert_allclose(np.trapezoid(one.draws, grid), 1, atol=1e-3)
+    (axis,) = draw(measured).axes
+    lines = [np.asarray(line.get_xydata()) for line in axis.get_lines()]
+    peak = lines[3][np.abs(lines[3][:, 0] - 6).argmin()]  # the last outlier of `longer` holds a hundredth of 1000
+    assert peak[1] == pytest.approx(10 * drawn["longer"].single, rel=0.05)
+    assert axis.get_ylim()[0] < drawn["longer"].single < axis.get_ylim()[1]
+    band = axis.collections[1].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(drawn["longer"].draws.max())
+
+
+def test_the_spectral_density_says_its_trace_with_two_standard_errors():
+    said = sentences(spectral_density("longer"))
+    assert said == [
+        "longer: 1,000 eigenvalues from −1 to 6 add up to 75 ± 10 (the trace), those below zero to −15 ± 10."
+    ]
+    one = spectral_density("longer")
+    table = one.table.assign(eigenvalue=np.nan)
+    nothing = replace(one, tables={**one.tables, "table": table})
+    assert sentences(nothing) == ["longer: no eigenvalue could be measured."]
+    assert draw(nothing).axes
 
 
 def test_landscapes_share_one_height_and_the_cuts_hold_the_numbers():

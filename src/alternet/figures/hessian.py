@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from alternet.figures import interactive
 from alternet.figures.exhibit import Exhibit, Panel
-from alternet.figures.style import FAINT, Drawing, label, model_styles, say_empty
+from alternet.figures.style import FAINT, Drawing, label, model_styles, say_empty, short
 from alternet.measurement import Measurement
 
 VALUE = "eigenvalue"
@@ -147,7 +147,7 @@ def _finish(above: Axes, below: Axes, rows: int) -> None:
 def _legend(model: str, one: Measurement, curve: Curve | None) -> str:
     if curve is None:
         return f"{label(model, 70)}\nno eigenvalues"
-    facts = [f"NEP {_interval(one, 'nep')}", f"APE {_interval(one, 'ape')}", f"kernel width {_short(curve.bandwidth)}"]
+    facts = [f"NEP {_interval(one, 'nep')}", f"APE {_interval(one, 'ape')}", f"kernel width {short(curve.bandwidth)}"]
     return f"{label(model, 70)}\n{', '.join(facts)}"
 
 
@@ -160,17 +160,7 @@ def _interval(one: Measurement, metric: str) -> str:
     factor, unit = (100, "%") if metric == "nep" else (1, "")
     value, low, high = factor * numbers[0]
     known = not (np.isnan(low) or np.isnan(high) or (metric == "nep" and value == 0))
-    return f"{_short(value)}{unit}" + (f" ({_short(low)} to {_short(high)})" if known else "")
-
-
-def _short(value: float) -> str:
-    """Three digits, and never an exponent for what is large.
-
-    Examples:
-        >>> _short(1283.2), _short(12.84), _short(0.0031)
-        ('1,283', '12.8', '0.0031')
-    """
-    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+    return f"{short(value)}{unit}" + (f" ({short(low)} to {short(high)})" if known else "")
 
 
 def sentences(measurement: Measurement) -> list[str]:

@@ -14,6 +14,7 @@ from alternet.instruments.landscape import Landscape
 from alternet.instruments.lesion import Lesion
 from alternet.instruments.shape_bias import ShapeBias
 from alternet.instruments.similarity import Similarity
+from alternet.instruments.spectral_density import SpectralDensity
 from alternet.instruments.trajectory import Trajectory
 from alternet.instruments.variance import Variance
 
@@ -28,6 +29,7 @@ KINDS: tuple[type[Instrument], ...] = (
     Calibration,
     Corruption,
     Hessian,
+    SpectralDensity,
     Landscape,
     Interpolation,
     Trajectory,
