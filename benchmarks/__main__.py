@@ -1,9 +1,11 @@
-"""Run all benchmarks and write results.md; with names, run those: `python -m benchmarks [fourier training ...]`."""
+"""Run benchmarks and write their sections of results.md: all, or those named, `python -m benchmarks [hessian ...]`."""
 
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import date
 from importlib import import_module
 from importlib.metadata import version
@@ -22,6 +24,10 @@ BENCHMARKS = (
 )
 RESULTS = Path(__file__).with_name("results.md")
 REMARKS = Path(__file__).with_name("remarks.md")
+HEAD = """# Results
+
+Written by `make bench`. Every row is a ratio of medians, both sides measured in turn within one run.
+"""
 
 
 def machine() -> str:
@@ -57,31 +63,41 @@ def reached(ratio: float, target: str) -> bool:
     return {"<=": ratio <= float(bound), ">=": ratio >= float(bound), ">": ratio > float(bound)}[sign]
 
 
-def run(name: str) -> list[str]:
-    """One section of the results, from a process of its own, so that no benchmark disturbs the next."""
+def run(name: str) -> str:
+    """One section of the results."""
     module = import_module(f"benchmarks.{name}")
+    measured = f"Measured {date.today()}: {machine()}."
+    return "\n".join([f"## {name}", "", (module.__doc__ or "").strip(), "", measured, "", *table(module.rows()), ""])
+
+
+def apart(name: str) -> str:
+    """The section from a process of its own, so that no benchmark disturbs the next."""
     print(f"benchmark: {name}", flush=True)
-    return [f"## {name}", "", (module.__doc__ or "").strip(), "", *table(module.rows()), ""]
+    call = [sys.executable, "-c", f"from benchmarks.__main__ import run; print(run({name!r}))"]
+    return subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout.rstrip() + "\n"
 
 
-def main(names: list[str]) -> None:
-    """Measure and write; with names, only those sections are printed and nothing is written."""
-    if names:
-        print("\n".join(line for name in names for line in run(name)))
-        return
-    sections = []
-    for name in BENCHMARKS:
-        done = subprocess.run([sys.executable, "-m", "benchmarks", name], capture_output=True, text=True, check=True)
-        print(done.stdout, flush=True)
-        sections.append(done.stdout.partition("\n")[2])
-    head = [
-        "# Results",
-        "",
-        "Written by `make bench`. Every row is a ratio of medians, both sides measured in turn within one run.",
-        f"Machine: {machine()}. Date: {date.today()}.",
-        "",
-    ]
-    RESULTS.write_text("\n".join([*head, *sections]) + (REMARKS.read_text() if REMARKS.exists() else ""))
+def sections(text: str) -> dict[str, str]:
+    r"""The sections of a Markdown text by their headings.
+
+    Examples:
+        >>> sections("# Results\n\n## one\n1\n\n## two\n2\n")
+        {'one': '## one\n1\n', 'two': '## two\n2\n'}
+    """
+    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]
+    return {part.partition("\n")[0].removeprefix("## "): part.rstrip() + "\n" for part in parts}
+
+
+def main(names: Sequence[str]) -> None:
+    """Measure and write, section by section, so that what is finished is kept."""
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        sys.exit(f"There is no benchmark {', '.join(unknown)}. There are {', '.join(BENCHMARKS)}.")
+    for name in names or BENCHMARKS:
+        section = apart(name)
+        print(section, flush=True)
+        kept = sections(RESULTS.read_text()) if RESULTS.exists() else {}
+        kept[name] = section
+        RESULTS.write_text("\n".join([HEAD, *(kept[one] for one in BENCHMARKS if one in kept), REMARKS.read_text()]))
     print(f"written: {RESULTS}")
 
 
