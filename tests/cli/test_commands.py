@@ -212,6 +212,13 @@ def test_a_setting_finds_its_instrument():
         choose(["variance", "fourier"], {"axiss": "paper"}, seed=0)
 
 
+def test_a_setting_that_nobody_has_is_refused_by_whoever_has_the_nearest():
+    with pytest.raises(ValueError, match="hessian has no setting 'max_product'. Did you mean max_products"):
+        choose(["fourier", "trajectory", "hessian"], {"max_product": 9}, seed=0)
+    with pytest.raises(ValueError, match="trajectory has no setting 'colour'. It has no settings: leave this out."):
+        choose(["trajectory"], {"colour": 9}, seed=0)
+
+
 @pytest.mark.parametrize("scope", ["calibration", "forrier"])
 def test_a_setting_of_an_instrument_that_is_not_measured_goes_to_no_other(scope: str):
     with pytest.raises(ValueError, match=f"addresses '{scope}', but what is measured is variance, fourier"):

@@ -3,8 +3,9 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -84,9 +85,15 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
         if scope and scope not in kinds:
             raise ValueError(f"--set {key}=... addresses {scope!r}, but what is measured is {', '.join(kinds)}.")
         takers = [name for name in kinds if scope in ("", name) and setting in known[name]]
-        for name in takers or [scope or next(iter(kinds))]:
-            chosen[name][setting] = value  # without a taker, the first one refuses it and offers near matches
+        for name in takers or [scope or _nearest(setting, known)]:
+            chosen[name][setting] = value  # without a taker, one of them refuses it and offers near matches
     return [kinds[name].with_settings(chosen[name]) for name in kinds]
+
+
+def _nearest(setting: str, known: Mapping[str, Collection[str]]) -> str:
+    """The instrument with the setting whose name is nearest to one that none of them has; else the first."""
+    near = get_close_matches(setting, {one for settings in known.values() for one in settings}, n=1)
+    return next((name for name in known if near and near[0] in known[name]), next(iter(known)))
 
 
 def measure_models(

@@ -111,8 +111,9 @@ class Instrument(ABC):
         known = [field.name for field in fields(cls)]
         for key in settings:
             if key not in known:
-                near = get_close_matches(key, known) or known
-                raise ValueError(f"{cls.name} has no setting {key!r}. Did you mean {', '.join(near) or 'none at all'}?")
+                near = ", ".join(get_close_matches(key, known) or known)
+                way = f"Did you mean {near}?" if near else "It has no settings: leave this out."
+                raise ValueError(f"{cls.name} has no setting {key!r}. {way}")
         return cls(**settings)
 
     @property
