@@ -506,18 +506,31 @@ def test_the_interactive_spectrum_holds_every_eigenvalue():
     assert thinned[-1] == pytest.approx(table["eigenvalue"].max(), rel=1e-5)
 
 
-def test_the_spectral_density_has_area_one_and_shows_a_single_eigenvalue_at_its_height():
+def test_the_spectral_density_counts_eigenvalues():
     measured = several("spectral_density", "a", "longer")
-    grid, drawn = curves(measured)
-    for one in drawn.values():
-        np.testing.assert_allclose(np.trapezoid(one.draws, grid), 1, atol=1e-3)
-    (axis,) = draw(measured).axes
-    lines = [np.asarray(line.get_xydata()) for line in axis.get_lines()]
-    peak = lines[3][np.abs(lines[3][:, 0] - 6).argmin()]  # the last outlier of `longer` holds a hundredth of 1000
-    assert peak[1] == pytest.approx(10 * drawn["longer"].single, rel=0.05)
-    assert axis.get_ylim()[0] < drawn["longer"].single < axis.get_ylim()[1]
-    band = axis.collections[1].get_paths()[0].vertices
-    assert band[:, 1].max() == pytest.approx(drawn["longer"].draws.max())
+    axis, drawn = curves(measured)
+    for counts in drawn.values():
+        area = np.trapezoid(counts, axis.grid) / (axis.width * np.sqrt(2 * np.pi))
+        np.testing.assert_allclose(area, 1000, rtol=1e-3)
+    (axes,) = draw(measured).axes
+    across, a, longer = (np.asarray(line.get_xydata()) for line in axes.get_lines()[1:])
+    assert (across[:, 1] == 1).all()
+    for line, far in ((a, 1), (longer, 6)):  # the last outlier holds a hundredth of 1000 eigenvalues
+        assert line[np.abs(line[:, 0] - far).argmin(), 1] == pytest.approx(10, rel=0.02)
+    low, high = axes.get_ylim()
+    assert low < 1 and high > drawn["a"].max()
+    band = np.asarray(axes.collections[1].get_paths()[0].vertices)
+    assert band[:, 1].max() == pytest.approx(drawn["longer"].max())
+
+
+def test_the_interactive_spectral_density_tells_the_eigenvalue_behind_its_own_scale():
+    (panel,) = panels("spectral_density", "longer")
+    *_, line = panel.figure["data"]
+    axis, _ = curves(spectral_density("longer"))
+    np.testing.assert_allclose(axis.place(line["customdata"]), line["x"], atol=1e-4)
+    ticks = panel.figure["layout"]["xaxis"]
+    assert ticks["ticktext"] == ["-1", "-0.1", "-0.01", "0", "0.01", "0.1", "1", "10"]
+    np.testing.assert_allclose(axis.value(ticks["tickvals"]), axis.ticks, rtol=1e-5, atol=1e-5)
 
 
 def test_the_spectral_density_says_its_trace_with_two_standard_errors():

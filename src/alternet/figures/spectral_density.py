@@ -1,40 +1,82 @@
-"""Spectral density figure: the density of all eigenvalues of the Hessian, models on one logarithmic axis."""
+"""Spectral density figure: how many eigenvalues the Hessian has where, models on one axis, from bulk to outliers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import pi, sqrt
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
+from matplotlib.ticker import NullLocator
+from numpy.typing import ArrayLike, NDArray
 
 from alternet.figures import interactive
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.style import FAINT, Drawing, label, model_styles, say_empty, short
 from alternet.measurement import Measurement
 
-PARTS = 100
-"""The kernel's width is this part of the axis."""
-POINTS = 600
-KEY = ("dotted: height of a single eigenvalue", "band: from the lowest to the highest random vector")
+LINEAR = 1e-3
+"""The axis is linear as far as this part of the largest |eigenvalue|, and logarithmic beyond."""
+PARTS = 80
+"""The kernel's width is this part of the drawn axis."""
+POINTS = 800
+NAME, COUNT = "eigenvalue of the Hessian of all the data", "eigenvalues, smoothed"
+KEY = ("a single eigenvalue peaks at 1", "band: from the lowest to the highest random vector")
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The density of one model's eigenvalues on a grid.
+class Axis:
+    """A scale that holds both the bulk around zero and what lies far out: u = asinh(eigenvalue / linear).
 
     Attributes:
-        draws: The density that each random vector gives [draws, points].
-        single: How high one eigenvalue by itself stands.
+        linear: About how far from zero the scale is linear.
+        low: Where it begins, in u.
+        high: Where it ends.
     """
 
-    draws: NDArray
-    single: float
+    linear: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, nodes: NDArray) -> "Axis":
+        """Wide enough for these eigenvalues and their kernels, zero included."""
+        linear = LINEAR * float(np.abs(nodes).max()) or 1.0
+        ends = np.arcsinh(np.array([min(0.0, nodes.min()), max(0.0, nodes.max())]) / linear)
+        margin = 4 * (ends[1] - ends[0] or 1.0) / PARTS
+        return cls(linear, float(ends[0] - margin), float(ends[1] + margin))
 
     @property
-    def mean(self) -> NDArray:
-        """Over the random vectors."""
-        return self.draws.mean(0)
+    def grid(self) -> NDArray:
+        """Points at even distances, in u."""
+        return np.linspace(self.low, self.high, POINTS)
+
+    @property
+    def width(self) -> float:
+        """Of the kernel, in u."""
+        return (self.high - self.low) / (PARTS + 8)
+
+    def place(self, eigenvalues: ArrayLike) -> NDArray:
+        """Eigenvalues in u."""
+        return np.arcsinh(np.asarray(eigenvalues, dtype=float) / self.linear)
+
+    def value(self, places: ArrayLike) -> NDArray:
+        """From u to eigenvalues."""
+        return self.linear * np.sinh(np.asarray(places, dtype=float))
+
+    @property
+    def ticks(self) -> list[float]:
+        """Zero and powers of ten both ways, as far as they stand apart and within the axis.
+
+        Examples:
+            >>> Axis(1.0, -4.0, 8.0).ticks
+            [-10.0, -1.0, 0.0, 1.0, 10.0, 100.0, 1000.0]
+        """
+        farthest = np.log10(np.abs(self.value([self.low, self.high])).max())
+        powers = 10.0 ** np.arange(np.ceil(np.log10(self.linear)), np.floor(farthest) + 1)
+        ticks = np.concatenate([-powers[::-1], [0.0], powers])
+        places = self.place(ticks)
+        return ticks[(places >= self.low) & (places <= self.high)].tolist()
 
 
 def value(one: Measurement, metric: str) -> float:
@@ -43,61 +85,70 @@ def value(one: Measurement, metric: str) -> float:
     return float(rows.loc[rows["metric"] == metric, "value"].mean())
 
 
-def axis(measurement: Measurement) -> tuple[NDArray, float]:
-    """The grid over the spectra of all models, zero included, and the width of the kernel."""
-    nodes = measurement.table["eigenvalue"].dropna()
-    low, high = min(0.0, float(nodes.min())), max(0.0, float(nodes.max()))
-    width = (high - low or 1.0) / PARTS
-    return np.linspace(low - 4 * width, high + 4 * width, POINTS), width
+def curves(measurement: Measurement) -> tuple[Axis, dict[str, NDArray]]:
+    """The axis, and for each model with eigenvalues the count that each random vector gives [draws, points]."""
+    nodes = measurement.table["eigenvalue"].dropna().to_numpy()
+    axis = Axis.of(nodes if len(nodes) else np.zeros(1))
+    parts = {model: measurement.of(model) for model in measurement.models}
+    return axis, {m: _counts(one, axis) for m, one in parts.items() if one.table["eigenvalue"].notna().any()}
 
 
-def curve(one: Measurement, grid: NDArray, width: float) -> Curve:
-    """The weights at the nodes as Gaussians of this width."""
+def _counts(one: Measurement, axis: Axis) -> NDArray:
     draws = []
-    for _, nodes in one.table.dropna().groupby("draw"):
-        places, weights = nodes["eigenvalue"].to_numpy(), nodes["weight"].to_numpy()
-        kernels = np.exp(-0.5 * ((grid[:, None] - places) / width) ** 2) / (width * sqrt(2 * pi))
-        draws.append(kernels @ weights)
-    return Curve(np.array(draws), 1 / (value(one, "parameters") * width * sqrt(2 * pi)))
+    for _, nodes in one.table.dropna(subset=["eigenvalue", "weight"]).groupby("draw"):
+        distances = axis.grid[:, None] - axis.place(nodes["eigenvalue"])
+        draws.append(np.exp(-0.5 * (distances / axis.width) ** 2) @ nodes["weight"].to_numpy())
+    return value(one, "parameters") * np.array(draws)
 
 
-def curves(measurement: Measurement) -> tuple[NDArray, dict[str, Curve]]:
-    """The grid, and the curve of each model that has nodes."""
-    if measurement.table["eigenvalue"].isna().all():
-        return np.zeros(0), {}
-    grid, width = axis(measurement)
-    known = [model for model in measurement.models if measurement.of(model).table["eigenvalue"].notna().any()]
-    return grid, {model: curve(measurement.of(model), grid, width) for model in known}
-
-
-def reach(drawn: dict[str, Curve]) -> tuple[float, float]:
+def reach(drawn: Mapping[str, NDArray]) -> tuple[float, float]:
     """From a third of a single eigenvalue to above the highest peak."""
-    return min(one.single for one in drawn.values()) / 3, 3 * max(float(one.draws.max()) for one in drawn.values())
+    return 0.3, 3 * max(float(counts.max()) for counts in drawn.values())
 
 
 def draw(measurement: Measurement) -> Drawing:
-    """The mean over random vectors as a line, their range as a band, a single eigenvalue as a dotted line."""
-    grid, drawn = curves(measurement)
+    """The mean over random vectors as a line, their range as a band; both axes logarithmic but around zero."""
+    axis, drawn = curves(measurement)
     looks = model_styles(measurement.models)
     figure = Drawing(figsize=(7.2, 4.0 + 0.34 * len(looks)), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlabel="eigenvalue of the Hessian of all the data", ylabel="density of eigenvalues")
+    axes.set(xlabel=NAME, ylabel=COUNT)
     if not drawn:
         say_empty(axes)
         return figure
-    low, high = reach(drawn)
-    axes.set(yscale="log", ylim=(low, high), xlim=(grid[0], grid[-1]))
-    axes.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
-    for model, one in drawn.items():
-        look = looks[model]
-        axes.plot(grid, one.mean.clip(low / 10), **look)
-        band = (one.draws.min(0).clip(low / 10), one.draws.max(0).clip(low / 10))
-        axes.fill_between(grid, *band, color=look["color"], alpha=0.15, linewidth=0)
-        axes.axhline(one.single, color=look["color"], linestyle=":", linewidth=0.9, zorder=0)
+    for line in (axes.axvline(0), axes.axhline(1)):
+        line.set(color=FAINT, linewidth=0.8, zorder=0)
+    for model, counts in drawn.items():
+        x, band = axis.value(axis.grid), (counts.min(0), counts.max(0))
+        axes.plot(x, counts.mean(0), **looks[model])
+        axes.fill_between(x, *band, color=looks[model]["color"], alpha=0.15, linewidth=0)
+    _finish(axes, axis, reach(drawn))
     handles = [Line2D([], [], **looks[m], label=f"{label(m, 70)}\n{_facts(measurement.of(m))}") for m in drawn]
-    dotted = Line2D([], [], color=FAINT, linestyle=":", linewidth=0.9, label="height of a single eigenvalue")
-    figure.legend(handles=[*handles, dotted], loc="outside lower left", ncols=1)
+    handles.append(Line2D([], [], color=FAINT, linewidth=0.8, label="1: height of a single eigenvalue"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=1)
     return figure
+
+
+def _finish(axes: Axes, axis: Axis, heights: tuple[float, float]) -> None:
+    axes.set_xscale("asinh", linear_width=axis.linear)
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set(xlim=axis.value([axis.low, axis.high]), ylim=heights)
+    axes.set_xticks(axis.ticks, labels=[_power(tick) for tick in axis.ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _power(tick: float) -> str:
+    """A power of ten as a label.
+
+    Examples:
+        >>> [_power(tick) for tick in (-1000.0, 0.0, 1.0, 0.01)]
+        ['−1,000', '0', '1', '0.01']
+    """
+    return (
+        f"{tick:,g}".replace("-", "−")
+        if 1e-3 <= abs(tick) < 1e6 or tick == 0
+        else f"$10^{{{np.log10(abs(tick)):.0f}}}$"
+    )
 
 
 def _facts(one: Measurement) -> str:
@@ -130,35 +181,30 @@ def _sentence(model: str, one: Measurement) -> str:
 
 
 def plots(measurement: Measurement) -> list[Panel]:
-    """The same plot."""
-    grid, drawn = curves(measurement)
+    """The same plot; the scale of its horizontal axis is drawn by hand."""
+    axis, drawn = curves(measurement)
     looks = model_styles(measurement.models)
-    layout = interactive.layout(x="eigenvalue of the Hessian of all the data", y="density of eigenvalues")
+    layout = interactive.layout(x=NAME, y=COUNT)
     layout["yaxis"] |= {"type": "log", "exponentformat": "power"}
-    layout["xaxis"] |= {"zeroline": True, "zerolinecolor": FAINT}
+    layout["xaxis"] |= {"zeroline": True, "zerolinecolor": FAINT, "ticktext": [short(tick) for tick in axis.ticks]}
+    layout["xaxis"] |= {"tickvals": interactive.numbers(axis.place(axis.ticks)), "range": [axis.low, axis.high]}
     if drawn:
         layout["yaxis"]["range"] = interactive.numbers(np.log10(reach(drawn)))
-        layout["xaxis"]["range"] = interactive.numbers((grid[0], grid[-1]))
-    data = [trace for model, one in drawn.items() for trace in _traces(model, one, grid, looks[model])]
-    return [Panel(title="Density of eigenvalues", figure={"data": data, "layout": layout}, key=KEY, wide=True)]
+    data = [trace for model, counts in drawn.items() for trace in _traces(model, counts, axis, looks[model])]
+    return [Panel(title="All eigenvalues", figure={"data": data, "layout": layout}, key=KEY, wide=True)]
 
 
-def _traces(model: str, one: Curve, grid: NDArray, look: dict[str, Any]) -> list[dict[str, Any]]:
-    name, floor = interactive.plain_text(model), reach({model: one})[0] / 10
-    common = {"mode": "lines", "legendgroup": name, "name": name, "x": interactive.numbers(grid)}
+def _traces(model: str, counts: NDArray, axis: Axis, look: dict[str, Any]) -> list[dict[str, Any]]:
+    name = interactive.plain_text(model)
+    common = {"mode": "lines", "legendgroup": name, "name": name, "x": interactive.numbers(axis.grid)}
     silent = {"showlegend": False, "hoverinfo": "skip", "line": {"width": 0}}
-    low, high = (interactive.numbers(edge.clip(floor)) for edge in (one.draws.min(0), one.draws.max(0)))
-    dotted = {"x": interactive.numbers(grid[[0, -1]]), "y": interactive.numbers([one.single] * 2)}
+    low, mean, high = (interactive.numbers(part.clip(1e-3)) for part in (counts.min(0), counts.mean(0), counts.max(0)))
+    hover = "<b>%{fullData.name}</b><br>eigenvalue %{customdata:.3g}<br>smoothed count %{y:.3g}<extra></extra>"
+    line = {"y": mean, "line": interactive.line(look), "hovertemplate": hover}
     return [
         common | silent | {"y": low},
         common | silent | {"y": high, "fill": "tonexty", "fillcolor": interactive.rgb(look["color"]) + "26"},
-        common
-        | {
-            "y": interactive.numbers(one.mean.clip(floor)),
-            "line": interactive.line(look),
-            "hovertemplate": "<b>%{fullData.name}</b><br>eigenvalue %{x:.4g}<br>density %{y:.3g}<extra></extra>",
-        },
-        common | silent | dotted | {"line": {"color": look["color"], "dash": "dot", "width": 1}},
+        common | line | {"customdata": interactive.numbers(axis.value(axis.grid))},
     ]
 
 
@@ -173,10 +219,10 @@ EXHIBIT = Exhibit(
     sentences=sentences,
     caution=(
         "The density is smooth by construction: Lanczos sees the outer eigenvalues one by one and the bulk only as a "
-        "few nodes, and the kernel hides what is nearer to each other than a hundredth of the axis. Below the dotted "
-        "line lies less than one eigenvalue. The trace grows with the number of parameters and, like every measure of "
-        "sharpness, depends on how the weights are scaled, so it compares networks of one architecture. Errors (two "
-        "standard errors) are those of the random vectors, not of the choice of images."
+        "few nodes, and the kernel hides what is nearer to each other than an eightieth of the axis, which stretches "
+        "what is small. What lies below 1 is less than one eigenvalue. The trace grows with the number of parameters "
+        "and, like every measure of sharpness, depends on how the weights are scaled, so it compares networks of one "
+        "architecture. Errors (two standard errors) are those of the random vectors, not of the choice of images."
     ),
     interactive=plots,
 )
