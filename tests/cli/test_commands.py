@@ -212,6 +212,13 @@ def test_a_setting_finds_its_instrument():
         choose(["variance", "fourier"], {"axiss": "paper"}, seed=0)
 
 
+@pytest.mark.parametrize("scope", ["frequency-noise", "frequency_noise"])
+@pytest.mark.parametrize("name", ["frequency-noise", "frequency_noise"])
+def test_a_setting_finds_its_instrument_by_dashes_and_by_underscores(name: str, scope: str):
+    (noise,) = choose([name, name], {f"{scope}.repeats": 3}, seed=0)
+    assert noise.settings["repeats"] == 3
+
+
 def test_a_setting_that_nobody_has_is_refused_by_whoever_has_the_nearest():
     with pytest.raises(ValueError, match="hessian has no setting 'max_product'. Did you mean max_products"):
         choose(["fourier", "trajectory", "hessian"], {"max_product": 9}, seed=0)

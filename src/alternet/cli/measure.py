@@ -77,11 +77,12 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
 
     from alternet.instruments.registry import instrument
 
-    kinds = {name: instrument(name) for name in dict.fromkeys(names)}
+    kinds = {kind.name: kind for kind in map(instrument, names)}
     known = {name: {field.name for field in fields(kind)} for name, kind in kinds.items()}
     chosen = {name: {"seed": seed} if "seed" in known[name] else {} for name in kinds}
     for key, value in settings.items():
         scope, _, setting = key.rpartition(".")
+        scope = scope.replace("-", "_")
         if scope and scope not in kinds:
             raise ValueError(f"--set {key}=... addresses {scope!r}, but what is measured is {', '.join(kinds)}.")
         takers = [name for name in kinds if scope in ("", name) and setting in known[name]]
