@@ -231,7 +231,7 @@ def spectral_density(name: str) -> Measurement:
     parts = [
         {"draw": k, "node": node, "eigenvalue": eigenvalue, "weight": w, "residual": 0.1} for k, w in weight.items()
     ]
-    rows = moments([list(map(Node, eigenvalue, w)) for w in weight.values()], 1000)
+    rows = moments([list(map(Node, eigenvalue, w)) for w in weight.values()], [25.0, 25.0], 1000)
     tables = {
         "table": pd.concat([pd.DataFrame({"model": name, **part}) for part in parts], ignore_index=True),
         "moments": pd.DataFrame(rows, columns=["metric", "value", "standard_error"]),

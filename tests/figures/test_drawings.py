@@ -536,7 +536,8 @@ def test_the_interactive_spectral_density_tells_the_eigenvalue_behind_its_own_sc
 def test_the_spectral_density_says_its_trace_with_two_standard_errors():
     said = sentences(spectral_density("longer"))
     assert said == [
-        "longer: 1,000 eigenvalues from −1 to 6 add up to 75 ± 10 (the trace), those below zero to −15 ± 10."
+        "longer: 1,000 eigenvalues from −1 to 6 add up to 75 ± 10 (the trace), of which L2 makes 25; those below "
+        "zero add up to −15 ± 10."
     ]
     one = spectral_density("longer")
     table = one.table.assign(eigenvalue=np.nan)

@@ -93,6 +93,16 @@ def test_weight_decay_adds_itself_once_for_every_decayed_weight() -> None:
     count = sum(p.numel() for name, p in net.model.named_parameters() if name in decayed(net.model))
     with_decay, without = (SpectralDensity(**FEW, weight_decay=wd).measure(net, data(4)) for wd in (0.3, 0.0))
     assert moment(with_decay, "trace") - moment(without, "trace") == pytest.approx(0.3 * count, rel=1e-9)
+    assert moment(with_decay, "l2_trace") == pytest.approx(0.3 * count, rel=1e-12)
+    assert moment(with_decay, "nll_trace") == pytest.approx(moment(without, "trace"), rel=1e-9)
+    assert moment(without, "l2_trace") == 0
+
+
+def test_the_papers_penalty_has_its_part_of_the_trace() -> None:
+    net = subject(NETWORKS["cnn"])
+    m, bare = (SpectralDensity(**FEW, weight_decay=wd, l2="paper").measure(net, data(4)) for wd in (0.3, 0.0))
+    assert moment(m, "nll_trace") == pytest.approx(moment(bare, "trace"), rel=1e-6)
+    assert 0 < moment(m, "l2_trace") == pytest.approx(moment(m, "trace") - moment(bare, "trace"), rel=1e-6)
 
 
 def test_a_block_of_parameters_has_the_spectrum_of_its_block() -> None:

@@ -152,7 +152,8 @@ def _power(tick: float) -> str:
 
 
 def _facts(one: Measurement) -> str:
-    return f"trace {_with_error(one, 'trace')}, below zero {_with_error(one, 'negative_trace')}"
+    parts = {"NLL": "nll_trace", "L2": "l2_trace", "below zero": "negative_trace"}
+    return ", ".join([f"trace {_with_error(one, 'trace')}", *(f"{p} {_with_error(one, m)}" for p, m in parts.items())])
 
 
 def _with_error(one: Measurement, metric: str) -> str:
@@ -176,7 +177,8 @@ def _sentence(model: str, one: Measurement) -> str:
     low, high = (_minus(short(value(one, metric))) for metric in ("smallest", "largest"))
     return (
         f"{model}: {value(one, 'parameters'):,.0f} eigenvalues from {low} to {high} add up to "
-        f"{_with_error(one, 'trace')} (the trace), those below zero to {_with_error(one, 'negative_trace')}."
+        f"{_with_error(one, 'trace')} (the trace), of which L2 makes {short(value(one, 'l2_trace'))}; those below "
+        f"zero add up to {_with_error(one, 'negative_trace')}."
     )
 
 

@@ -78,20 +78,24 @@ class SpectralDensity(OfRisk[Risk]):
         return [(draw,) for draw in range(self.draws)]
 
     def rows(self, view: Risk, item: tuple[int]) -> Sequence[Row]:
-        """The nodes from one random vector, by rising eigenvalue; the last entry is the length of θ."""
+        """The nodes from one random vector, by rising eigenvalue; then L2's part of the trace, and the length of θ."""
         (draw,) = item
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.name, draw))
-        ritz = quadrature(view.product, signs(view.theta, generator), self.steps, generator)
+        vector = signs(view.theta, generator)
+        l2 = float((vector * view.penalty_product(vector)).sum(dtype=torch.float64))
+        ritz = quadrature(view.product, vector, self.steps, generator)
         weights = ritz.coordinates[0].square()
         nodes = zip(ritz.values.tolist(), weights.tolist(), ritz.residuals.tolist(), strict=True)
-        return [(draw, number, *node, view.space.size) for number, node in enumerate(sorted(nodes))]
+        return [(draw, number, *node, l2, view.space.size) for number, node in enumerate(sorted(nodes))]
 
     def tables(self, rows: Sequence[Row]) -> Tables:
         """The nodes, and what the eigenvalues add up to."""
         draws: dict[int, list[Node]] = {}
         for draw, _, eigenvalue, weight, *_ in rows:
             draws.setdefault(draw, []).append(Node(eigenvalue, weight))
-        return {"table": [row[:-1] for row in rows], "moments": moments(list(draws.values()), rows[0][-1])}
+        l2 = {row[0]: row[-2] for row in rows}
+        sums = moments(list(draws.values()), list(l2.values()), rows[0][-1])
+        return {"table": [row[:-2] for row in rows], "moments": sums}
 
 
 def signs(like: Tensor, generator: torch.Generator) -> Tensor:

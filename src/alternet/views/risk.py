@@ -177,7 +177,15 @@ class Risk:
         for pictures, targets in self.batches:
             total += len(pictures) * self.on(pictures, targets, theta).nll_product(vectors)
             images += len(pictures)
-        return total / images + self._penalty_product(vectors, theta)
+        return total / images + self.penalty_product(vectors, theta)
+
+    def penalty_product(self, vectors: Tensor, theta: Vector | None = None) -> Tensor:
+        """Hessian of weight decay · penalty times a vector [p], or each column of [p, k]."""
+        if vectors.ndim == 2:
+            return torch.stack([self.penalty_product(v, theta) for v in vectors.unbind(1)], dim=1)
+        parameters = self.space.split(self._theta if theta is None else theta)
+        parts = self._penalty.product(parameters, self.space.split(vectors.contiguous()))
+        return self.weight_decay * self.space.join(parts)
 
     def on(self, images: Tensor, targets: Tensor, theta: Vector | None = None) -> "Curvature":
         """The derivatives of the risk on one batch."""
@@ -218,13 +226,6 @@ class Risk:
 
     def _penalty_gradient(self, theta: Vector | None) -> Vector:
         parts = self._penalty.gradient(self.space.split(self._theta if theta is None else theta))
-        return self.weight_decay * self.space.join(parts)
-
-    def _penalty_product(self, vectors: Tensor, theta: Vector | None) -> Tensor:
-        if vectors.ndim == 2:
-            return torch.stack([self._penalty_product(v, theta) for v in vectors.unbind(1)], dim=1)
-        parameters = self.space.split(self._theta if theta is None else theta)
-        parts = self._penalty.product(parameters, self.space.split(vectors.contiguous()))
         return self.weight_decay * self.space.join(parts)
 
     def _require_same_twice(self) -> None:
@@ -288,7 +289,7 @@ class Curvature:
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Hessian of NLL + L2 times a vector [p], or each column of [p, k]."""
-        return self.nll_product(vectors) + self.risk._penalty_product(vectors, self.theta)
+        return self.nll_product(vectors) + self.risk.penalty_product(vectors, self.theta)
 
     def nll_product(self, vectors: Tensor) -> Tensor:
         """Hessian of the NLL alone times a vector [p], or each column of [p, k]."""
