@@ -122,6 +122,12 @@ def draw_contours(axis: Axes, grid: Grid, shown: Scale) -> ContourSet:
     return filled
 
 
+BAR = {"orientation": "h", "thickness": 8, "len": 0.7, "y": 0, "yanchor": "top", "outlinewidth": 0} | {
+    "tickfont": {"size": 10}
+}
+"""Below the surface, since a third of a page is narrow."""
+
+
 def plot(grid: Grid, shown: Scale) -> dict[str, Any]:
     """The surface as a plotly figure that turns under the mouse."""
     z = within(grid, shown)
@@ -134,7 +140,7 @@ def plot(grid: Grid, shown: Scale) -> dict[str, Any]:
         "colorscale": [[(k / 10) ** (1 / EASE), to_hex(mpl.colormaps[MAP](k / 10))] for k in range(11)],
         "cmin": shown.low,
         "cmax": shown.high,
-        "colorbar": {"thickness": 10, "len": 0.6, "outlinewidth": 0, "tickfont": {"size": 10}},
+        "colorbar": BAR,
         "contours": {"z": {"show": True, "usecolormap": True, "project": {"z": True}, "width": 1}},
         "hovertemplate": "x %{x:.3g}, y %{y:.3g}<br>loss +%{z:.4g}<br>NLL +%{customdata[0]:.4g}<extra></extra>",
     }
@@ -144,10 +150,10 @@ def plot(grid: Grid, shown: Scale) -> dict[str, Any]:
     layout["scene"] = {
         "xaxis": axis | {"title": {"text": "x"}},
         "yaxis": axis | {"title": {"text": "y"}},
-        "zaxis": axis | {"title": {"text": "above the centre"}, "range": [shown.low, shown.high]},
+        "zaxis": axis | {"title": {"text": ""}, "range": [shown.low, shown.high]},  # the key says it
         "aspectmode": "manual",
         "aspectratio": {"x": 1, "y": 1, "z": 0.8},
-        "camera": {"eye": {"x": 1.4, "y": -1.6, "z": 0.85}, "center": {"x": 0, "y": 0, "z": -0.12}},
+        "camera": {"eye": {"x": 1.4, "y": -1.6, "z": 0.85}, "center": {"x": 0, "y": 0, "z": -0.14}},
         "dragmode": "turntable",
     }
     layout["font"] = layout["font"] | {"color": INK}
