@@ -190,7 +190,7 @@ def test_any_precision_of_the_logits(dtype):
 
 def test_labels_that_cannot_be_used():
     logits = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match="label 3, but the model knows only 3 classes"):
+    with pytest.raises(ValueError, match="label 3, but the model knows 3 classes"):
         metrics(logits, torch.tensor([0, 3]))
     with pytest.raises(ValueError, match="some have none"):
         metrics(logits, torch.tensor([0, -1]))

@@ -202,7 +202,7 @@ def test_settings_are_checked(settings, message):
 
 
 def test_labels_that_the_model_does_not_know_are_refused():
-    with pytest.raises(ValueError, match="label 3, but the model knows only 2 classes"):
+    with pytest.raises(ValueError, match="label 3, but the model knows 2 classes"):
         FrequencyNoise().measure(subject(Constant()), data(classes=5))
 
 

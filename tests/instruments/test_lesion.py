@@ -181,7 +181,7 @@ def test_labels_that_accuracy_is_not_defined_for_are_refused():
     subject = small(residual(conv()))
     with pytest.raises(ValueError, match="lesion got soft labels"):
         Lesion().measure(subject, data().frozen(Augmentation(mixup=1.0)))
-    with pytest.raises(ValueError, match="the label 8, but the model knows only 5 classes"):
+    with pytest.raises(ValueError, match="the label 8, but the model knows 5 classes"):
         Lesion().measure(subject, data(classes=9))
     with pytest.raises(ValueError, match="unit='block', expected one of 'branch', 'paper'"):
         Lesion(unit="block")  # pyright: ignore[reportArgumentType]

@@ -259,6 +259,23 @@ def test_labels_and_images_are_needed() -> None:
         pass
 
 
+@pytest.mark.parametrize("work", ["value", "gradient"])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 5]), "The data has the label 5, but the model knows 3 classes, 0 to 2"),
+        (torch.tensor([0, -1]), "The loss needs a label for every image, but some have none"),
+        (torch.full((2, 4), 0.25), "The data has 4 classes, but the model knows 3, and their labels are mixed"),
+    ],
+)
+def test_labels_that_the_model_does_not_know_are_refused(labels: Tensor, message: str, work: str) -> None:
+    batches = Batches.of(torch.rand(2, 3, 2, 2), torch.tensor([0, 1]))
+    with Risk(subject(Softmax), batches) as risk:
+        risk.batches = [(torch.rand(2, 3, 2, 2), labels)]  # pyright: ignore[reportAttributeAccessIssue]
+        with pytest.raises(ValueError, match=message):
+            getattr(risk, work)()
+
+
 def test_the_graph_of_a_batch_is_kept_for_further_products() -> None:
     net, batches = subject(Convolutions), data(4, 4)
     calls = []

@@ -29,9 +29,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from alternet.instruments.base import Streaming, Tables
-from alternet.instruments.labels import require_classes
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.shapes import Labels, Logits
+from alternet.views.labels import require_classes
 from alternet.views.predictions import Predictions
 from alternet.views.taps import Tap
 

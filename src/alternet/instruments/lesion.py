@@ -30,10 +30,10 @@ from torch import Tensor
 from alternet.data.batches import Batches
 from alternet.instruments.base import Itemised, Row, Tables
 from alternet.instruments.calibration import contributions
-from alternet.instruments.labels import require_classes
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.shapes import Labels, Logits
 from alternet.views.edits import Edits, bypassed, silenced
+from alternet.views.labels import require_classes
 from alternet.views.probe import Probe
 from alternet.views.subject import Subject
 from alternet.views.taps import Tap

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from alternet.data.batches import Batches
-from alternet.instruments.labels import require_classes
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.shapes import Images, Labels, Logits
+from alternet.views.labels import require_classes
 from alternet.views.predictions import Predictions
 from alternet.views.subject import Subject
 

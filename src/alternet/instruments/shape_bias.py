@@ -25,8 +25,8 @@ from torch import Tensor
 from alternet.data.batches import Batches
 from alternet.instruments.base import Itemised, Row, Tables
 from alternet.instruments.entry_level import CATEGORIES, IMAGENET_CLASSES
-from alternet.instruments.labels import require_numbers
 from alternet.shapes import Labels, Logits
+from alternet.views.labels import require_numbers
 from alternet.views.predictions import Predictions
 from alternet.views.subject import Subject
 

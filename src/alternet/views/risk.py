@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from alternet.data.batches import Batches
 from alternet.shapes import Logits
+from alternet.views.labels import require_known
 from alternet.views.parameters import ParameterVector, chosen, decayed
 from alternet.views.penalty import Penalty, SquaredNorm, SumOfNorms
 from alternet.views.subject import Subject, logits_of
@@ -206,6 +207,7 @@ class Risk:
         sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
         for pictures, targets in batches:
             logits, truth = self._answer(pictures), targets.to(self._theta.device)
+            require_known(targets, logits.shape[1])
             hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
             sums += torch.stack([_nll(logits, truth).double(), hits.sum()])
             images += len(pictures)
@@ -327,6 +329,7 @@ class Curvature:
             parameters |= dict(zip(self.risk.space.names, leaves, strict=True))
             with sdpa_kernel(SDPBackend.MATH):
                 logits = self.risk._logits(parameters | self.risk._buffers(), images)
+            require_known(targets, logits.shape[1])
             loss = _nll(logits, targets.to(logits.device)) / self._images
             gradients: Any = torch.autograd.grad(
                 loss, leaves, create_graph=create, allow_unused=True, materialize_grads=True

@@ -27,15 +27,42 @@ def require_classes(logits: Logits, targets: Tensor, *, instrument: str) -> None
             f"{instrument} got soft labels of shape {tuple(targets.shape)}, expected one class an image. "
             "Measure on data that is not mixed or smoothed."
         )
+    require_known(targets, logits.shape[1], instrument=instrument)
+    require_numbers(logits)
+
+
+def require_known(targets: Tensor, classes: int, *, instrument: str = "The loss") -> None:
+    """Refuse labels that a model does not know.
+
+    Args:
+        targets: Class numbers [n], or distributions over classes [n, k].
+        classes: How many the model knows.
+        instrument: Who asks, for the message.
+
+    Raises:
+        ValueError: A label is missing or beyond them.
+
+    Examples:
+        >>> import torch
+        >>> require_known(torch.tensor([0, 7]), 5)
+        Traceback (most recent call last):
+        ValueError: The data has the label 7, but the model knows 5 classes, 0 to 4. Measure it on its own classes.
+    """
+    if targets.ndim == 2:
+        if targets.shape[1] != classes:
+            raise ValueError(
+                f"The data has {targets.shape[1]} classes, but the model knows {classes}, and their labels are mixed. "
+                "Measure it on its own classes."
+            )
+        return
     low, high = targets.min().item(), targets.max().item()
     if low < 0:
         raise ValueError(f"{instrument} needs a label for every image, but some have none. Leave those images out.")
-    if high >= logits.shape[1]:
+    if high >= classes:
         raise ValueError(
-            f"The data has the label {high}, but the model knows only {logits.shape[1]} classes, 0 to "
-            f"{logits.shape[1] - 1}. Measure the model on the classes it was made for."
+            f"The data has the label {high}, but the model knows {classes} classes, 0 to {classes - 1}. Measure it on "
+            "its own classes."
         )
-    require_numbers(logits)
 
 
 def require_numbers(logits: Logits) -> None:
