@@ -1,6 +1,6 @@
 """Hessian figure: the density of extreme eigenvalues, models on one axis (Fig 1c, 4, 6 and 7 of the paper)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,36 +11,15 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from alternet.figures import interactive
+from alternet.figures.asinh_axis import AsinhAxis
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.style import FAINT, Drawing, label, model_styles, say_empty, short
 from alternet.measurement import Measurement
 
-VALUE = "eigenvalue"
-SHOWN = (0.02, 0.98)
-"""Quantiles of each model that the axis reaches; what lies beyond is counted at its edge."""
+VALUE, NAME = "eigenvalue", "eigenvalue of the Hessian of one batch"
 POINTS = 2000
 """Eigenvalues of a model that an interactive plot shows; of more, evenly spaced ones in their order."""
 KEY = ("shaded: below zero, its area is NEP", "ticks: single eigenvalues")
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The density of one model's eigenvalues."""
-
-    values: NDArray
-    bandwidth: float
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """From where to where the axis must go for it."""
-        low, high = np.quantile(self.values, SHOWN)
-        return float(low - 2 * self.bandwidth), float(high + 2 * self.bandwidth)
-
-    def points(self, low: float, high: float) -> tuple[NDArray, NDArray]:
-        """What to draw: fine over the whole axis and over its own reach, with a step at zero, where the shade ends."""
-        own = np.clip(np.linspace(*self.reach, 300), low, high)
-        grid = np.unique(np.concatenate([np.linspace(low, high, 300), own, [np.nextafter(0.0, -1.0), 0.0]]))
-        return grid, density(self.values, grid, self.bandwidth)
 
 
 def bandwidth(values: ArrayLike) -> float:
@@ -77,78 +56,74 @@ def _kernels(distances: NDArray, width: float) -> float:
     return float(np.exp(-0.5 * (distances / width) ** 2).sum() / (width * np.sqrt(2 * np.pi)))
 
 
-def curves(measurement: Measurement) -> dict[str, Curve]:
-    """The density of each model that has eigenvalues."""
+def spectra(measurement: Measurement) -> dict[str, NDArray]:
+    """The eigenvalues of each model that has any."""
     pools = {model: measurement.of(model).table[VALUE].dropna().to_numpy() for model in measurement.models}
-    return {model: Curve(values, bandwidth(values)) for model, values in pools.items() if len(values)}
+    return {model: values for model, values in pools.items() if len(values)}
 
 
-def span(drawn: dict[str, Curve]) -> tuple[float, float]:
-    """The part of the axis that holds all but the tails of every model, zero included."""
-    ends = [curve.reach for curve in drawn.values()]
-    low, high = min([0.0, *(low for low, _ in ends)]), max([0.0, *(high for _, high in ends)])
-    margin = 0.02 * (high - low)
-    return low - margin, high + margin
+def axis_of(pools: Mapping[str, NDArray]) -> AsinhAxis:
+    """An axis for all models, even as far as the median |eigenvalue| of the flattest one, but not endlessly fine."""
+    sizes = [np.abs(values[values != 0]) for values in pools.values()]
+    largest = max((size.max(initial=0.0) for size in sizes), default=0.0)
+    linear = max(min((float(np.median(size)) for size in sizes if len(size)), default=0.0), 1e-4 * largest)
+    every = np.concatenate(list(pools.values())) if pools else np.zeros(1)
+    return AsinhAxis.of(every, linear=linear, margin=0.12)
+
+
+def curve(values: NDArray, axis: AsinhAxis) -> NDArray:
+    """The density over the axis, of area 1 on it, at its grid."""
+    places = axis.place(values)
+    return density(places, axis.grid, bandwidth(places))
 
 
 def draw(measurement: Measurement) -> Drawing:
     """All densities on one axis; below, where the middle half and nine tenths of the eigenvalues lie."""
-    drawn, looks = curves(measurement), model_styles(measurement.models)
-    rows = len(measurement.models)
+    pools, looks = spectra(measurement), model_styles(measurement.models)
+    axis, rows = axis_of(pools), len(measurement.models)
     figure = Drawing(figsize=(7.2, 3.6 + 0.5 * rows), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 0.22 * rows + 0.1])
-    if not drawn:
+    if not pools:
         say_empty(above)
-    else:
-        above.set_xlim(*span(drawn))
-    for model, curve in drawn.items():
-        _curve(above, curve, looks[model])
-        _strip(below, curve, looks[model], measurement.models.index(model))
+    for model, values in pools.items():
+        _curve(above, curve(values, axis), axis, looks[model])
+        _strip(below, values, looks[model], measurement.models.index(model))
+    axis.apply(above)
     _finish(above, below, rows)
-    handles = [Line2D([], [], **looks[m], label=_legend(m, measurement.of(m), drawn.get(m))) for m in looks]
+    handles = [Line2D([], [], **looks[m], label=_legend(m, measurement.of(m), known=m in pools)) for m in looks]
     figure.legend(handles=handles, loc="outside lower left", ncols=1)
     return figure
 
 
-def _curve(axis: Axes, curve: Curve, look: dict[str, Any]) -> None:
-    grid, heights = curve.points(*axis.get_xlim())
-    axis.plot(grid, heights, **look)
-    axis.fill_between(grid, heights, where=list(grid < 0), color=look["color"], alpha=0.3, linewidth=0)
+def _curve(axes: Axes, heights: NDArray, axis: AsinhAxis, look: dict[str, Any]) -> None:
+    places, values = axis.grid, axis.value(axis.grid)
+    axes.plot(values, heights, **look)
+    axes.fill_between(values, heights, where=list(places < 0), color=look["color"], alpha=0.3, linewidth=0)
 
 
-def _strip(axis: Axes, curve: Curve, look: dict[str, Any], row: int) -> None:
-    """Nine tenths as a thin line, the middle half as a thick one, the median as a dot; counts of what is outside."""
-    q05, q25, q50, q75, q95 = np.quantile(curve.values, [0.05, 0.25, 0.5, 0.75, 0.95])
+def _strip(axes: Axes, values: NDArray, look: dict[str, Any], row: int) -> None:
+    """Nine tenths as a thin line, the middle half as a thick one, the median as a dot."""
+    q05, q25, q50, q75, q95 = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
     colour = look["color"]
-    axis.plot([q05, q95], [row, row], color=colour, linestyle=look["linestyle"], linewidth=1)
-    axis.plot([q25, q75], [row, row], color=colour, linewidth=4, solid_capstyle="butt")
-    axis.plot([q50], [row], "o", color="white", markeredgecolor=colour, markersize=4.5)
-    low, high = axis.get_xlim()
-    for count, x, text, side in (
-        ((curve.values < low).sum(), 0.0, "◂ {}", "left"),
-        ((curve.values > high).sum(), 1.0, "{} ▸", "right"),
-    ):
-        if count:
-            where = axis.get_yaxis_transform()
-            axis.text(x, row, text.format(count), transform=where, ha=side, va="center", color=colour, fontsize=8)
+    axes.plot([q05, q95], [row, row], color=colour, linestyle=look["linestyle"], linewidth=1)
+    axes.plot([q25, q75], [row, row], color=colour, linewidth=4, solid_capstyle="butt")
+    axes.plot([q50], [row], "o", color="white", markeredgecolor=colour, markersize=4.5)
 
 
 def _finish(above: Axes, below: Axes, rows: int) -> None:
     for axis in (above, below):
         axis.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
-    above.set(ylabel="density", yticks=[])
+    above.set(ylabel="density on this axis", yticks=[])
     above.set_ylim(bottom=0)
     above.tick_params(labelbottom=False)
-    below.set(xlabel="eigenvalue of the Hessian of one batch", yticks=[], ylim=(rows - 0.4, -0.6))
+    below.set(xlabel=NAME, yticks=[], ylim=(rows - 0.4, -0.6))
     below.spines["left"].set_visible(False)
     below.set_ylabel("quantiles", rotation=0, ha="right", va="center", color=FAINT, fontsize=8)
 
 
-def _legend(model: str, one: Measurement, curve: Curve | None) -> str:
-    if curve is None:
-        return f"{label(model, 70)}\nno eigenvalues"
-    facts = [f"NEP {_interval(one, 'nep')}", f"APE {_interval(one, 'ape')}", f"kernel width {short(curve.bandwidth)}"]
-    return f"{label(model, 70)}\n{', '.join(facts)}"
+def _legend(model: str, one: Measurement, *, known: bool) -> str:
+    facts = f"NEP {_interval(one, 'nep')}, APE {_interval(one, 'ape')}" if known else "no eigenvalues"
+    return f"{label(model, 70)}\n{facts}"
 
 
 def _interval(one: Measurement, metric: str) -> str:
@@ -196,52 +171,53 @@ def worst_residual(table: pd.DataFrame) -> float:
 
 def plots(measurement: Measurement) -> list[Panel]:
     """One plot with all densities, and every eigenvalue below them."""
-    drawn, looks = curves(measurement), model_styles(measurement.models)
-    layout = interactive.layout(x="eigenvalue of the Hessian of one batch", y="density")
-    if drawn:
-        layout["xaxis"]["range"] = interactive.numbers(span(drawn))
+    pools, looks = spectra(measurement), model_styles(measurement.models)
+    axis = axis_of(pools)
+    layout = interactive.layout(x=NAME, y="density on this axis")
     share = min(0.4, 0.07 * len(looks))
-    layout["xaxis"] |= {"anchor": "y2", "zeroline": True, "zerolinecolor": FAINT}
+    layout["xaxis"] |= {"anchor": "y2", "zeroline": True, "zerolinecolor": FAINT} | axis.layout
     layout["yaxis"] |= {"domain": [share + 0.04, 1], "showticklabels": False, "rangemode": "tozero"}
     layout["yaxis2"] = {"domain": [0, share], "visible": False, "fixedrange": True, "range": [len(looks) - 0.5, -0.5]}
-    data = [trace for model, curve in drawn.items() for trace in _traces(model, curve, looks[model], span(drawn))]
-    for row, model in enumerate(drawn):
-        data.append(_ticks(measurement.of(model).table.dropna(subset=[VALUE]), looks[model]["color"], row))
+    data = [trace for model, values in pools.items() for trace in _traces(model, values, axis, looks[model])]
+    for row, model in enumerate(pools):
+        data.append(_ticks(measurement.of(model).table.dropna(subset=[VALUE]), axis, looks[model]["color"], row))
     figure = {"data": data, "layout": layout}
     return [Panel(title="Extreme eigenvalues of the Hessian", figure=figure, key=KEY, wide=True)]
 
 
-def _traces(model: str, curve: Curve, look: dict[str, Any], ends: tuple[float, float]) -> list[dict[str, Any]]:
-    grid, heights = curve.points(*ends)
+def _traces(model: str, values: NDArray, axis: AsinhAxis, look: dict[str, Any]) -> list[dict[str, Any]]:
+    grid, heights = axis.grid, curve(values, axis)
     common = {"mode": "lines", "line": interactive.line(look), "legendgroup": interactive.plain_text(model)}
     below = grid < 0
     shade = {"x": interactive.numbers(grid[below]), "y": interactive.numbers(heights[below]), "fill": "tozeroy"}
     red, green, blue = (round(255 * part) for part in to_rgb(look["color"]))
     shade |= {"fillcolor": f"rgba({red},{green},{blue},0.3)", "line": {"width": 0}}
     whole = {"x": interactive.numbers(grid), "y": interactive.numbers(heights), "name": interactive.plain_text(model)}
-    hover = "<b>%{fullData.name}</b><br>eigenvalue %{x:.4g}<extra></extra>"
+    whole |= {"customdata": interactive.numbers(axis.value(grid))}
+    hover = "<b>%{fullData.name}</b><br>eigenvalue %{customdata:.4g}<extra></extra>"
     return [common | whole | {"hovertemplate": hover}, common | shade | {"showlegend": False, "hoverinfo": "skip"}]
 
 
-def _ticks(table: pd.DataFrame, colour: str, row: int) -> dict[str, Any]:
+def _ticks(table: pd.DataFrame, axis: AsinhAxis, colour: str, row: int) -> dict[str, Any]:
     ordered = table.sort_values(VALUE, kind="stable")
     if len(ordered) > POINTS:
         ordered = ordered.iloc[np.linspace(0, len(ordered) - 1, POINTS).round().astype(int)]
-    details = zip(ordered["batch"], ordered["rank"], interactive.numbers(ordered["residual"]), strict=True)
+    known = (interactive.numbers(ordered[column]) for column in (VALUE, "residual"))
+    details = zip(*known, ordered["batch"], ordered["rank"], strict=True)
     model = interactive.plain_text(ordered["model"].iloc[0])
     return {
-        "x": interactive.numbers(ordered[VALUE]),
+        "x": interactive.numbers(axis.place(ordered[VALUE])),
         "y": [row] * len(ordered),
         "yaxis": "y2",
         "mode": "markers",
         "marker": {"color": colour, "size": 8, "symbol": "line-ns-open", "opacity": 0.6},
-        "customdata": [[int(batch), int(rank), residual] for batch, rank, residual in details],
+        "customdata": [[value, residual, int(batch), int(rank)] for value, residual, batch, rank in details],
         "legendgroup": model,
         "showlegend": False,
         "name": model,
         "hovertemplate": (
-            "<b>%{fullData.name}</b><br>eigenvalue %{x:.4g}<br>batch %{customdata[0]}, rank %{customdata[1]}<br>"
-            "residual %{customdata[2]:.2g}<extra></extra>"
+            "<b>%{fullData.name}</b><br>eigenvalue %{customdata[0]:.4g}<br>batch %{customdata[2]}, rank "
+            "%{customdata[3]}<br>residual %{customdata[1]:.2g}<extra></extra>"
         ),
     }
 

@@ -1,82 +1,24 @@
 """Spectral density figure: how many eigenvalues the Hessian has where, models on one axis, from bulk to outliers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from alternet.figures import interactive
+from alternet.figures.asinh_axis import AsinhAxis
 from alternet.figures.exhibit import Exhibit, Panel
 from alternet.figures.style import FAINT, Drawing, label, model_styles, say_empty, short
 from alternet.measurement import Measurement
 
 LINEAR = 1e-3
 """The axis is linear as far as this part of the largest |eigenvalue|, and logarithmic beyond."""
-PARTS = 80
-"""The kernel's width is this part of the drawn axis."""
-POINTS = 800
+PARTS, MARGIN = 80, 0.05
+"""The kernel's width in parts of the drawn axis, and the part of it that is left free at either end."""
 NAME, COUNT = "eigenvalue of the Hessian of all the data", "eigenvalues, smoothed"
 KEY = ("a single eigenvalue peaks at 1", "band: from the lowest to the highest random vector")
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A scale that holds both the bulk around zero and what lies far out: u = asinh(eigenvalue / linear).
-
-    Attributes:
-        linear: About how far from zero the scale is linear.
-        low: Where it begins, in u.
-        high: Where it ends.
-    """
-
-    linear: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, nodes: NDArray) -> "Axis":
-        """Wide enough for these eigenvalues and their kernels, zero included."""
-        linear = LINEAR * float(np.abs(nodes).max()) or 1.0
-        ends = np.arcsinh(np.array([min(0.0, nodes.min()), max(0.0, nodes.max())]) / linear)
-        margin = 4 * (ends[1] - ends[0] or 1.0) / PARTS
-        return cls(linear, float(ends[0] - margin), float(ends[1] + margin))
-
-    @property
-    def grid(self) -> NDArray:
-        """Points at even distances, in u."""
-        return np.linspace(self.low, self.high, POINTS)
-
-    @property
-    def width(self) -> float:
-        """Of the kernel, in u."""
-        return (self.high - self.low) / (PARTS + 8)
-
-    def place(self, eigenvalues: ArrayLike) -> NDArray:
-        """Eigenvalues in u."""
-        return np.arcsinh(np.asarray(eigenvalues, dtype=float) / self.linear)
-
-    def value(self, places: ArrayLike) -> NDArray:
-        """From u to eigenvalues."""
-        return self.linear * np.sinh(np.asarray(places, dtype=float))
-
-    @property
-    def ticks(self) -> list[float]:
-        """Zero and powers of ten both ways, as far as they stand apart and within the axis.
-
-        Examples:
-            >>> Axis(1.0, -4.0, 8.0).ticks
-            [-10.0, -1.0, 0.0, 1.0, 10.0, 100.0, 1000.0]
-        """
-        farthest = np.log10(np.abs(self.value([self.low, self.high])).max())
-        powers = 10.0 ** np.arange(np.ceil(np.log10(self.linear)), np.floor(farthest) + 1)
-        ticks = np.concatenate([-powers[::-1], [0.0], powers])
-        places = self.place(ticks)
-        return ticks[(places >= self.low) & (places <= self.high)].tolist()
 
 
 def value(one: Measurement, metric: str) -> float:
@@ -85,19 +27,24 @@ def value(one: Measurement, metric: str) -> float:
     return float(rows.loc[rows["metric"] == metric, "value"].mean())
 
 
-def curves(measurement: Measurement) -> tuple[Axis, dict[str, NDArray]]:
+def curves(measurement: Measurement) -> tuple[AsinhAxis, dict[str, NDArray]]:
     """The axis, and for each model with eigenvalues the count that each random vector gives [draws, points]."""
     nodes = measurement.table["eigenvalue"].dropna().to_numpy()
-    axis = Axis.of(nodes if len(nodes) else np.zeros(1))
+    axis = AsinhAxis.of(nodes, linear=LINEAR * float(np.abs(nodes).max(initial=0)), margin=MARGIN)
     parts = {model: measurement.of(model) for model in measurement.models}
     return axis, {m: _counts(one, axis) for m, one in parts.items() if one.table["eigenvalue"].notna().any()}
 
 
-def _counts(one: Measurement, axis: Axis) -> NDArray:
+def kernel(axis: AsinhAxis) -> float:
+    """The width of the kernel, in places."""
+    return (axis.high - axis.low) / PARTS
+
+
+def _counts(one: Measurement, axis: AsinhAxis) -> NDArray:
     draws = []
     for _, nodes in one.table.dropna(subset=["eigenvalue", "weight"]).groupby("draw"):
         distances = axis.grid[:, None] - axis.place(nodes["eigenvalue"])
-        draws.append(np.exp(-0.5 * (distances / axis.width) ** 2) @ nodes["weight"].to_numpy())
+        draws.append(np.exp(-0.5 * (distances / kernel(axis)) ** 2) @ nodes["weight"].to_numpy())
     return value(one, "parameters") * np.array(draws)
 
 
@@ -122,33 +69,13 @@ def draw(measurement: Measurement) -> Drawing:
         x, band = axis.value(axis.grid), (counts.min(0), counts.max(0))
         axes.plot(x, counts.mean(0), **looks[model])
         axes.fill_between(x, *band, color=looks[model]["color"], alpha=0.15, linewidth=0)
-    _finish(axes, axis, reach(drawn))
+    axis.apply(axes)
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_ylim(*reach(drawn))
     handles = [Line2D([], [], **looks[m], label=f"{label(m, 70)}\n{_facts(measurement.of(m))}") for m in drawn]
     handles.append(Line2D([], [], color=FAINT, linewidth=0.8, label="1: height of a single eigenvalue"))
     figure.legend(handles=handles, loc="outside lower left", ncols=1)
     return figure
-
-
-def _finish(axes: Axes, axis: Axis, heights: tuple[float, float]) -> None:
-    axes.set_xscale("asinh", linear_width=axis.linear)
-    axes.set_yscale("log", nonpositive="clip")
-    axes.set(xlim=axis.value([axis.low, axis.high]), ylim=heights)
-    axes.set_xticks(axis.ticks, labels=[_power(tick) for tick in axis.ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _power(tick: float) -> str:
-    """A power of ten as a label.
-
-    Examples:
-        >>> [_power(tick) for tick in (-1000.0, 0.0, 1.0, 0.01)]
-        ['−1,000', '0', '1', '0.01']
-    """
-    return (
-        f"{tick:,g}".replace("-", "−")
-        if 1e-3 <= abs(tick) < 1e6 or tick == 0
-        else f"$10^{{{np.log10(abs(tick)):.0f}}}$"
-    )
 
 
 def _facts(one: Measurement) -> str:
@@ -188,15 +115,14 @@ def plots(measurement: Measurement) -> list[Panel]:
     looks = model_styles(measurement.models)
     layout = interactive.layout(x=NAME, y=COUNT)
     layout["yaxis"] |= {"type": "log", "exponentformat": "power"}
-    layout["xaxis"] |= {"zeroline": True, "zerolinecolor": FAINT, "ticktext": [short(tick) for tick in axis.ticks]}
-    layout["xaxis"] |= {"tickvals": interactive.numbers(axis.place(axis.ticks)), "range": [axis.low, axis.high]}
+    layout["xaxis"] |= {"zeroline": True, "zerolinecolor": FAINT} | axis.layout
     if drawn:
         layout["yaxis"]["range"] = interactive.numbers(np.log10(reach(drawn)))
     data = [trace for model, counts in drawn.items() for trace in _traces(model, counts, axis, looks[model])]
     return [Panel(title="All eigenvalues", figure={"data": data, "layout": layout}, key=KEY, wide=True)]
 
 
-def _traces(model: str, counts: NDArray, axis: Axis, look: dict[str, Any]) -> list[dict[str, Any]]:
+def _traces(model: str, counts: NDArray, axis: AsinhAxis, look: dict[str, Any]) -> list[dict[str, Any]]:
     name = interactive.plain_text(model)
     common = {"mode": "lines", "legendgroup": name, "name": name, "x": interactive.numbers(axis.grid)}
     silent = {"showlegend": False, "hoverinfo": "skip", "line": {"width": 0}}
