@@ -276,6 +276,40 @@ def test_labels_that_the_model_does_not_know_are_refused(labels: Tensor, message
             getattr(risk, work)()
 
 
+class OnceSine(torch.autograd.Function):
+    """As custom kernels are: with a derivative, and no second one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return grad * ctx.saved_tensors[0].cos()
+
+
+class Custom(Softmax):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + OnceSine.apply(super().forward(x))
+
+
+def test_a_function_without_second_derivative_is_refused_and_not_passed_over() -> None:
+    batches = data(4, side=2, mixed=False)
+    with Risk(subject(Custom), batches) as risk:
+        assert risk.gradient().abs().max() > 0
+        with pytest.raises(ValueError, match="'net' holds a function that can be differentiated only once"):
+            risk.product(risk.theta)
+
+
+def test_settings_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="micro_batch must be at least 0, which means whole batches, got -3"):
+        Risk(subject(Softmax), data(), micro_batch=-3)
+    with pytest.raises(ValueError, match="'net' has no parameters"):
+        Risk(subject(nn.Flatten), data())
+
+
 def test_the_graph_of_a_batch_is_kept_for_further_products() -> None:
     net, batches = subject(Convolutions), data(4, 4)
     calls = []

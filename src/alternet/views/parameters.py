@@ -62,7 +62,7 @@ def chosen(subject: "Subject", pattern: str) -> list[str]:
             parameters with wildcards, as in `blocks.3.*`.
 
     Raises:
-        ValueError: Nothing answers to the pattern; near names are offered.
+        ValueError: Nothing answers to the pattern, and near names are offered; or the model has no parameters.
 
     Examples:
         >>> from alternet.views.subject import Subject
@@ -70,6 +70,10 @@ def chosen(subject: "Subject", pattern: str) -> list[str]:
         ['bias']
     """
     names = [name for name, _ in subject.model.named_parameters()]
+    if not names:
+        raise ValueError(
+            f"{subject.name!r} has no parameters, so its loss is a constant. Measure a network that learns."
+        )
     if pattern == "all":
         return names
     if pattern in KINDS:

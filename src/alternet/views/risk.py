@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from alternet.data.batches import Batches
 from alternet.shapes import Logits
+from alternet.views.differentiable import require_second_derivative
 from alternet.views.labels import require_known
 from alternet.views.parameters import ParameterVector, chosen, decayed
 from alternet.views.penalty import Penalty, SquaredNorm, SumOfNorms
@@ -99,11 +100,13 @@ class Risk:
             dtype: Floating-point type to compute in; by default that of the model.
 
         Raises:
-            ValueError: The batches have no labels, no parameter is meant, or micro-batches are asked for with the
-                statistics of batches, which they would change.
+            ValueError: The batches have no labels, no parameter is meant, or micro-batches are negative, or asked for
+                with the statistics of batches, which they would change.
         """
         if not batches.labelled:
             raise ValueError(f"The loss needs labels, but {batches.name!r} has none. Give labelled data.")
+        if micro_batch < 0:
+            raise ValueError(f"micro_batch must be at least 0, which means whole batches, got {micro_batch}.")
         if micro_batch and batch_norm == "batch":
             raise ValueError(
                 f"micro_batch={micro_batch} would change the statistics of a batch that batch_norm='batch' asks for. "
@@ -334,6 +337,8 @@ class Curvature:
             gradients: Any = torch.autograd.grad(
                 loss, leaves, create_graph=create, allow_unused=True, materialize_grads=True
             )
+        if create:
+            require_second_derivative(gradients, self.risk.subject.name)
         if create and len(self._parts) == 1:
             self._kept = (leaves, list(gradients))
         yield leaves, list(gradients)
