@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, get_args, get_origin, get_type_hints
 
@@ -181,6 +182,8 @@ def _check_setting(instrument: str, setting: str, value: object, hint: Any) -> N
     elif hint in (bool, int, float, str):
         accepted = (int, float) if hint is float else hint
         known, expected = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool)), hint.__name__
+        if known and isinstance(value, float) and not isfinite(value):
+            known, expected = False, "a finite number"
     else:
         return
     if not known:

@@ -9,7 +9,6 @@ Kim (2022) draw it in Fig. 1a, C.4a and C.7. A surface is one plane in a space o
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import ClassVar, Literal
 
 import torch
@@ -99,7 +98,7 @@ class Landscape(OfRisk[Ground]):
         super().__post_init__()
         if self.points < 3 or self.points % 2 == 0:
             raise ValueError(f"landscape got points={self.points}, expected an odd number from 3 on: 0 lies between.")
-        if not (self.radius > 0 and isfinite(self.radius)):
+        if self.radius <= 0:
             raise ValueError(f"landscape got radius={self.radius}, expected a positive number.")
         if self.draws < 1:
             raise ValueError(f"landscape got draws={self.draws}, expected at least 1; 3 or more give standard errors.")

@@ -1,7 +1,7 @@
 """What the instruments of the loss have in common: which loss, on which augmented data."""
 
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import isfinite
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
@@ -48,7 +48,7 @@ class OfRisk(Itemised[View]):
         super().__post_init__()
         if self.batch_size < 1:
             raise ValueError(f"{self.name} got batch_size={self.batch_size}, expected at least 1.")
-        if not 0 <= self.weight_decay < inf:
+        if self.weight_decay < 0:
             raise ValueError(f"{self.name} got weight_decay={self.weight_decay}, expected a number from 0 on.")
 
     def ready(self, subject: Subject) -> Self:
