@@ -11,6 +11,9 @@ from timm.data.transforms_factory import transforms_imagenet_eval
 from torch import Tensor
 from torchvision.transforms import Compose
 
+LONGEST = 32
+"""Pictures longer than this many times what is cut out of them lose their ends before they are resized."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
@@ -62,7 +65,9 @@ class Preparation:
 
     def resized(self, picture: Image.Image) -> Image.Image:
         """The picture at the wanted size, still in colour."""
-        return picture if self.keeps((picture.height, picture.width)) else self._resize(picture)
+        if self.keeps((picture.height, picture.width)):
+            return picture
+        return self._resize(without_far_ends(picture, LONGEST * max(self.img_size) // min(self.img_size)))
 
     def channels(self, picture: Image.Image) -> Tensor:
         """The pixels as a tensor, in colour or grey."""
@@ -80,6 +85,21 @@ class Preparation:
             side, crop_pct=self.crop_pct, interpolation=self.interpolation, normalize=False
         ).transforms
         return Compose(steps[:-1])  # all but the conversion to a tensor
+
+
+def without_far_ends(picture: Image.Image, ratio: int) -> Image.Image:
+    """The middle of a picture whose longer side is more than `ratio` times the shorter one.
+
+    Of a line one pixel high, resized as a whole, the ends alone would take gigabytes.
+
+    Examples:
+        >>> without_far_ends(Image.new("RGB", (20000, 2)), 32).size, without_far_ends(Image.new("RGB", (9, 2)), 32).size
+        ((64, 2), (9, 2))
+    """
+    width, height = picture.size
+    longest = ratio * min(width, height)
+    across, down = (max(0, (side - longest) // 2) for side in (width, height))
+    return picture.crop((across, down, width - across, height - down)) if across or down else picture
 
 
 def unit_range(images: Tensor) -> Tensor:
