@@ -23,9 +23,9 @@ class Node(NamedTuple):
 def moments(draws: Sequence[Sequence[Node]], l2: Sequence[float], size: int) -> Iterator[Moment]:
     """What the eigenvalues add up to: metric, value and standard error over the random vectors.
 
-    `trace` is their sum, made of `nll_trace` and `l2_trace`; `negative_trace` is the sum of those below zero and
-    `squared_norm` that of all squares; `smallest` and `largest` are the outermost nodes, which lie within the spectrum;
-    `parameters` is their number.
+    `trace` is their sum, made of `nll_trace` and `l2_trace`; `negative_trace` is the sum of those below zero, roughly,
+    since nodes next to zero stand for eigenvalues of either sign; `squared_norm` is the sum of all squares; `smallest`
+    and `largest` are the outermost nodes, which lie within the spectrum; `parameters` is the number of eigenvalues.
 
     Args:
         draws: The nodes from each random vector.
