@@ -225,6 +225,31 @@ def test_the_model_is_left_as_it_was(batch_norm: Any) -> None:
     assert differences(before, of(net.model)) == []
 
 
+class Shared(nn.Module):
+    """A layer under two names, and two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.tied, self.head = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, K)
+        self.tied.weight = self.first.weight
+        self.again = self.head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.again(self.tied(self.first(x.flatten(1)).tanh()).tanh())
+
+
+def test_shared_layers_and_weights_count_once_and_stay() -> None:
+    net, batches = subject(Shared), data(side=2)
+    loss, parameters = loss_by_hand(net, batches, wd=0.1, l2="textbook")
+    before = of(net.model)
+    with Risk(net, batches, weight_decay=0.1, dtype=torch.float64) as risk:
+        assert risk.space.names == ("first.weight", "first.bias", "tied.bias", "head.weight", "head.bias")
+        risk.value(risk.theta + 1)
+        found = risk.product(torch.eye(risk.space.size, dtype=torch.float64))
+    torch.testing.assert_close(found, dense(loss, parameters))
+    assert differences(before, of(net.model)) == []
+
+
 def test_statistics_of_the_batch_are_those_of_training() -> None:
     net, batches = subject(Convolutions), data(8, 8)
     with Risk(net, batches, batch_norm="batch", weight_decay=0.0) as risk:

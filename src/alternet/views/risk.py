@@ -9,6 +9,7 @@ parameters in place of its own.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Self, TypeVar
 
 import torch
@@ -120,6 +121,7 @@ class Risk:
         self.space = ParameterVector({name: own[name].shape for name in chosen(subject, parameters)})
         self._others = {name: p for name, p in own.items() if name not in self.space.shapes}
         self._theta = self.space.join(own)
+        self._places = _places(subject.model)
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -227,7 +229,8 @@ class Risk:
     def _called(self, state: Mapping[str, Tensor], work: Callable[[], T]) -> T:
         """What work gives while these parameters and buffers stand in the place of the model's own."""
         stage = _Stage(self.subject.model)
-        return functional_call(stage, {f"model.{name}": tensor for name, tensor in state.items()}, (work,))
+        placed = {f"model.{place}": state[name] for place, name in self._places.items()}
+        return functional_call(stage, placed, (work,), tie_weights=False)
 
     def _penalty_gradient(self, theta: Vector | None) -> Vector:
         parts = self._penalty.gradient(self.space.split(self._theta if theta is None else theta))
@@ -258,6 +261,23 @@ class _Stage(nn.Module):
 
     def forward(self, work: Callable[[], T]) -> T:
         return work()
+
+
+def _places(model: nn.Module) -> dict[str, str]:
+    """Which parameter or buffer stands at each place of a model, every place once.
+
+    A module that has two names is one place: putting a tensor there twice would leave the first one in the model.
+    """
+    tensors = list(chain(model.named_parameters(), model.named_buffers()))
+    names = {id(tensor): name for name, tensor in tensors}
+    return {
+        f"{path}.{attribute}" if path else attribute: names[id(tensor)]
+        for path, module in model.named_modules()
+        for attribute, tensor in chain(
+            module.named_parameters(recurse=False, remove_duplicate=False),
+            module.named_buffers(recurse=False, remove_duplicate=False),
+        )
+    }
 
 
 class Curvature:
