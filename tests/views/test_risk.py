@@ -290,7 +290,7 @@ def test_labels_and_images_are_needed() -> None:
     [
         (torch.tensor([0, 5]), "The data has the label 5, but the model knows 3 classes, 0 to 2"),
         (torch.tensor([0, -1]), "The loss needs a label for every image, but some have none"),
-        (torch.full((2, 4), 0.25), "The data has 4 classes, but the model knows 3, and their labels are mixed"),
+        (torch.full((2, 4), 0.25), "The data has 4 classes, but the model knows 3"),
     ],
 )
 def test_labels_that_the_model_does_not_know_are_refused(labels: Tensor, message: str, work: str) -> None:
@@ -301,31 +301,63 @@ def test_labels_that_the_model_does_not_know_are_refused(labels: Tensor, message
             getattr(risk, work)()
 
 
-class OnceSine(torch.autograd.Function):
-    """As custom kernels are: with a derivative, and no second one."""
+class Square(torch.autograd.Function):
+    """Its backward works on plain numbers, and is marked so."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return x.sin()
+        return x.square()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return grad * ctx.saved_tensors[0].cos()
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * gradients[0]
 
 
-class Custom(Softmax):
+class OnceDifferentiable(Softmax):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + OnceSine.apply(super().forward(x))
+        return Square.apply(super().forward(x))
 
 
-def test_a_function_without_second_derivative_is_refused_and_not_passed_over() -> None:
-    batches = data(4, side=2, mixed=False)
-    with Risk(subject(Custom), batches) as risk:
-        assert risk.gradient().abs().max() > 0
-        with pytest.raises(ValueError, match="'net' holds a function that can be differentiated only once"):
-            risk.product(risk.theta)
+class Detached(Softmax):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (OnceDifferentiable, "marked as once differentiable"),
+        (Detached, "does not require grad"),
+        (lambda: torch.compile(Softmax(), backend="aot_eager"), "does not currently support double backward"),
+    ],
+)
+def test_a_loss_without_a_second_derivative_is_refused(make: Any, reason: str) -> None:
+    message = f"The loss of 'net' cannot be differentiated twice by these parameters .*{reason}.*Give the plain nn.Mod"
+    with Risk(subject(make), data(side=2)) as risk, pytest.raises(ValueError, match=message):
+        risk.product(risk.theta)
+
+
+class Wide(Softmax):
+    """Two more classes than the data has, which it never thinks of, or one fewer."""
+
+    def __init__(self, more: int) -> None:
+        super().__init__()
+        self.more = more
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(super().forward(x), (0, self.more), value=-1e4)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_model_may_know_more_classes_than_the_data_and_not_fewer(mixed: bool) -> None:
+    batches = data(side=2, mixed=mixed)
+    with Risk(subject(Softmax), batches) as few, Risk(subject(lambda: Wide(2)), batches) as many:
+        assert many.value() == few.value()
+    with Risk(subject(lambda: Wide(-1)), batches) as risk, pytest.raises(ValueError, match="model knows 2"):
+        risk.value()
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:

@@ -20,8 +20,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from alternet.data.batches import Batches
 from alternet.shapes import Logits
-from alternet.views.differentiable import require_second_derivative
-from alternet.views.labels import require_known
+from alternet.views.derivatives import refused_in_a_line, require_second_derivative
+from alternet.views.likelihood import nll
 from alternet.views.parameters import ParameterVector, chosen, decayed
 from alternet.views.penalty import Penalty, SquaredNorm, SumOfNorms
 from alternet.views.subject import Subject, logits_of
@@ -165,8 +165,8 @@ class Risk:
         with torch.no_grad():
             sums, images = self._called(state, lambda: self._sums(self.batches if batches is None else batches))
             l2 = float(self._penalty.value(parameters))
-        nll, hits = (sums / max(images, 1)).tolist()
-        return Value(nll=nll, l2=l2, loss=nll + self.weight_decay * l2, accuracy=hits, images=images)
+        mean, hits = (sums / max(images, 1)).tolist()
+        return Value(nll=mean, l2=l2, loss=mean + self.weight_decay * l2, accuracy=hits, images=images)
 
     def gradient(self, theta: Vector | None = None) -> Vector:
         """Derivative of the risk over all batches."""
@@ -212,9 +212,8 @@ class Risk:
         sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
         for pictures, targets in batches:
             logits, truth = self._answer(pictures), targets.to(self._theta.device)
-            require_known(targets, logits.shape[1])
             hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
-            sums += torch.stack([_nll(logits, truth).double(), hits.sum()])
+            sums += torch.stack([nll(logits, targets).double(), hits.sum()])
             images += len(pictures)
         return sums, images
 
@@ -333,7 +332,7 @@ class Curvature:
         if not reached:  # the loss is linear in all of them
             return torch.zeros_like(vector)
         outputs, grads = zip(*reached, strict=True)
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), refused_in_a_line(self.risk.subject.name):
             products = torch.autograd.grad(
                 outputs, leaves, grads, retain_graph=True, allow_unused=True, materialize_grads=True
             )
@@ -352,22 +351,16 @@ class Curvature:
             parameters |= dict(zip(self.risk.space.names, leaves, strict=True))
             with sdpa_kernel(SDPBackend.MATH):
                 logits = self.risk._logits(parameters | self.risk._buffers(), images)
-            require_known(targets, logits.shape[1])
-            loss = _nll(logits, targets.to(logits.device)) / self._images
-            gradients: Any = torch.autograd.grad(
-                loss, leaves, create_graph=create, allow_unused=True, materialize_grads=True
-            )
-        if create:
-            require_second_derivative(gradients, self.risk.subject.name)
+            loss = nll(logits, targets) / self._images
+            with refused_in_a_line(self.risk.subject.name):
+                gradients: Any = torch.autograd.grad(
+                    loss, leaves, create_graph=create, allow_unused=True, materialize_grads=True
+                )
+                if create:
+                    require_second_derivative(gradients)
         if create and len(self._parts) == 1:
             self._kept = (leaves, list(gradients))
         yield leaves, list(gradients)
-
-
-def _nll(logits: Logits, targets: Tensor) -> Tensor:
-    """Summed over the images."""
-    targets = targets.to(logits.dtype) if targets.is_floating_point() else targets
-    return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
 
 def _flat(tensors: Any) -> Vector:
