@@ -170,6 +170,10 @@ def test_the_summary_is_nep_and_ape_of_the_table() -> None:
         ({"basis": 6}, r"hessian: basis must be at least 8 \(5 wanted and 3 to work with\), got 6"),
         ({"which": "smallest"}, "hessian got which='smallest', expected one of 'largest_magnitude'"),
         ({"precision": "float16"}, "hessian got precision='float16', expected one of 'float32', 'float64'"),
+        ({"seed": -1}, "hessian got seed=-1, expected at least 0"),
+        ({"micro_batch": -1}, "got micro_batch=-1, expected a number of images, 0 for whole batches"),
+        ({"weight_decay": float("nan")}, "got weight_decay=nan, expected a finite number"),
+        ({"weight_decay": -0.1}, "got weight_decay=-0.1, expected a number from 0 on"),
         ({"parameters": "heed.*"}, "No parameter of 'net' answers to 'heed.*'"),
     ],
 )

@@ -129,7 +129,8 @@ def test_as_many_steps_as_parameters_are_enough() -> None:
     np.testing.assert_allclose(ritz.values, [4, 3, 2, 1, 0], atol=1e-5)
 
 
-@pytest.mark.parametrize("setting", ["draws", "steps"])
-def test_settings_out_of_range_are_refused(setting: str) -> None:
-    with pytest.raises(ValueError, match=f"spectral_density got {setting}=0, expected at least 1"):
-        SpectralDensity.with_settings({setting: 0})
+@pytest.mark.parametrize(("setting", "least"), [("draws", 1), ("steps", 2)])
+def test_settings_out_of_range_are_refused(setting: str, least: int) -> None:
+    SpectralDensity.with_settings({setting: least})
+    with pytest.raises(ValueError, match=f"spectral_density got {setting}={least - 1}, expected at least {least}"):
+        SpectralDensity.with_settings({setting: least - 1})

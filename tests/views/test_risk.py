@@ -311,7 +311,7 @@ class Square(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return 2 * ctx.saved_tensors[0] * gradients[0]
 
 
@@ -361,7 +361,7 @@ def test_a_model_may_know_more_classes_than_the_data_and_not_fewer(mixed: bool) 
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="micro_batch must be at least 0, which means whole batches, got -3"):
+    with pytest.raises(ValueError, match="got micro_batch=-3, expected a number of images"):
         Risk(subject(Softmax), data(), micro_batch=-3)
     with pytest.raises(ValueError, match="'net' has no parameters"):
         Risk(subject(nn.Flatten), data())

@@ -48,6 +48,8 @@ class OfRisk(Itemised[View]):
         super().__post_init__()
         if self.batch_size < 1:
             raise ValueError(f"{self.name} got batch_size={self.batch_size}, expected at least 1.")
+        if self.seed < 0:
+            raise ValueError(f"{self.name} got seed={self.seed}, expected at least 0.")
         if self.weight_decay < 0:
             raise ValueError(f"{self.name} got weight_decay={self.weight_decay}, expected a number from 0 on.")
 

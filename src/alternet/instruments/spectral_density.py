@@ -36,8 +36,8 @@ class SpectralDensity(OfRisk[Risk]):
 
     Attributes:
         draws: Random vectors; two or more give standard errors.
-        steps: Steps of Lanczos from each, that many products over all the data, and as many vectors of the length of θ
-            in memory. More steps tell nearer eigenvalues apart.
+        steps: Steps of Lanczos from each, two or more: that many products over all the data, and as many vectors of the
+            length of θ in memory. More steps tell nearer eigenvalues apart.
         parameters: Which parameters: `all`, a kind of unit (`msa`, `mlp`, `conv`, ...), or names with wildcards.
         micro_batch: Images that pass the network at a time, 0 for whole batches.
         precision: Type of the computation, whatever that of the model.
@@ -64,9 +64,9 @@ class SpectralDensity(OfRisk[Risk]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for setting in ("draws", "steps"):
-            if getattr(self, setting) < 1:
-                raise ValueError(f"spectral_density got {setting}={getattr(self, setting)}, expected at least 1.")
+        for setting, least in {"draws": 1, "steps": 2}.items():  # of one step λ² would not be exact
+            if getattr(self, setting) < least:
+                raise ValueError(f"spectral_density got {setting}={getattr(self, setting)}, expected at least {least}.")
 
     def view(self, subject: Subject, batches: Batches) -> Risk:
         """The loss over all the data; raises what `Risk` raises."""

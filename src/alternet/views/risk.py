@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from math import isfinite
 from typing import Any, Literal, Self, TypeVar
 
 import torch
@@ -104,10 +105,14 @@ class Risk:
             ValueError: The batches have no labels, no parameter is meant, or micro-batches are negative, or asked for
                 with the statistics of batches, which they would change.
         """
+        if not (weight_decay >= 0 and isfinite(weight_decay)):
+            raise ValueError(f"The loss got weight_decay={weight_decay}, expected a number from 0 on.")
+        if micro_batch < 0:
+            raise ValueError(
+                f"The loss got micro_batch={micro_batch}, expected a number of images, 0 for whole batches."
+            )
         if not batches.labelled:
             raise ValueError(f"The loss needs labels, but {batches.name!r} has none. Give labelled data.")
-        if micro_batch < 0:
-            raise ValueError(f"micro_batch must be at least 0, which means whole batches, got {micro_batch}.")
         if micro_batch and batch_norm == "batch":
             raise ValueError(
                 f"micro_batch={micro_batch} would change the statistics of a batch that batch_norm='batch' asks for. "
