@@ -193,6 +193,32 @@ def test_what_no_parameter_answers_to_is_refused() -> None:
     assert chosen(net, "conv") == ["branch.0.weight", "branch.0.bias", "branch.1.weight", "branch.1.bias"]
     with pytest.raises(ValueError, match=r"No parameter of 'net' answers to 'branch.0.wieght'.*branch.0.weight"):
         Risk(net, data(), parameters="branch.0.wieght")
+    with pytest.raises(
+        ValueError, match=r"answers to 'msa'. Give all, a kind of unit that it has \(conv, pool, stem\)"
+    ):
+        Risk(net, data(), parameters="msa")
+
+
+class Numbers(Softmax):
+    """Logistic regression with a parameter that is no real number."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        super().__init__()
+        self.numbers = nn.Parameter(numbers, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.numbers.real
+
+
+def test_parameters_that_are_no_real_numbers_do_not_vary() -> None:
+    whole = Subject(Numbers(torch.arange(K)), name="net")
+    assert chosen(whole, "all") == ["fc.weight", "fc.bias"]
+    with Risk(whole, data(side=2)) as risk:
+        assert risk.gradient().norm() > 0
+    with pytest.raises(ValueError, match="'net' has the complex parameter numbers, expected real ones"):
+        chosen(Subject(Numbers(torch.ones(K, dtype=torch.complex64)), name="net"), "all")
+    with pytest.raises(ValueError, match="'net' has no parameter to vary"):
+        chosen(Subject(nn.Flatten(), name="net"), "all")
 
 
 def test_weight_decay_acts_by_timms_rule_on_frozen_parameters_too() -> None:
@@ -363,7 +389,7 @@ def test_a_model_may_know_more_classes_than_the_data_and_not_fewer(mixed: bool) 
 def test_settings_that_mean_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="got micro_batch=-3, expected a number of images"):
         Risk(subject(Softmax), data(), micro_batch=-3)
-    with pytest.raises(ValueError, match="'net' has no parameters"):
+    with pytest.raises(ValueError, match="'net' has no parameter to vary"):
         Risk(subject(nn.Flatten), data())
 
 

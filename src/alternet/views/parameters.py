@@ -61,31 +61,37 @@ def chosen(subject: "Subject", pattern: str) -> list[str]:
         pattern: `all`; a kind of unit (`msa`, `mlp`, `conv`, ...), meaning all parameters in such units; or names of
             parameters with wildcards, as in `blocks.3.*`.
 
+    Parameters that are whole numbers are none of a vector's: they cannot move a little.
+
     Raises:
-        ValueError: Nothing answers to the pattern, and near names are offered; or the model has no parameters.
+        ValueError: Nothing answers to the pattern; near names are offered. Or what answers to it is complex.
 
     Examples:
         >>> from alternet.views.subject import Subject
         >>> chosen(Subject(nn.Linear(3, 2), name="mine"), "b*")
         ['bias']
     """
-    names = [name for name, _ in subject.model.named_parameters()]
+    own = dict(subject.model.named_parameters())
+    names = [name for name, p in own.items() if p.is_floating_point() or p.is_complex()]
+    kinds = "msa, mlp, conv, ..."
     if not names:
-        raise ValueError(
-            f"{subject.name!r} has no parameters, so its loss is a constant. Measure a network that learns."
-        )
-    if pattern == "all":
-        return names
+        raise ValueError(f"{subject.name!r} has no parameter to vary. Give a model that can be trained.")
     if pattern in KINDS:
         units = {tap.name.partition(":")[0] for tap in subject.taps if tap.kind == pattern}
         found = [name for name in names if any(name == unit or name.startswith(f"{unit}.") for unit in units)]
+        kinds = ", ".join(sorted({tap.kind for tap in subject.taps}))
     else:
-        found = [name for name in names if fnmatchcase(name, pattern)]
+        found = [name for name in names if pattern == "all" or fnmatchcase(name, pattern)]
     if not found:
         near = get_close_matches(pattern, names) or names[:5]
         raise ValueError(
             f"No parameter of {subject.name!r} answers to {pattern!r}. Give all, a kind of unit that it has "
-            f"({', '.join(KINDS)}), or names with wildcards, for example {', '.join(near)}."
+            f"({kinds}), or names with wildcards, for example {', '.join(near)}."
+        )
+    if among := [name for name in found if own[name].is_complex()]:
+        raise ValueError(
+            f"{subject.name!r} has the complex parameter {among[0]}, expected real ones. Hold its real and imaginary "
+            "parts in a real one, and make it complex in the forward pass with torch.view_as_complex."
         )
     return found
 
