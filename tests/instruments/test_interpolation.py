@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,6 +16,7 @@ from alternet.instruments.interpolation import Interpolation
 from alternet.views.risk import Risk
 from alternet.views.subject import Subject
 
+HALF = torch.bfloat16, torch.float32
 QUICK: dict[str, Any] = {"steps": 4, "beyond": 1}
 
 
@@ -53,6 +55,14 @@ def test_every_point_is_the_network_with_mixed_weights_and_statistics(tmp_path: 
             by_hand = risk.value()
         assert (row.nll, row.l2, row.loss) == pytest.approx((by_hand.nll, by_hand.l2, by_hand.loss), rel=1e-5)
         assert row.accuracy == by_hand.accuracy
+
+
+def test_a_model_in_half_precision_is_measured_in_single_precision(tmp_path: Path) -> None:
+    halved, whole = (replace(subject(0), model=subject(0).model.to(torch.bfloat16).to(dtype)) for dtype in HALF)
+    pictures = torch.rand(9, 3, 2, 2).bfloat16().float()  # what survives the model's own normalisation
+    settings = Interpolation(**QUICK, augment="none", towards=stored(subject(1), tmp_path / "other.pth"))
+    found, expected = (settings.measure(net, Batches.of(pictures, torch.arange(9) % 3)) for net in (halved, whole))
+    pd.testing.assert_frame_equal(found.table, expected.table)
 
 
 def test_without_a_file_the_line_leads_to_the_initial_weights(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Interpolation(OfRisk[Line]):
         with self.risk(subject, batches) as risk:
             end = risk.space.join({name: other[name].to(risk.theta) for name in risk.space.names})
             buffers = {
-                name: (buffer.detach().clone(), other[name].to(buffer))
+                name: (buffer.detach().to(risk.theta, copy=True), other[name].to(risk.theta))
                 for name, buffer in subject.model.named_buffers()
                 if name in other and buffer.is_floating_point()
             }

@@ -115,6 +115,11 @@ class Landscape(OfRisk[Ground]):
             theta = risk.theta
             planes = {"random": self._drawn, "trajectory": self._travelled, "eigenvectors": self._sharpest}
             first, second = (self._fitted(risk, axis.to(theta)) for axis in planes[self.directions](risk))
+            if not (first.any() and second.any()):
+                raise ValueError(
+                    f"Nothing of {subject.name!r} moves: its weights are zero, or norms, biases and positions, which "
+                    "stay. Set ignore=nothing, or normalisation=none."
+                )
             yield Ground(risk, (first, second), theta, torch.empty_like(theta))
 
     def items(self, view: Ground) -> Sequence[Item]:
@@ -169,10 +174,18 @@ class Landscape(OfRisk[Ground]):
 
     def _sharpest(self, risk: Risk) -> Iterable[Tensor]:
         """The Hessian's first two eigenvectors, or those of its block of the parameters that take part."""
-        taking_part = self._fitted(risk, torch.ones_like(risk.theta))
+        free = self._fitted(risk, torch.ones_like(risk.theta)).bool()
+        if (count := int(free.sum())) < 2:
+            raise ValueError(f"{count} of the weights of {risk.subject.name!r} may move, expected two or more.")
+
+        def placed(parts: Tensor) -> Tensor:
+            whole = parts.new_zeros(*parts.shape[:-1], len(free))
+            whole[..., free] = parts
+            return whole
+
         found = Lanczos(k=2, which="largest")(
-            lambda vector: taking_part * risk.product(taking_part * vector),
-            taking_part * gaussian(risk.theta, self.seed, 0),
+            lambda part: risk.product(placed(part))[free],
+            gaussian(risk.theta, self.seed, 0)[free],
             generator=torch.Generator().manual_seed(derived_seed(self.seed, self.name, "lanczos")),
         )
         if not found.converged:
@@ -180,7 +193,7 @@ class Landscape(OfRisk[Ground]):
                 f"The eigenvectors of {risk.subject.name!r} were not found within {found.products} products (residuals "
                 f"{', '.join(f'{r:.2g}' for r in found.residuals.tolist())}). Give more images."
             )
-        return found.vectors
+        return placed(found.vectors)
 
     def _fitted(self, risk: Risk, direction: Tensor) -> Tensor:
         ignore = self.ignore != "nothing"

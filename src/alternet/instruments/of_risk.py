@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
+import torch
+
 from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
 from alternet.data.batches import Batches
 from alternet.instruments.base import Itemised
@@ -69,7 +71,8 @@ class OfRisk(Itemised[View]):
         return batches.frozen(augmentation, seed=self.seed, batch_size=self.batch_size)
 
     def risk(self, subject: Subject, batches: Batches, **options: Any) -> Risk:
-        """The loss that is measured; `options` go to `Risk`."""
+        """The loss that is measured, a model in half precision in single precision; `options` go to `Risk`."""
+        options = {"dtype": torch.promote_types(subject.dtype, torch.float32)} | options
         return Risk(
             subject,
             batches,
