@@ -11,7 +11,10 @@ from torch import nn
 
 from alternet.data.augment import WEAK
 from alternet.data.batches import Batches
+from alternet.instruments.base import Instrument
+from alternet.instruments.hessian import Hessian
 from alternet.instruments.landscape import Landscape
+from alternet.instruments.spectral_density import SpectralDensity
 from alternet.training.recipe import Recipe
 from alternet.views.subject import Subject
 
@@ -70,3 +73,22 @@ def test_a_model_without_a_recipe_says_so(tmp_path: Path) -> None:
 def test_a_weight_decay_that_means_nothing_is_refused(weight_decay: float) -> None:
     with pytest.raises(ValueError, match=f"landscape got weight_decay={weight_decay}, expected a "):
         Landscape(weight_decay=weight_decay)
+
+
+@pytest.mark.parametrize(
+    "instrument",
+    [
+        Hessian(augment="none", k=1, max_products=3),
+        SpectralDensity(augment="none", draws=1, steps=3),
+        Landscape(augment="none", **SETTINGS),
+    ],
+    ids=lambda instrument: instrument.name,
+)
+def test_what_is_drawn_does_not_depend_on_the_default_type_of_numbers(instrument: Instrument) -> None:
+    subject, batches = net(None), data()
+    before = instrument.measure(subject, batches).table
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert instrument.measure(subject, batches).table.equals(before)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -78,4 +78,4 @@ def fitted(direction: Tensor, theta: Tensor, space: ParameterVector, *, how: str
 def gaussian(theta: Tensor, seed: int, number: int) -> Tensor:
     """The random direction of that number, the same on every device; independent of the others, not orthogonal."""
     generator = torch.Generator().manual_seed(derived_seed(seed, "direction", number))
-    return torch.randn(len(theta), generator=generator).to(theta)
+    return torch.randn(len(theta), generator=generator, dtype=torch.float32).to(theta)

@@ -123,5 +123,5 @@ def start(curvature: Curvature, generator: torch.Generator) -> Vector:
     network leaves it without any part along some eigenvectors.
     """
     gradient = curvature.gradient
-    random = torch.randn(len(gradient), generator=generator).to(gradient)
+    random = torch.randn(len(gradient), generator=generator, dtype=torch.float32).to(gradient)
     return unit(gradient) + unit(random)
