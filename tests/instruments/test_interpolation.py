@@ -96,8 +96,10 @@ def test_a_result_belongs_to_one_content_of_the_file(tmp_path: Path) -> None:
     assert Interpolation.with_settings(before.settings) == before and len(before.towards_sha256) == 64
     before.measure(subject(0), data(), out=tmp_path / "out")
     stored(subject(2), Path(file))
-    with pytest.raises(ValueError, match="is not what it was"):
+    with pytest.raises(ValueError, match="other.pth' is not what it was"):
         Interpolation.with_settings(before.settings)
+    with pytest.raises(ValueError, match="towards='' is not what it was: its checksum is none, expected abc"):
+        Interpolation(towards_sha256="abc")
     with pytest.raises(ValueError, match="another settings"):
         Interpolation(towards=file).measure(subject(0), data(), out=tmp_path / "out")
 
@@ -110,3 +112,35 @@ def test_what_cannot_be_an_end_is_refused(tmp_path: Path) -> None:
     torch.save({"1.weight": torch.zeros(5, 11)}, tmp_path / "foreign.pth")
     with pytest.raises(ValueError, match="foreign.pth do not fit 'net': 1.weight is missing or has another shape"):
         Interpolation(towards=str(tmp_path / "foreign.pth")).measure(subject(0), data())
+
+
+class Noted(nn.Linear):
+    """Notes in its state that are no tensor."""
+
+    def get_extra_state(self) -> str:
+        return "notes"
+
+    def set_extra_state(self, state: str) -> None:
+        assert state == "notes"
+
+
+def test_state_that_is_no_tensor_is_no_part_of_the_line(tmp_path: Path) -> None:
+    nets = [Subject(nn.Sequential(nn.Flatten(), Noted(12, 3)), name="net", input_size=(3, 2, 2)) for _ in range(2)]
+    settings = Interpolation(**QUICK, towards=stored(nets[1], tmp_path / "other.pth"))
+    assert settings.measure(nets[0], data()).table["nll"].nunique() > 1
+
+
+def test_home_is_spelt_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stored(subject(1), tmp_path / "other.pth")
+    assert Interpolation(towards="~/other.pth").towards_sha256
+    with pytest.raises(ValueError, match=f"{tmp_path}/nowhere is no training run"):
+        Interpolation(towards="run:~/nowhere")
+
+
+def test_an_end_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    broken = subject(1)
+    broken.model.get_parameter("1.weight").data[0, 0] = float("nan")
+    settings = Interpolation(**QUICK, towards=stored(broken, tmp_path / "broken.pth"))
+    with pytest.raises(ValueError, match="The weights of .*broken.pth are not finite"):
+        settings.measure(subject(0), data())

@@ -1,6 +1,5 @@
 """Interpolation figure: NLL, NLL + L2 and accuracy on the line between two sets of weights."""
 
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -52,12 +51,13 @@ def barrier(points: pd.DataFrame) -> pd.Series:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, how high the barrier is."""
-    return [_sentence(model, barrier(measurement.of(model).table)) for model in measurement.models]
+    return [_sentence(model, measurement.of(model).table) for model in measurement.models]
 
 
-def _sentence(model: str, above: "pd.Series[Any]") -> str:
-    if lost := int(above.isna().sum()):
-        return f"{model}: the NLL is not finite at {lost} of {len(above)} points between the ends."
+def _sentence(model: str, points: pd.DataFrame) -> str:
+    above, between = barrier(points), points[points["x"].between(0, 1)]
+    if lost := int(between["nll"].isna().sum()):
+        return f"{model}: the NLL is not finite at {lost} of {len(between)} points from one end to the other."
     if above.max() <= 1e-9:
         return f"{model}: no barrier on the line; the NLL is nowhere above what the two ends lead to expect."
     return (

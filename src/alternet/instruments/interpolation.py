@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import expanduser
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -75,8 +76,8 @@ class Interpolation(OfRisk[Line]):
         content = _checksum(self._file) if self.towards else ""
         if self.towards_sha256 not in ("", content):
             raise ValueError(
-                f"{self.towards} is not what it was: its checksum is {content[:12]}…, expected "
-                f"{self.towards_sha256[:12]}…. Leave towards_sha256 out to take it as it is now."
+                f"towards={self.towards!r} is not what it was: its checksum is {content[:12] or 'none'}, expected "
+                f"{self.towards_sha256[:12]}. Leave towards_sha256 out to take it as it is now."
             )
         object.__setattr__(self, "towards_sha256", content)
 
@@ -84,7 +85,7 @@ class Interpolation(OfRisk[Line]):
     def view(self, subject: Subject, batches: Batches) -> Iterator[Line]:
         """Both ends; raises what `Risk`, `WeightPath` and `read_weights` raise."""
         other = self._other(subject)
-        own = subject.model.state_dict()
+        own = {key: value for key, value in subject.model.state_dict().items() if isinstance(value, Tensor)}
         wrong = [key for key, value in own.items() if key not in other or other[key].shape != value.shape]
         if wrong:
             raise ValueError(
@@ -93,6 +94,8 @@ class Interpolation(OfRisk[Line]):
             )
         with self.risk(subject, batches) as risk:
             end = risk.space.join({name: other[name].to(risk.theta) for name in risk.space.names})
+            if not end.isfinite().all():
+                raise ValueError(f"The weights of {self.towards or subject.history} are not finite. Give other ones.")
             buffers = {
                 name: (buffer.detach().to(risk.theta, copy=True), other[name].to(risk.theta))
                 for name, buffer in subject.model.named_buffers()
@@ -116,8 +119,8 @@ class Interpolation(OfRisk[Line]):
 
     @property
     def _file(self) -> Path:
-        run = self.towards.startswith("run:")
-        return weights_of_run(Path(self.towards.removeprefix("run:"))) if run else Path(self.towards)
+        path = Path(expanduser(self.towards.removeprefix("run:")))
+        return weights_of_run(path) if self.towards.startswith("run:") else path
 
 
 def _checksum(file: Path) -> str:
