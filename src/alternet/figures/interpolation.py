@@ -1,6 +1,5 @@
 """Interpolation figure: NLL, NLL + L2 and accuracy on the line between two sets of weights."""
 
-
 import pandas as pd
 from matplotlib.axes import Axes
 
