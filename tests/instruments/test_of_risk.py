@@ -1,7 +1,7 @@
 """What instruments of the loss share: the augmentation that a run's recipe names."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from alternet.instruments.base import Instrument
 from alternet.instruments.hessian import Hessian
 from alternet.instruments.landscape import Landscape
 from alternet.instruments.spectral_density import SpectralDensity
+from alternet.measurement import Measurement
 from alternet.training.recipe import Recipe
 from alternet.views.subject import Subject
 
@@ -92,3 +93,11 @@ def test_what_is_drawn_does_not_depend_on_the_default_type_of_numbers(instrument
         assert instrument.measure(subject, batches).table.equals(before)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_a_model_without_any_standard_error_is_drawn_beside_one_with_them() -> None:
+    one, other = (
+        SpectralDensity(draws=draws, steps=3).measure(replace(net(None), name=str(draws)), data()) for draws in (1, 2)
+    )
+    assert one.tables["moments"].dtypes.equals(other.tables["moments"].dtypes)
+    assert Measurement.concat([one, other]).draw().axes

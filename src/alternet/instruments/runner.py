@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from alternet.data.batches import Batches
-from alternet.instruments.base import Instrument, Itemised, Streaming, Tables
+from alternet.instruments.base import Instrument, Itemised, Row, Streaming, Tables
 from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.scale import gather, rank, world
@@ -206,9 +206,16 @@ def _frames(job: _Job, tables: Tables) -> dict[str, pd.DataFrame]:
     if set(tables) != set(instrument.columns):
         raise TypeError(f"{instrument.name} filled the tables {sorted(tables)}, declared {sorted(instrument.columns)}.")
     return {
-        key: pd.DataFrame([(name, *plain(row)) for row in rows], columns=["model", *instrument.columns[key]])
+        key: _frame([(name, *plain(row)) for row in rows], ["model", *instrument.columns[key]])
         for key, rows in tables.items()
     }
+
+
+def _frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:
+    """The rows; a column without any value holds numbers, as it does when it is read back from its file."""
+    frame = pd.DataFrame(rows, columns=columns)
+    blank = [column for column in columns if len(rows) and frame[column].isna().all()]
+    return frame.astype(dict.fromkeys(blank, float))
 
 
 def _circumstances(job: _Job) -> dict[str, Any]:
