@@ -19,6 +19,8 @@ from alternet.measurement import Measurement
 PARTS = {"loss": "NLL + L2", "nll": "NLL alone"}
 KEY = ("height: NLL + L2 above the centre, one scale for all models", "gaps: not finite, or beyond the scale")
 ERRORS = {"rise": "standard_error", "nll_rise": "nll_standard_error"}
+NAMED = 3
+"""Of more models than these the bars bear no names, which would run into each other; their colours tell."""
 L2: dict[str, Any] = {"facecolor": "none", "hatch": "/////", "linewidth": 0.8}
 
 
@@ -105,9 +107,10 @@ def _bars(axis: Axes, measurement: Measurement) -> None:
             axis.bar(at, row["l2_rise"], 0.36, bottom=max(row["nll_rise"], 0), **L2, edgecolor=look["color"])
             if isfinite(error):
                 axis.errorbar(at, row["rise"], 2 * error, color=FAINT, capsize=2, linewidth=1)
-            ticks[at] = f"{row['radius']:.3g}"
-    axis.set_xticks(list(ticks), [f"r = {text}" for text in ticks.values()], minor=True, fontsize=7)
-    axis.set_xticks(range(len(models)), [label(elide(model, max(6, 48 // len(models)))) for model in models])
+            ticks[at] = f"r = {row['radius']:.3g}" if len(models) <= NAMED else f"{row['radius']:.3g}"
+    axis.set_xticks(list(ticks), list(ticks.values()), minor=True, fontsize=7)
+    names = [label(elide(model, 33 // len(models))) if len(models) <= NAMED else "" for model in models]
+    axis.set_xticks(range(len(models)), names)
     axis.tick_params(axis="x", which="major", length=0, pad=18)
     beside = 0.6 if len(models) > 1 else 1.0
     axis.set_xlim(-beside, len(models) - 1 + beside)
@@ -123,6 +126,8 @@ def sentences(measurement: Measurement) -> list[str]:
 
 def _sentence(model: str, table: pd.DataFrame) -> str:
     parts = [_at(row) for _, row in ends(table).iterrows()]
+    if table["rise"].isna().all():
+        return f"{model}: {'; '.join(parts)}."
     count, sampled = int(table["directions"].iloc[0]), table["standard_error"].notna().any()
     spread = f"mean over {count} random directions, ± one standard error" if sampled else f"mean of {count} directions"
     return f"{model}: {'; '.join(parts)} ({spread})."
