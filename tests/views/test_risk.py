@@ -303,6 +303,16 @@ def test_a_model_that_is_random_in_evaluation_is_refused_and_left_as_it_was() ->
     assert net.model.training
 
 
+def test_a_model_without_a_finite_answer_is_refused_as_such() -> None:
+    net = subject(Softmax)
+    net.model.get_parameter("fc.bias").data[0] = float("nan")
+    with (
+        pytest.raises(ValueError, match="'net' gives logits that are infinite or not a number"),
+        Risk(net, data(side=2)),
+    ):
+        pass
+
+
 def test_labels_and_images_are_needed() -> None:
     with pytest.raises(ValueError, match="needs labels, but 'tensors' has none"):
         Risk(subject(Softmax), Batches.of(torch.rand(2, 3, 2, 2)))

@@ -133,7 +133,7 @@ class Risk:
         """Switch to evaluation mode.
 
         Raises:
-            ValueError: The model answers differently when asked the same twice.
+            ValueError: The model answers differently when asked the same twice, or with what is no number.
         """
         undo = self._undo
         undo.enter_context(torch.inference_mode(False))
@@ -247,12 +247,16 @@ class Risk:
         images = first[0][: self.micro_batch or None]
         once, again = (self._logits(self._parameters(None) | self._buffers(), images) for _ in range(2))
         difference = float((once - again).abs().max())
+        if not isfinite(difference):
+            raise ValueError(
+                f"{self.subject.name!r} gives logits that are infinite or not a number. Check its weights and the "
+                "normalisation of its images."
+            )
         if not difference <= 1e-4 * max(1.0, float(once.abs().max())):
             raise ValueError(
                 f"{self.subject.name!r} answers the same images differently when asked twice (by up to "
                 f"{difference:.2g}), though it is in evaluation mode, so its loss has no derivatives to speak of. "
-                "Something random acts in its forward pass, for example F.dropout without training=self.training, or "
-                "its answer is no number."
+                "Something random acts in its forward pass, for example F.dropout without training=self.training."
             )
 
 
