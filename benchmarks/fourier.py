@@ -12,10 +12,10 @@ from torch import Tensor
 
 from alternet.data.batches import Batches
 from alternet.instruments.base import Instrument
-from alternet.instruments.fourier import FLOOR, Fourier, diagonal_log_amplitude
+from alternet.instruments.fourier.measure import FLOOR, Fourier, diagonal_log_amplitude
 from alternet.instruments.runner import measure_each
-from alternet.instruments.variance import Variance
-from alternet.views.subject import Subject
+from alternet.instruments.variance.measure import Variance
+from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row
 
 MODELS = ("resnet50", "vit_small_patch16_224")

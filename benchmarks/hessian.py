@@ -28,10 +28,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import alternet.models  # noqa: F401 - registers the models
 from alternet.data import batches
-from alternet.instruments.hessian import Hessian, start
-from alternet.instruments.lanczos import Eigenpairs, Lanczos
-from alternet.views.risk import Curvature, Risk
-from alternet.views.subject import Subject
+from alternet.instruments.hessian.measure import Hessian, start
+from alternet.loss.lanczos import Eigenpairs, Lanczos
+from alternet.loss.risk import Curvature, Risk
+from alternet.subject.subject import Subject
 from benchmarks.turns import in_turns, row
 
 with warnings.catch_warnings():

@@ -11,8 +11,8 @@ import timm
 import torch
 
 from alternet.data.batches import Batches
-from alternet.instruments.landscape import Landscape
-from alternet.views.subject import Subject
+from alternet.instruments.landscape.measure import Landscape
+from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row
 
 MODELS: dict[str, tuple[int, dict[str, Any]]] = {

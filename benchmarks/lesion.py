@@ -14,9 +14,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from alternet.data.batches import Batches
-from alternet.instruments.lesion import Lesion
-from alternet.views.probe import Probe
-from alternet.views.subject import Subject
+from alternet.instruments.lesion.measure import Lesion
+from alternet.probe.probe import Probe
+from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row
 
 MODELS = ("resnet50", "vit_small_patch16_224")

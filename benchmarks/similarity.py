@@ -15,8 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from alternet.data import Batches, batches
-from alternet.instruments.similarity import Similarity
-from alternet.views.subject import Subject
+from alternet.instruments.similarity.measure import Similarity
+from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row
 
 SIDE, BATCH, TURNS = 128, 64, 3

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from alternet.data.batches import Batches
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 
 def in_turns(turns: int, *rivals: Callable[[], Any], warm: bool = False) -> list[float]:

@@ -18,57 +18,57 @@ from wrapt import register_post_import_hook
 
 if TYPE_CHECKING:
     from alternet.data import Augmentation, Batches, batches
-    from alternet.instruments.calibration import Calibration
-    from alternet.instruments.corruption import Corruption
-    from alternet.instruments.fourier import Fourier
-    from alternet.instruments.fourier_heatmap import FourierHeatmap
-    from alternet.instruments.frequency_noise import FrequencyNoise
-    from alternet.instruments.hessian import Hessian
-    from alternet.instruments.interpolation import Interpolation
-    from alternet.instruments.landscape import Landscape
-    from alternet.instruments.lesion import Lesion
-    from alternet.instruments.shape_bias import ShapeBias
-    from alternet.instruments.similarity import Similarity
-    from alternet.instruments.spectral_density import SpectralDensity
-    from alternet.instruments.trajectory import Trajectory
-    from alternet.instruments.variance import Variance
+    from alternet.instruments.calibration.measure import Calibration
+    from alternet.instruments.corruption.measure import Corruption
+    from alternet.instruments.fourier.measure import Fourier
+    from alternet.instruments.fourier_heatmap.measure import FourierHeatmap
+    from alternet.instruments.frequency_noise.measure import FrequencyNoise
+    from alternet.instruments.hessian.measure import Hessian
+    from alternet.instruments.interpolation.measure import Interpolation
+    from alternet.instruments.landscape.measure import Landscape
+    from alternet.instruments.lesion.measure import Lesion
+    from alternet.instruments.shape_bias.measure import ShapeBias
+    from alternet.instruments.similarity.measure import Similarity
+    from alternet.instruments.spectral_density.measure import SpectralDensity
+    from alternet.instruments.trajectory.measure import Trajectory
+    from alternet.instruments.variance.measure import Variance
+    from alternet.loss.risk import Risk
     from alternet.measurement import Measurement, find_measurements
+    from alternet.probe.predictions import Predictions
+    from alternet.probe.probe import Probe
     from alternet.report import render
+    from alternet.subject.loading import load
+    from alternet.subject.subject import Subject
+    from alternet.taps.find import Tap
     from alternet.training import Recipe, train
-    from alternet.views.loading import load
-    from alternet.views.predictions import Predictions
-    from alternet.views.probe import Probe
-    from alternet.views.risk import Risk
-    from alternet.views.subject import Subject
-    from alternet.views.taps import Tap
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "alternet.data": ("Augmentation", "Batches", "batches"),
-    "alternet.instruments.calibration": ("Calibration",),
-    "alternet.instruments.corruption": ("Corruption",),
-    "alternet.instruments.fourier": ("Fourier",),
-    "alternet.instruments.similarity": ("Similarity",),
-    "alternet.instruments.lesion": ("Lesion",),
-    "alternet.instruments.hessian": ("Hessian",),
-    "alternet.instruments.spectral_density": ("SpectralDensity",),
-    "alternet.instruments.frequency_noise": ("FrequencyNoise",),
-    "alternet.instruments.fourier_heatmap": ("FourierHeatmap",),
-    "alternet.instruments.shape_bias": ("ShapeBias",),
-    "alternet.instruments.interpolation": ("Interpolation",),
-    "alternet.instruments.landscape": ("Landscape",),
-    "alternet.instruments.trajectory": ("Trajectory",),
-    "alternet.instruments.variance": ("Variance",),
+    "alternet.instruments.calibration.measure": ("Calibration",),
+    "alternet.instruments.corruption.measure": ("Corruption",),
+    "alternet.instruments.fourier.measure": ("Fourier",),
+    "alternet.instruments.similarity.measure": ("Similarity",),
+    "alternet.instruments.lesion.measure": ("Lesion",),
+    "alternet.instruments.hessian.measure": ("Hessian",),
+    "alternet.instruments.spectral_density.measure": ("SpectralDensity",),
+    "alternet.instruments.frequency_noise.measure": ("FrequencyNoise",),
+    "alternet.instruments.fourier_heatmap.measure": ("FourierHeatmap",),
+    "alternet.instruments.shape_bias.measure": ("ShapeBias",),
+    "alternet.instruments.interpolation.measure": ("Interpolation",),
+    "alternet.instruments.landscape.measure": ("Landscape",),
+    "alternet.instruments.trajectory.measure": ("Trajectory",),
+    "alternet.instruments.variance.measure": ("Variance",),
     "alternet.measurement": ("Measurement", "find_measurements"),
     "alternet.report": ("render",),
     "alternet.training": ("Recipe", "train"),
-    "alternet.views.loading": ("load",),
-    "alternet.views.predictions": ("Predictions",),
-    "alternet.views.probe": ("Probe",),
-    "alternet.views.risk": ("Risk",),
-    "alternet.views.subject": ("Subject",),
-    "alternet.views.taps": ("Tap",),
+    "alternet.subject.loading": ("load",),
+    "alternet.probe.predictions": ("Predictions",),
+    "alternet.probe.probe": ("Probe",),
+    "alternet.loss.risk": ("Risk",),
+    "alternet.subject.subject": ("Subject",),
+    "alternet.taps.find": ("Tap",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

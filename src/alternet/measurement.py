@@ -135,7 +135,7 @@ class Measurement:
 
     def draw(self) -> "Figure":
         """The instrument's figure, in the paper's layout."""
-        from alternet.figures import draw
+        from alternet.instruments.figures import draw
 
         return draw(self)
 

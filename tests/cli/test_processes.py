@@ -9,7 +9,7 @@ from pathlib import Path
 FAILING = """
 import os, sys
 from alternet.cli import run
-from alternet.views import loading
+from alternet.subject import loading
 
 load = loading.load
 

@@ -145,7 +145,7 @@ def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch,
     def broken(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("alternet.instruments.variance.Variance.tables", broken)
+    monkeypatch.setattr("alternet.instruments.variance.measure.Variance.tables", broken)
     assert run([*MEASURE, "--out", f"{tmp_path}"]) == 1
     assert one_line(capsys) == "alternet: variance of test_resnet failed: AssertionError"
 
@@ -154,6 +154,6 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("alternet.views.loading.load", interrupted)
+    monkeypatch.setattr("alternet.subject.loading.load", interrupted)
     assert run(["taps", "-m", "test_vit"]) == 130
     assert "start the same command again" in one_line(capsys)

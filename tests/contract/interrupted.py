@@ -13,7 +13,7 @@ import torch
 from alternet.data.batches import Batches
 from alternet.instruments.base import Itemised
 from alternet.measurement import Measurement
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 ITEMS = 6
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from alternet.data.batches import Batches
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 CLASSES, IMAGES = 10, 7
 

@@ -9,24 +9,24 @@ from tests.contract.networks import data, network
 from tests.contract.optional import installed
 from tests.contract.runs import with_history
 
+from alternet.distributed import processes, rank, world
 from alternet.instruments.base import Instrument
-from alternet.instruments.calibration import Calibration
-from alternet.instruments.corruption import Corruption
-from alternet.instruments.fourier import Fourier
-from alternet.instruments.fourier_heatmap import FourierHeatmap
-from alternet.instruments.frequency_noise import FrequencyNoise
-from alternet.instruments.hessian import Hessian
-from alternet.instruments.interpolation import Interpolation
-from alternet.instruments.landscape import Landscape
-from alternet.instruments.lesion import Lesion
+from alternet.instruments.calibration.measure import Calibration
+from alternet.instruments.corruption.measure import Corruption
+from alternet.instruments.fourier.measure import Fourier
+from alternet.instruments.fourier_heatmap.measure import FourierHeatmap
+from alternet.instruments.frequency_noise.measure import FrequencyNoise
+from alternet.instruments.hessian.measure import Hessian
+from alternet.instruments.interpolation.measure import Interpolation
+from alternet.instruments.landscape.measure import Landscape
+from alternet.instruments.lesion.measure import Lesion
 from alternet.instruments.runner import Result, measure_each
-from alternet.instruments.shape_bias import ShapeBias
-from alternet.instruments.similarity import Similarity
-from alternet.instruments.spectral_density import SpectralDensity
-from alternet.instruments.trajectory import Trajectory
-from alternet.instruments.variance import Variance
-from alternet.scale import processes, rank, world
-from alternet.views.subject import Subject
+from alternet.instruments.shape_bias.measure import ShapeBias
+from alternet.instruments.similarity.measure import Similarity
+from alternet.instruments.spectral_density.measure import SpectralDensity
+from alternet.instruments.trajectory.measure import Trajectory
+from alternet.instruments.variance.measure import Variance
+from alternet.subject.subject import Subject
 
 LAYOUT = "vit-with-registers"
 SIZES = (3, 7)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 
 def write_run(folder: Path, path: Sequence[Mapping[str, Tensor]], *, every: int = 10) -> Path:

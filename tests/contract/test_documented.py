@@ -8,10 +8,10 @@ import torch
 from tests.contract.documented import blocks, run
 from tests.contract.networks import data, network
 
-from alternet import figures
 from alternet.data.batches import Batches
+from alternet.instruments import figures
+from alternet.probe.predictions import Predictions
 from alternet.report import render
-from alternet.views.predictions import Predictions
 
 
 @pytest.fixture

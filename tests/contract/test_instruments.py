@@ -15,12 +15,12 @@ from tests.contract.optional import case, cases
 from tests.contract.runs import with_history
 from tests.contract.state import differences, lived_in, of
 
-from alternet import figures
 from alternet.data.batches import Batches
+from alternet.instruments import figures
 from alternet.instruments.base import Instrument
 from alternet.instruments.registry import INSTRUMENTS
 from alternet.measurement import Measurement
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 KINDS = INSTRUMENTS | {kind.name: kind for kind in (load(0, 1).Sparsity, load(0, 1).Damping)}
 MAY_BE_MISSING = {"standard_error", "accuracy", "confidence", "value", "low", "high", "shape_bias", "angle"}

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alternet.loss.quadrature import Node, moments
+from alternet.loss.spectrum import summary
 from alternet.measurement import Measurement
-from alternet.quadrature import Node, moments
-from alternet.spectrum import summary
 
 PUBLISHED = pd.read_csv(Path(__file__).with_name("published.csv"))
 LESIONS = pd.read_csv(Path(__file__).with_name("published_lesion.csv"))

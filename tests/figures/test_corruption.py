@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from tests.figures.crafted import CORRUPTIONS, corruption, several
 
-from alternet.figures import FIGURES, draw, sentences
-from alternet.figures.corruption import by_corruption, by_severity, places
+from alternet.instruments.corruption.figure import by_corruption, by_severity, places
+from alternet.instruments.figures import FIGURES, draw, sentences
 from alternet.measurement import Measurement
 
 MEANS = [0.66 - 0.02 * turn * 3 for turn in (1, 2, 3, 4)]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tests.figures.crafted import fourier
 
-from alternet import figures
+from alternet.instruments import figures
 from alternet.measurement import Measurement
 
 PAGE = (Path(__file__).parents[2] / "docs" / "figures.md").read_text(encoding="utf-8")

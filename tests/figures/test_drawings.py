@@ -36,19 +36,20 @@ from tests.figures.crafted import (
     variance,
 )
 
-from alternet.figures import FIGURES, depth_axis, draw, interactive, sentences
-from alternet.figures.asinh_axis import AsinhAxis
-from alternet.figures.calibration import overconfidence
-from alternet.figures.depth_axis import SHADES, Span, alike, merged, spans
-from alternet.figures.fourier_heatmap import limits as heat_limits
-from alternet.figures.fourier_heatmap import maps, once
-from alternet.figures.hessian import axis_of, bandwidth, density, spectra
-from alternet.figures.lesion import LEFT_ALONE
-from alternet.figures.spectral_density import curves, kernel
-from alternet.figures.surface import heights, plot, scale, within
-from alternet.figures.training import chance
+from alternet.instruments.calibration.figure import overconfidence
+from alternet.instruments.figures import FIGURES, draw, sentences
+from alternet.instruments.fourier_heatmap.figure import limits as heat_limits
+from alternet.instruments.fourier_heatmap.figure import maps, once
+from alternet.instruments.hessian.figure import axis_of, bandwidth, density, spectra
+from alternet.instruments.lesion.figure import LEFT_ALONE
+from alternet.instruments.spectral_density.figure import curves, kernel
+from alternet.loss.spectrum import summary
 from alternet.measurement import Measurement
-from alternet.spectrum import summary
+from alternet.plotting import depth_axis, interactive
+from alternet.plotting.asinh_axis import AsinhAxis
+from alternet.plotting.depth_axis import SHADES, Span, alike, merged, spans
+from alternet.plotting.surface import heights, plot, scale, within
+from alternet.plotting.training_log import chance
 
 
 def axes(figure: Figure, title: str) -> Axes:

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from tests.figures.crafted import MAKERS, PUBLISHED, fourier, several, variance
 
-from alternet import figures
-from alternet.figures import FIGURES, Exhibit, cast, draw, exhibit, register, save, sentences, style, svg
-from alternet.figures.style import COLOURS, DASHES, model_styles
+from alternet.instruments import figures
+from alternet.instruments.figures import FIGURES, Exhibit, cast, draw, exhibit, register, save, sentences, svg
 from alternet.measurement import Measurement
+from alternet.plotting import style
+from alternet.plotting.style import COLOURS, DASHES, model_styles
 
 INSTRUMENTS = sorted(MAKERS)
 HOSTILE = ("<script>alert(1)</script>", '_"quoted" $x$ & $', "long" * 40, "line\nbreak", "网络")
@@ -67,7 +68,8 @@ def test_drawing_changes_no_setting_and_no_number(instrument: str):
 
 def test_drawing_needs_no_display_no_pyplot_and_no_torch():
     code = (
-        "import sys; from tests.figures.crafted import MAKERS, several; from alternet.figures import draw, svg\n"
+        "import sys; from tests.figures.crafted import MAKERS, several\n"
+        "from alternet.instruments.figures import draw, svg\n"
         "for instrument in MAKERS: svg(draw(several(instrument, 'ViT')))\n"
         "print({'torch', 'matplotlib.pyplot', 'plotly', 'tkinter'} & set(sys.modules))"
     )
@@ -137,7 +139,7 @@ def test_an_unknown_instrument_gets_near_matches():
     with pytest.raises(ValueError, match="no figure for 'furier'. Did you mean fourier"):
         exhibit("furier")
     unknown = Measurement(instrument="furier", tables=fourier("ViT").tables, provenances=fourier("ViT").provenances)
-    with pytest.raises(ValueError, match="alternet.figures.register"):
+    with pytest.raises(ValueError, match="alternet.instruments.figures.register"):
         draw(unknown)
 
 

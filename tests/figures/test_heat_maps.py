@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tests.figures.crafted import similarity
 
-from alternet.figures import draw, sentences
-from alternet.figures.depth_axis import SHADES
-from alternet.figures.similarity import heat, plots
+from alternet.instruments.figures import draw, sentences
+from alternet.instruments.similarity.figure import heat, plots
 from alternet.measurement import Measurement
+from alternet.plotting.depth_axis import SHADES
 
 
 def changed(measurement: Measurement, **tables: pd.DataFrame) -> Measurement:

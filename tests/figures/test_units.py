@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from tests.figures.crafted import PUBLISHED, fourier, several, variance
 
-from alternet.figures import sentences
-from alternet.figures.fourier import highest
-from alternet.figures.units import changes, signed, tally
+from alternet.instruments.figures import sentences
+from alternet.instruments.fourier.figure import highest
 from alternet.measurement import Measurement
+from alternet.plotting.units import changes, signed, tally
 
 
 def points(kinds: list[str], values: list[float]) -> pd.DataFrame:

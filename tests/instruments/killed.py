@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import torch
-from tests.views.test_risk import Softmax, data, subject
+from tests.loss.test_risk import Softmax, data, subject
 from torch import Tensor
 
-from alternet.instruments.hessian import Hessian
+from alternet.instruments.hessian.measure import Hessian
 from alternet.measurement import Measurement
 
 CHECKS = 2

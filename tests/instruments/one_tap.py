@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from alternet.instruments.base import Streaming
-from alternet.views.layout import Layout
-from alternet.views.taps import Address, Tap
+from alternet.taps.find import Address, Tap
+from alternet.taps.layout import Layout
 
 
 def rows(instrument: Streaming, x: Tensor) -> list[tuple]:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 
 class Constant(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassJaccardIndex
 
-from alternet.instruments.calibration import (
+from alternet.instruments.calibration.measure import (
     METRICS,
     Calibration,
     bin_of,

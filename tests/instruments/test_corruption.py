@@ -17,8 +17,8 @@ from torch import nn
 from alternet.data import ArrayPictures, Batches, batches
 from alternet.data.corruption import EXTRA, FAMILIES, SEVERITIES, STANDARD
 from alternet.data.preparation import Preparation
-from alternet.instruments.calibration import Calibration
-from alternet.instruments.corruption import (
+from alternet.instruments.calibration.measure import Calibration
+from alternet.instruments.corruption.measure import (
     METRICS,
     Corruption,
     Estimate,
@@ -28,7 +28,7 @@ from alternet.instruments.corruption import (
     summary,
 )
 from alternet.measurement import Measurement
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 on_the_fly = pytest.mark.skipif(not installed("corruption"), reason="the extra corruptions is not installed")
 CLASSES, N = 4, 20

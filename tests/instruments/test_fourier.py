@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.instruments.one_tap import rows
 
-from alternet.instruments.fourier import (
+from alternet.instruments.fourier.measure import (
     FLOOR,
     Fourier,
     diagonal_log_amplitude,

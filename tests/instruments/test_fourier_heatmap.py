@@ -11,9 +11,9 @@ from torch import nn
 
 import alternet
 from alternet.data.batches import Batches
-from alternet.instruments.fourier_heatmap import FourierHeatmap, aliases, directions, signs, wave
+from alternet.instruments.fourier_heatmap.measure import FourierHeatmap, aliases, directions, signs, wave
 from alternet.instruments.registry import instrument
-from alternet.views.predictions import Predictions
+from alternet.probe.predictions import Predictions
 
 SIZES = [(8, 8), (7, 7), (6, 9), (9, 6), (5, 4), (1, 6), (5, 1), (2, 2)]
 

@@ -10,9 +10,9 @@ from tests.instruments.perturbed_networks import Constant, Detail, Seen, subject
 from torch import nn
 
 from alternet.data.batches import Batches
-from alternet.instruments.frequency_noise import FrequencyNoise, band, in_band, white_noise
+from alternet.instruments.frequency_noise.measure import FrequencyNoise, band, in_band, white_noise
 from alternet.instruments.registry import instrument
-from alternet.views.predictions import Predictions
+from alternet.probe.predictions import Predictions
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "instruments.npz")
 SIZES = [(32, 32), (16, 16), (15, 15), (12, 21), (21, 12), (11, 10)]

@@ -18,13 +18,13 @@ import torch
 from scipy.sparse.linalg import eigsh
 from tests.contract.state import differences, lived_in, of
 from tests.instruments.killed import OneByOne, measure
-from tests.views.test_risk import NETWORKS, K, Softmax, data, dense, loss_by_hand, subject
+from tests.loss.test_risk import NETWORKS, K, Softmax, data, dense, loss_by_hand, subject
 from torch import Tensor, nn
 
 from alternet.data.augment import PAPER_CIFAR
 from alternet.data.batches import Batches
-from alternet.instruments.hessian import Hessian
-from alternet.views.subject import Subject
+from alternet.instruments.hessian.measure import Hessian
+from alternet.subject.subject import Subject
 
 EXACT: dict[str, Any] = {"precision": "float64", "tolerance": 1e-9, "max_products": 1000}
 

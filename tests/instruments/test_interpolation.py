@@ -12,9 +12,9 @@ from tests.contract.runs import write_run
 from torch import Tensor, nn
 
 from alternet.data.batches import Batches
-from alternet.instruments.interpolation import Interpolation
-from alternet.views.risk import Risk
-from alternet.views.subject import Subject
+from alternet.instruments.interpolation.measure import Interpolation
+from alternet.loss.risk import Risk
+from alternet.subject.subject import Subject
 
 HALF = torch.bfloat16, torch.float32
 QUICK: dict[str, Any] = {"steps": 4, "beyond": 1}

@@ -14,13 +14,13 @@ from tests.contract.runs import write_run
 from torch import Tensor, nn
 
 from alternet.data.batches import Batches
-from alternet.figures.published import published_landscape
-from alternet.flatness import Ray, flatness
-from alternet.instruments.landscape import RADII, Landscape
+from alternet.instruments.landscape.measure import RADII, Landscape
+from alternet.loss.flatness import Ray, flatness
+from alternet.loss.risk import Risk
 from alternet.measurement import Measurement
 from alternet.seeding import derived_seed
-from alternet.views.risk import Risk
-from alternet.views.subject import Subject
+from alternet.studies.published import published_landscape
+from alternet.subject.subject import Subject
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 K = 3
@@ -240,7 +240,7 @@ def test_the_plane_of_a_run_holds_its_path(tmp_path: Path) -> None:
     path = [{n: t + u * ways[0][n] + v * ways[1][n] for n, t in final.items()} for u, v in places]
     net = replace(net, history=write_run(tmp_path / "run", path))
     settings = Landscape(points=3, directions="trajectory", normalisation="none", ignore="nothing")
-    from alternet.instruments.trajectory import Trajectory
+    from alternet.instruments.trajectory.measure import Trajectory
 
     course = Trajectory().measure(net, data()).table
     frozen = settings.prepare(data())
@@ -262,7 +262,7 @@ def test_a_point_without_a_loss_is_undefined_and_stays_a_gap(tmp_path: Path) -> 
     assert m.tables["flatness"]["rise"].isna().all()
     m = Measurement.load(tmp_path / "net" / "landscape")
     assert m.draw().axes
-    from alternet.figures import sentences
+    from alternet.instruments.figures import sentences
 
     assert sentences(m)[0].endswith("at r = 2e+38 the loss is not finite along 3 of 3 directions.")
 

@@ -14,15 +14,15 @@ import pandas as pd
 import pytest
 import torch
 from tests.contract.networks import network
-from tests.views.tap_networks import CHANNELS, Function, Net, conv, mlp, residual
+from tests.taps.tap_networks import CHANNELS, Function, Net, conv, mlp, residual
 from torch import Tensor, nn
 
 from alternet.data.augment import Augmentation
 from alternet.data.batches import Batches
-from alternet.instruments.lesion import Lesion
+from alternet.instruments.lesion.measure import Lesion
 from alternet.measurement import Measurement
-from alternet.views.probe import Probe
-from alternet.views.subject import Subject
+from alternet.probe.probe import Probe
+from alternet.subject.subject import Subject
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 4

@@ -12,12 +12,12 @@ from torch import nn
 from alternet.data.augment import WEAK
 from alternet.data.batches import Batches
 from alternet.instruments.base import Instrument
-from alternet.instruments.hessian import Hessian
-from alternet.instruments.landscape import Landscape
-from alternet.instruments.spectral_density import SpectralDensity
+from alternet.instruments.hessian.measure import Hessian
+from alternet.instruments.landscape.measure import Landscape
+from alternet.instruments.spectral_density.measure import SpectralDensity
 from alternet.measurement import Measurement
+from alternet.subject.subject import Subject
 from alternet.training.recipe import Recipe
-from alternet.views.subject import Subject
 
 SETTINGS: dict[str, Any] = {"points": 3, "draws": 1, "batch_size": 4, "seed": 3}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.contract.optional import cases
 
-from alternet.instruments.calibration import METRICS
+from alternet.instruments.calibration.measure import METRICS
 from alternet.instruments.registry import INSTRUMENTS
 
 PAGES = Path(__file__).parents[2] / "docs" / "instruments"

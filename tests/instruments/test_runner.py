@@ -14,14 +14,14 @@ from torch import nn
 
 from alternet.data.batches import Batches
 from alternet.instruments.base import Itemised, Streaming
-from alternet.instruments.calibration import Calibration
-from alternet.instruments.fourier import Fourier
+from alternet.instruments.calibration.measure import Calibration
+from alternet.instruments.fourier.measure import Fourier
 from alternet.instruments.runner import NotStoredError, measure_each, run
-from alternet.instruments.variance import Variance
+from alternet.instruments.variance.measure import Variance
 from alternet.measurement import Measurement
-from alternet.views.predictions import Predictions
-from alternet.views.probe import Probe
-from alternet.views.subject import Subject
+from alternet.probe.predictions import Predictions
+from alternet.probe.probe import Probe
+from alternet.subject.subject import Subject
 
 
 class Counted(nn.Module):

@@ -14,10 +14,10 @@ from torch import nn
 from alternet.data import Augmentation
 from alternet.data.batches import Batches
 from alternet.instruments.runner import measure_each
-from alternet.instruments.similarity import Similarity, centred_gram, cka_and_error, products
+from alternet.instruments.similarity.measure import Similarity, centred_gram, cka_and_error, products
 from alternet.measurement import Measurement
-from alternet.views.probe import Probe
-from alternet.views.subject import Subject
+from alternet.probe.probe import Probe
+from alternet.subject.subject import Subject
 
 
 def features(n, *shape, seed=0):
@@ -142,7 +142,7 @@ def test_tokens_and_maps_in_either_memory_layout_are_alike():
 def test_how_much_is_multiplied_at_once_does_not_matter(values, monkeypatch):
     x = features(6, 8, 3, 5).double()
     expected = centred_gram(x)
-    monkeypatch.setattr("alternet.instruments.similarity.VALUES", max(values, 6))
+    monkeypatch.setattr("alternet.instruments.similarity.measure.VALUES", max(values, 6))
     torch.testing.assert_close(centred_gram(x), expected, rtol=1e-12, atol=1e-12)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from tests.instruments.test_hessian import whole
-from tests.views.test_risk import NETWORKS, data, dense, loss_by_hand, subject
+from tests.loss.test_risk import NETWORKS, data, dense, loss_by_hand, subject
 from torch import Tensor
 
-from alternet.instruments.spectral_density import SpectralDensity, quadrature, signs
+from alternet.instruments.spectral_density.measure import SpectralDensity, quadrature, signs
+from alternet.loss.parameters import decayed
 from alternet.measurement import Measurement
 from alternet.seeding import derived_seed
-from alternet.views.parameters import decayed
 
 DOUBLE = torch.float64
 FEW: dict[str, Any] = {"draws": 3, "steps": 6, "precision": "float64"}

@@ -13,11 +13,11 @@ from tests.contract.runs import write_run
 from torch import Tensor, nn
 
 from alternet.data.batches import Batches
-from alternet.figures.trajectory import walk
-from alternet.instruments.trajectory import Trajectory, polar, principal
+from alternet.instruments.trajectory.figure import walk
+from alternet.instruments.trajectory.measure import Trajectory, polar, principal
+from alternet.loss.snapshots import WeightPath
 from alternet.measurement import Measurement
-from alternet.views.snapshots import WeightPath
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 DATA = Batches.of(torch.rand(1, 3, 2, 2))
 SIZE = 4 * 12 + 4
@@ -116,7 +116,7 @@ def test_a_component_is_a_unit_vector_made_of_the_points(tmp_path: Path, monkeyp
     with WeightPath(subject(tmp_path, list(points))) as path:
         found = principal(path.gram())
         components = path.combination(found.factors[:, :2])
-        monkeypatch.setattr("alternet.views.snapshots.VALUES", 70)  # a row or two of a matrix at a time
+        monkeypatch.setattr("alternet.loss.snapshots.VALUES", 70)  # a row or two of a matrix at a time
         torch.testing.assert_close(path.gram(), gram(points))
         torch.testing.assert_close(path.combination(found.factors[:, :2]), components)
         torch.testing.assert_close(path.gram(["1.bias"]), gram(points[:, 48:]))

@@ -13,7 +13,7 @@ import pytest
 from tests.figures.crafted import calibration, fourier, provenance, several, training, variance
 from tests.report.page import Page, embedded, read
 
-from alternet import figures
+from alternet.instruments import figures
 from alternet.measurement import Measurement
 from alternet.report import render
 from alternet.report.contents import contents

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.training.toy import ToyLessons, pictures, toy
 from torch import Tensor
 
-from alternet.scale import rank
+from alternet.distributed import rank
 from alternet.training import Recipe, train
 
 KILLED = Recipe(
@@ -47,7 +47,7 @@ if __name__ == "__main__":
     else:
         lessons = Plain(*pictures(64, 0))
         lessons.notes = out
-        from alternet.scale import local_device, processes
+        from alternet.distributed import local_device, processes
 
         with processes(local_device("cpu")):
             train(

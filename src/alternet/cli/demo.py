@@ -41,8 +41,8 @@ def demo(
     device: Device = None,
 ) -> None:
     """Train three small networks on photographs, measure them, and write a report."""
+    from alternet.distributed import local_device
     from alternet.report import render
-    from alternet.scale import local_device
 
     folder, target = writable(out), local_device(device)
     steps = len(MODELS) + len(STUDIES) + 1

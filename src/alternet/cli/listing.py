@@ -80,7 +80,7 @@ def _recipes() -> Iterator[tuple[str, str]]:
 
 
 def _figures() -> Iterator[tuple[str, str]]:
-    from alternet.figures import FIGURES
+    from alternet.instruments.figures import FIGURES
 
     for name, figure in FIGURES.items():
         yield name, figure.title

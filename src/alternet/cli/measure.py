@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from alternet.data import Batches
     from alternet.instruments.base import Instrument
     from alternet.measurement import Measurement
-    from alternet.views.subject import Subject
+    from alternet.subject.subject import Subject
 
 LOG = logging.getLogger("alternet")
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def measure(
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Measure models; results lie in OUT/<model>/<instrument>/."""
-    from alternet.scale import local_device, processes
+    from alternet.distributed import local_device, processes
 
     chosen = choose(instruments, parse_settings(settings), seed)
     target = local_device(device)
@@ -112,7 +112,7 @@ def measure_models(
     It is 1 where some measurement failed, and 2 where nothing at all could be measured of what was asked for. A model
     that cannot be loaded costs the others nothing.
     """
-    from alternet.views.loading import load
+    from alternet.subject.loading import load
 
     _require_possible(instruments, models, data)
     results: list[Measurement | Exception] = []
@@ -140,7 +140,7 @@ def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, 
     """
     from alternet.data import dataset
     from alternet.storage import safe_name
-    from alternet.views.loading import check
+    from alternet.subject.loading import check
 
     folders = [safe_name(name) for name in models]
     if twice := sorted({name for name in folders if folders.count(name) > 1}):
@@ -179,7 +179,7 @@ def _noted(results: "list[Any]", what: str = "", *, silent: bool = False) -> Ite
 
 
 def _note_random_weights(name: str, model: str) -> None:
-    from alternet.views.loading import is_published, is_random
+    from alternet.subject.loading import is_published, is_random
 
     if is_random(model):
         way = f"write {model}@pretrained" if is_published(model) else f"train it: alternet train -m {model}"
@@ -193,7 +193,7 @@ def _note_no_normalisation(subject: "Subject") -> None:
 
 def _note_other_classes(instruments: "Sequence[Instrument]", subject: "Subject", images: "Batches") -> None:
     """Labels count classes and so do logits; nothing but their number can tell that they count different ones."""
-    from alternet.views.untouched import untouched
+    from alternet.untouched import untouched
 
     judged = [kind.name for kind in instruments if kind.needs_labels and kind.name != "shape_bias"]  # it maps by name
     if not judged or not images.classes:
@@ -259,7 +259,7 @@ def _kept_elsewhere(measurement: "Measurement") -> str:
 
 def _tell(measurement: "Measurement", out: Path) -> None:
     """Where the numbers lie and, in a sentence, what they say."""
-    from alternet.figures import FIGURES
+    from alternet.instruments.figures import FIGURES
     from alternet.measurement import folder_of
 
     (model,) = measurement.models
@@ -270,7 +270,7 @@ def _tell(measurement: "Measurement", out: Path) -> None:
 
 
 def _say(line: str, *, err: bool = False) -> None:
-    from alternet.scale import rank
+    from alternet.distributed import rank
 
     if rank() == 0:
         typer.echo(as_text(line), err=err)

@@ -8,7 +8,7 @@ def taps(model: Model, img_size: ImgSize = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from alternet.views.loading import load
+    from alternet.subject.loading import load
 
     subject = load(model, img_size=img_size)
     table = Table("unit", "tap", "kind", "stage", "depth", "c × h × w", title=f"Taps of {model}", title_justify="left")

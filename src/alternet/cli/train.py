@@ -25,7 +25,7 @@ def train(
 
     --set epochs=10 changes the recipe, --set model.stem=imagenet the model.
     """
-    from alternet.scale import local_device, processes, rank
+    from alternet.distributed import local_device, processes, rank
     from alternet.training import Recipe
     from alternet.training import train as train_model
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from alternet.data.batches import Batches
 from alternet.measurement import Measurement
 from alternet.shapes import FeatureMap, Logits
-from alternet.views.subject import Subject
-from alternet.views.taps import Tap
+from alternet.subject.subject import Subject
+from alternet.taps.find import Tap
 
 View = TypeVar("View")
 Item = tuple[Any, ...]

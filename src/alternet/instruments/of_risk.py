@@ -9,9 +9,9 @@ import torch
 from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
 from alternet.data.batches import Batches
 from alternet.instruments.base import Itemised
-from alternet.views.history import augmentation_of
-from alternet.views.risk import Risk, Value
-from alternet.views.subject import Subject
+from alternet.loss.risk import Risk, Value
+from alternet.subject.history import augmentation_of
+from alternet.subject.subject import Subject
 
 View = TypeVar("View")
 

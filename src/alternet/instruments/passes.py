@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from alternet.data.batches import Batches
+from alternet.distributed import gather, rank, world
 from alternet.instruments.base import Item, Itemised, Observation, Row, Streaming, Tables
 from alternet.instruments.moments import double
 from alternet.progress import track
-from alternet.scale import gather, rank, world
 from alternet.storage import Journal
-from alternet.views.subject import Subject
-from alternet.views.taps import Tap
+from alternet.subject.subject import Subject
+from alternet.taps.find import Tap
 
 T = TypeVar("T")
 Sums = dict[str, Tensor]

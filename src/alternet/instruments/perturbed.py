@@ -10,10 +10,10 @@ from torch import Tensor
 
 from alternet.data.batches import Batches
 from alternet.instruments.moments import mean_and_error, moments
+from alternet.probe.predictions import Predictions
+from alternet.scores import require_classes
 from alternet.shapes import Images, Labels, Logits
-from alternet.views.labels import require_classes
-from alternet.views.predictions import Predictions
-from alternet.views.subject import Subject
+from alternet.subject.subject import Subject
 
 Change = Callable[[Images, range, int], Images]
 """Images on the model's device, their places in the data and the number of the repeat → the images as changed."""

@@ -16,13 +16,13 @@ import pandas as pd
 import torch
 
 from alternet.data.batches import Batches
+from alternet.distributed import gather, rank, world
 from alternet.instruments.base import Instrument, Itemised, Row, Streaming, Tables
 from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.measurement import PROVENANCE, Measurement, folder_of
-from alternet.scale import gather, rank, world
 from alternet.storage import Journal
-from alternet.views.subject import Subject
-from alternet.views.untouched import untouched
+from alternet.subject.subject import Subject
+from alternet.untouched import untouched
 
 VERSIONED = ("alternet", "torch", "timm", "numpy")
 

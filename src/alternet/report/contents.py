@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from alternet import figures
-from alternet.figures import Panel
+from alternet.instruments import figures
 from alternet.measurement import Measurement
+from alternet.plotting.exhibit import Panel
 
 ROWS = 12
 """How many rows of a table the page shows; the whole table can be saved from it."""

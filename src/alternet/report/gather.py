@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from alternet.figures import FIGURES
+from alternet.instruments.figures import FIGURES
 from alternet.measurement import PROVENANCE, Measurement
 
 RUN, LOG = "run.json", "log.csv"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from alternet import figures
+from alternet.instruments import figures
 from alternet.report.contents import Contents, contents
 from alternet.report.gather import gather
 from alternet.storage import write_atomically

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from alternet.scale import world
+from alternet.distributed import world
 from alternet.storage import write_json
 from alternet.training.checkpoint import write_checkpoint, write_weights
 from alternet.training.learner import Learner

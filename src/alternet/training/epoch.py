@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.aggregation import SumMetric
 
-from alternet.scale import gather, world
+from alternet.distributed import gather, world
 from alternet.training.learner import Learner
 
 T = TypeVar("T")

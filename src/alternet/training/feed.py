@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alternet.data.batches import Batches
-from alternet.scale import rank, world
+from alternet.distributed import rank, world
 from alternet.training.recipe import Recipe
 
 Key = tuple[int, int, int]

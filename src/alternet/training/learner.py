@@ -12,7 +12,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from alternet.scale import world
+from alternet.distributed import world
 from alternet.training.recipe import Recipe
 from alternet.training.schedule import Schedule
 

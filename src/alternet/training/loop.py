@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from alternet.data import batches
+from alternet.distributed import gather, local_device, processes, rank
 from alternet.progress import track
-from alternet.scale import gather, local_device, processes, rank
 from alternet.seeding import derived_seed, random_state_kept
 from alternet.training.archive import Archive
 from alternet.training.checkpoint import read_checkpoint

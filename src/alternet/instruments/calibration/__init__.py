@@ -1,0 +1,1 @@
+"""Calibration: settings and columns, what is measured, and its figure."""

@@ -1,0 +1,1 @@
+"""Corruption: settings and columns, what is measured, and its figure."""

@@ -1,0 +1,169 @@
+"""Fourier: which spatial frequencies do feature maps hold, unit by unit?
+
+With F the 2-D discrete Fourier transform of one channel of a feature map, the log amplitude is log(|F| + 1e-6), its
+mean taken over channels and images, and Δ log amplitude at frequency f is its value there minus its value at f = 0
+(Park and Kim 2022, Fig. 2a and 8). Frequencies are in units of π: 0 is the mean of the map, 1 the finest grating.
+
+Along the diagonal both axes have the frequency f. The transform there needs no 2-D spectrum: F[k, k] sums
+a[x, y]·exp(−2πi k(x + y)/n), which depends on x + y modulo n alone. So it is the 1-D spectrum of the sums along wrapped
+anti-diagonals. On an h × w grid the same holds with n = min(h, w): both axes at the frequencies of the shorter side.
+
+Only the trend from unit to unit means something. A lower curve in one model than in another does not say that the
+other one sees more detail, since Δ also depends on how large the mean of the map is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from alternet.instruments.base import Streaming, Tables
+from alternet.instruments.chunks import images_at_once
+from alternet.instruments.moments import double, mean_and_error, moments, require_finite
+from alternet.probe.probe import Probe
+from alternet.shapes import FeatureMap
+from alternet.taps.find import Tap
+
+FLOOR = 1e-6
+"""Added to amplitudes before the logarithm, as in the paper's code."""
+
+
+def diagonal_sums(features: FeatureMap) -> Float[Tensor, "n c s"]:
+    """Sums along wrapped anti-diagonals: entry s holds every position with x + y ≡ s modulo the shorter side.
+
+    Rows padded to a length p ≡ 1 modulo the shorter side put position (x, y) at x·p + y ≡ x + y of the flat map, so
+    that cutting the flat map into pieces of the shorter side's length lays the anti-diagonals under each other.
+
+    Examples:
+        >>> diagonal_sums(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).tolist()
+        [[[5.0, 5.0]]]
+    """
+    n, c, h, w = features.shape
+    side = min(h, w)
+    height, width = h + -h % side, w + (1 - w) % side
+    channels_last = features.stride(1) == 1
+    maps, space = (features.permute(0, 2, 3, 1), 1) if channels_last else (features, 2)
+    size = (height, width, c) if channels_last else (c, height, width)
+    at_once = min(images_at_once(features), n)
+    padded = features.new_zeros(at_once, *size)  # taken once for all chunks
+    inside = padded.narrow(space, 0, h).narrow(space + 1, 0, w)
+    pieces = padded.flatten(space, space + 1).unflatten(space, (-1, side))
+    sums = []
+    for part in maps.split(at_once):
+        inside[: len(part)].copy_(part)
+        sums.append(pieces[: len(part)].sum(space))
+    return torch.cat(sums).transpose(1, 2) if channels_last else torch.cat(sums)
+
+
+def diagonal_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
+    """Mean over channels of log(|F| + 1e-6) along the half diagonal of the spectrum, at frequencies 2k/min(h, w).
+
+    Examples:
+        >>> grating = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+        >>> diagonal_log_amplitude(grating[None, None]).exp().round().tolist()
+        [[0.0, 4.0]]
+    """
+    return _log_amplitude(torch.fft.rfft(double(diagonal_sums(features))), features.dtype).mean(1)
+
+
+def radial_log_amplitude(features: FeatureMap) -> Float[Tensor, "n f"]:
+    """Mean over channels and over rings of the spectrum of log(|F| + 1e-6), at frequencies 2k/min(h, w).
+
+    A ring holds the frequency vectors whose length is nearest to it; those in the corners, beyond the last, are out.
+
+    Examples:
+        >>> grating = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
+        >>> radial_log_amplitude(grating[None, None]).shape
+        torch.Size([1, 2])
+    """
+    log_amplitude = _log_amplitude(torch.fft.fft2(features), features.dtype).mean(1)
+    return log_amplitude.flatten(1) @ _rings(*features.shape[2:]).to(log_amplitude)
+
+
+def frequencies(side: int) -> list[float]:
+    """True frequencies of the half diagonal in units of π, the Nyquist frequency 1 included where `side` is even.
+
+    Examples:
+        >>> frequencies(4), frequencies(5), frequencies(1)
+        ([0.0, 0.5, 1.0], [0.0, 0.4, 0.8], [0.0])
+    """
+    return [2 * k / side for k in range(side // 2 + 1)]
+
+
+def paper_frequencies(side: int) -> list[float]:
+    """Labels of the half diagonal in the paper: (side + 1) // 2 points, called 0 to 1 whatever they are.
+
+    Examples:
+        >>> paper_frequencies(6), paper_frequencies(5), paper_frequencies(1)
+        ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0], [0.0])
+    """
+    points = (side + 1) // 2
+    return [k / max(points - 1, 1) for k in range(points)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fourier(Streaming):
+    """Δ log amplitude of the feature maps at every tap.
+
+    Attributes:
+        axis: `textbook`: true frequencies, with the Nyquist frequency on even sides. `paper`: as in the paper's code,
+            the half diagonal without the Nyquist frequency, its points labelled from 0 to 1.
+        direction: `diagonal`: both axes at the same frequency, as in the paper. `radial`: mean over rings.
+
+    Examples:
+        >>> Fourier(direction="radial").settings
+        {'axis': 'textbook', 'direction': 'radial'}
+    """
+
+    axis: Literal["textbook", "paper"] = "textbook"
+    direction: Literal["diagonal", "radial"] = "diagonal"
+
+    name = "fourier"
+    question = "Which spatial frequencies do feature maps hold?"
+    columns: ClassVar = {
+        "table": ("unit", "tap", "kind", "depth", "frequency", "delta_log_amplitude", "standard_error")
+    }
+    view = Probe
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.axis == "paper" and self.direction == "radial":
+            raise ValueError(
+                "fourier got axis='paper' with direction='radial', but the paper has only the diagonal. "
+                "Give one of them."
+            )
+
+    def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
+        log_amplitude = diagonal_log_amplitude if self.direction == "diagonal" else radial_log_amplitude
+        values = log_amplitude(feature)
+        side = torch.full_like(values[:, :1], min(feature.shape[2:]))  # the mean over the images gives it back
+        return moments(torch.cat([values - values[:, :1], side], dim=1))
+
+    def tables(self, taps: Sequence[Tap], sums: Mapping[str, Tensor]) -> Tables:
+        return {"table": [row for tap in taps for row in self._rows(tap, sums[tap.name])]}
+
+    def _rows(self, tap: Tap, sums: Tensor) -> list[tuple]:
+        require_finite(sums, tap=tap.name)
+        (*delta, side), error = (values.tolist() for values in mean_and_error(sums))
+        axis = (frequencies if self.axis == "textbook" else paper_frequencies)(round(side))
+        where = (tap.unit, tap.name, tap.kind, tap.depth)
+        return [(*where, *point) for point in zip(axis, delta, error, strict=False)]
+
+
+def _log_amplitude(spectrum: Tensor, dtype: torch.dtype) -> Tensor:
+    return spectrum.to(dtype.to_complex()).abs().add_(FLOOR).log_()
+
+
+@lru_cache(maxsize=64)
+def _rings(height: int, width: int) -> Float[Tensor, "positions f"]:
+    """Weights of the mean over each ring, one row a position of the flat spectrum."""
+    side = min(height, width)
+    down, across = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)
+    nearest = ((down.square() + across.square()).sqrt() * side).round().long().flatten()
+    inside = one_hot(nearest)[:, : side // 2 + 1].double()
+    return inside / inside.sum(0)

@@ -1,0 +1,1 @@
+"""Fourier heatmap: settings and columns, what is measured, and its figure."""

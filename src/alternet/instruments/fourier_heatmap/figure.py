@@ -1,0 +1,202 @@
+"""Fourier heat map figure: what a wave costs, over its frequencies across and down the image, a map a model."""
+
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.patches import Patch, Rectangle
+
+from alternet.instruments.frequency_noise.figure import ERROR, VALUE, clean, low_against_high
+from alternet.measurement import Measurement
+from alternet.plotting import interactive
+from alternet.plotting.exhibit import Exhibit, Panel
+from alternet.plotting.heat_map import COLOURS, UNDEFINED, scale
+from alternet.plotting.style import Drawing, say_empty, title
+
+QUANTITY = "loss of accuracy (percentage points)"
+
+
+class Map(NamedTuple):
+    """The losses of one model in percentage points [fy, fx], with their errors, the accuracies, and both axes."""
+
+    model: str
+    fx: np.ndarray
+    fy: np.ndarray
+    loss: np.ndarray
+    error: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top of the outermost cells; fy goes down, as rows of an image do."""
+        (left, right), (top, bottom) = (_ends(axis) for axis in (self.fx, self.fy))
+        return left, right, bottom, top
+
+
+def maps(measurement: Measurement) -> list[Map]:
+    """The map of every model; cells without a wave, as the zero frequency, are nan."""
+    return [_map(model, measurement.of(model).table) for model in measurement.models]
+
+
+def _map(model: str, table: pd.DataFrame) -> Map:
+    fx, fy = (np.unique([*table[axis], 0.0]) for axis in ("fx", "fy"))
+    accuracy, delta, error = (
+        table.pivot(index="fy", columns="fx", values=column).reindex(index=fy, columns=fx).to_numpy(dtype=float)
+        for column in ("accuracy", VALUE, ERROR)
+    )
+    return Map(model, fx, fy, -100 * delta + 0.0, 100 * error, accuracy)
+
+
+def _ends(axis: np.ndarray) -> tuple[float, float]:
+    half = np.diff(axis).min() / 2 if len(axis) > 1 else 1.0  # an image of one row has one frequency down
+    return float(axis[0] - half), float(axis[-1] + half)
+
+
+def limits(drawn: list[Map]) -> tuple[float, float]:
+    """The lowest loss, or 0 if none is below, and the highest, of all models; 1 if nothing is lost."""
+    values = np.concatenate([one.loss.ravel() for one in drawn])
+    values = values[~np.isnan(values)]
+    highest = float(values.max(initial=0))
+    return float(values.min(initial=0)), highest if highest > 0 else 1.0
+
+
+def draw(measurement: Measurement) -> Drawing:
+    """One square heat map a model, the zero frequency in the middle, all in one scale of colours from no loss on."""
+    drawn = maps(measurement)
+    lowest, highest = limits(drawn)
+    across = min(len(drawn), 3)
+    rows, side = ceil(len(drawn) / across), {1: 4.6, 2: 3.8, 3: 3.1}[across]
+    figure = Drawing(figsize=(side * across + 1.0, side * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, across, squeeze=False).ravel()
+    for axis, one in zip(axes, drawn, strict=False):
+        _panel(axis, one, highest)
+        axis.set_title(title(one.model, int(9 * side)))
+    for axis in axes[len(drawn) :]:
+        axis.set_axis_off()
+    colours, extend = ScalarMappable(Normalize(0, highest), COLOURS), "min" if lowest < 0 else "neither"
+    bar = figure.colorbar(colours, ax=list(axes), extend=extend, aspect=25 * rows)
+    bar.set_label(QUANTITY + ("\nblack: a gain" if lowest < 0 else ""))
+    figure.legend(handles=[Patch(**UNDEFINED, label=_no_wave(measurement))], loc="outside lower center")
+    return figure
+
+
+def _panel(axis: Axes, one: Map, highest: float) -> None:
+    left, right, bottom, top = one.edges
+    axis.add_patch(Rectangle((left, top), right - left, bottom - top, zorder=0, **UNDEFINED))
+    look: dict[str, Any] = {"aspect": "auto", "interpolation": "none", "zorder": 1, "origin": "upper"}
+    axis.imshow(one.loss, COLOURS, vmin=0, vmax=highest, extent=one.edges, **look)
+    if np.isnan(one.loss).all():
+        say_empty(axis)
+    axis.set(xlim=(left, right), ylim=(bottom, top), box_aspect=1, xlabel="frequency across", ylabel="frequency down")
+    for side, reach in ((axis.xaxis, right), (axis.yaxis, bottom)):
+        ticks = [tick for tick in (-1.0, -0.5, 0.0, 0.5, 1.0) if abs(tick) < reach]
+        if len(ticks) > 1:
+            side.set_ticks(ticks, [_pi(tick) for tick in ticks])
+        else:
+            side.set_major_formatter(lambda value, _: _pi(value))
+
+
+def _pi(value: float) -> str:
+    """A frequency as it stands on an axis and in a sentence.
+
+    Examples:
+        >>> _pi(0.25), _pi(-1.0), _pi(0.0)
+        ('0.25π', '−π', '0')
+    """
+    if not round(value, 6):
+        return "0"
+    sign, size = "−" if value < 0 else "", f"{abs(value):.2g}"
+    return f"{sign}π" if size == "1" else f"{sign}{size}π"
+
+
+def _no_wave(measurement: Measurement) -> str:
+    """What the hatched cell is, and how strong the waves are if that is the same for all models."""
+    known = {facts.get("settings", {}).get("strength") for facts in measurement.provenances}
+    strength = known.pop() if len(known) == 1 else None
+    said = "zero frequency, not measured"
+    return said if strength is None else f"{said}; waves of RMS {strength:.3g} of the image range"
+
+
+def sentences(measurement: Measurement) -> list[str]:
+    """For each model, which wave costs it most, and waves of low frequency against those of high."""
+    return [_sentence(model, once(measurement.of(model).table)) for model in measurement.models]
+
+
+def once(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one model in which no wave stands twice for being at 1 and at −1, with the larger `frequency` of two.
+
+    Examples:
+        >>> table = pd.DataFrame({"fx": [-1.0, 0.5, 1.0], "fy": [0.0, -0.75, 0.0], "delta_accuracy": 0.0})
+        >>> once(table)["frequency"].tolist()
+        [0.75, 1.0]
+    """
+    kept = table[(table["fx"] > -1) & (table["fy"] > -1)].dropna(subset=[VALUE])
+    return kept.assign(frequency=kept[["fx", "fy"]].abs().max(axis=1))
+
+
+def _sentence(model: str, table: pd.DataFrame) -> str:
+    if table.empty:
+        return f"{model}: no accuracy under waves was measured."
+    worst = table.sort_values([VALUE, "fx", "fy"], ascending=[True, False, False], kind="stable").iloc[0]
+    error = "" if pd.isna(worst[ERROR]) else f" ± {100 * worst[ERROR]:.1f}"
+    where = f"the wave at {_pi(worst['fx'])} across and {_pi(worst['fy'])} down"
+    most = f"{where} costs most, {-100 * worst[VALUE]:.1f}{error} percentage points"
+    if worst[VALUE] >= 0:
+        most = "no wave costs anything"
+    return f"{model}: right on {clean(table):.1%} of the images without a wave; {most}{low_against_high(table)}."
+
+
+def plots(measurement: Measurement) -> list[Panel]:
+    """The same maps; the hover text has frequencies, loss, error and accuracy of a wave."""
+    drawn = maps(measurement)
+    lowest, highest = limits(drawn)
+    key = ("white: the zero frequency, not measured", *(["black: a gain"] if lowest < 0 else []))
+    return [Panel(title=one.model, figure=_plot(one, lowest, highest), key=key) for one in drawn]
+
+
+def _plot(one: Map, lowest: float, highest: float) -> dict[str, Any]:
+    beside = zip(one.error, one.accuracy, strict=True)
+    trace = {
+        "type": "heatmap",
+        "x": interactive.numbers(one.fx),
+        "y": interactive.numbers(one.fy),
+        "z": [interactive.numbers(row) for row in one.loss],
+        "customdata": [list(zip(*map(interactive.numbers, pair), strict=True)) for pair in beside],
+        "zmin": lowest,
+        "zmax": highest,
+        "colorscale": scale(lowest / highest),
+        "colorbar": {"title": {"text": QUANTITY, "side": "right"}, "thickness": 10, "outlinewidth": 0},
+        "hovertemplate": (
+            "%{x:.2f} π across, %{y:.2f} π down<br>loss %{z:.1f} ± %{customdata[0]:.1f} points<br>"
+            "accuracy %{customdata[1]:.1%}<extra></extra>"
+        ),
+        "hoverongaps": False,
+    }
+    made = interactive.layout(x="frequency across (× π)", y="frequency down (× π)")
+    left, right, bottom, top = one.edges
+    for axis, ends in (("xaxis", [left, right]), ("yaxis", [bottom, top])):
+        made[axis] |= {"range": ends, "showgrid": False, "showline": False, "constrain": "domain"}
+    made["yaxis"] |= {"scaleanchor": "x", "scaleratio": (right - left) / (bottom - top)}  # a square, whatever the grid
+    made["margin"] = made["margin"] | {"t": 32}  # so that the buttons do not lie on the map
+    return {"data": [trace], "layout": made}
+
+
+EXHIBIT = Exhibit(
+    title="Fourier heat map",
+    question="Which wave, of which frequency and direction, is the network fragile to?",
+    columns={"table": ("model", "fx", "fy", "accuracy", VALUE, ERROR)},
+    draw=draw,
+    sentences=sentences,
+    caution=(
+        "The wave that costs most is the largest of many numbers with errors, so its loss is overestimated: look for "
+        "regions, not for single cells. Waves of equal energy are not equally strong against the image, for "
+        "photographs hold far less at high frequencies. A bright map may be that of a network that knows more and has "
+        "more to lose, and a dark one may be owed to augmentation in training. The errors cover the choice of images "
+        "and the draw of the signs; another training run would differ by more."
+    ),
+    interactive=plots,
+)

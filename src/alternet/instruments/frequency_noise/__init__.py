@@ -1,0 +1,1 @@
+"""Frequency noise: settings and columns, what is measured, and its figure."""

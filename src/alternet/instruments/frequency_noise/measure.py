@@ -1,0 +1,186 @@
+"""Frequency noise: how much accuracy does noise of one band of spatial frequencies cost?
+
+x' = x + F⁻¹(F(δ) ⊙ M_f): noise δ is added to the image, of whose spectrum F(δ) a mask M_f leaves the band around the
+frequency f (Park and Kim 2022, Fig. 2b). Frequencies are in units of π, 1 being the finest grating.
+
+A wave has a frequency down, fy, and one across, fx. The square ring holds those with |max(fy, fx) − f| ≤ half width. It
+is the paper's: like the diagonal of its Fourier analysis it goes to 1 on both axes, and no wave is out of its reach.
+The round ring takes √(fy² + fx²) instead, and never meets the corners, beyond 1, a fifth of all waves.
+
+White noise has more waves in the outer rings. With `energy="equal"` the noise of every image and band is scaled to the
+same root mean square, so that bands differ in their frequencies alone. With `energy="paper"` it is left as it comes, as
+in the released code, and outer bands are stronger for that reason alone.
+
+What a band costs also depends on how much the images themselves hold there, so the curve is no property of the model.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from alternet.data.batches import Batches
+from alternet.instruments.base import Itemised
+from alternet.instruments.perturbed import Perturbed
+from alternet.seeding import derived_seed
+from alternet.shapes import Images
+from alternet.subject.subject import Subject
+
+Ring = Literal["square", "round", "paper"]
+Mask = Float[Tensor, "h w"]
+"""Weights of the waves of an image, in the order of the discrete Fourier transform."""
+
+
+@lru_cache(maxsize=64)
+def band(height: int, width: int, frequency: float, *, half_width: float, ring: Ring = "square") -> Mask:
+    """The mask M_f: 1 for the waves whose frequency is within `half_width` of `frequency`, the mean of the image apart.
+
+    The ring `paper` is that of the released code. It is cut from index −m to m − 1 and holds one side of its outermost
+    waves without their mirror images; of the noise, which is then complex, the real part is taken. That is to give
+    such waves a weight of ½. It starts at the mean of the image where the band starts at 0.
+
+    Examples:
+        >>> band(4, 4, 0.5, half_width=0.1).int().tolist()
+        [[0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]]
+    """
+    if ring == "paper":
+        low, high = (_square(height, width, frequency + sign * half_width) for sign in (-1, 1))
+        return high - low
+    down, across = (2 * torch.fft.fftfreq(side, dtype=torch.float64).abs() for side in (height, width))
+    if ring == "square":
+        radius = torch.maximum(down[:, None], across)
+    else:
+        radius = torch.hypot(down[:, None], across.expand(height, -1))
+    inside = (radius - frequency).abs() <= half_width + 1e-9
+    inside[0, 0] = False
+    return inside.float()
+
+
+def in_band(noise: Images, mask: Mask) -> Images:
+    """F⁻¹(F(δ) ⊙ M) of every image and channel, for a mask that treats a wave and its mirror image alike.
+
+    Examples:
+        >>> in_band(torch.ones(1, 1, 4, 6), band(4, 6, 0.5, half_width=0.3)).abs().max().item()
+        0.0
+    """
+    height, width = noise.shape[2:]
+    spectrum = torch.fft.rfft2(noise) * mask[:, : width // 2 + 1].to(noise.device)
+    return torch.fft.irfft2(spectrum, s=(height, width))
+
+
+def white_noise(shape: Sequence[int], seeds: Iterable[int]) -> Images:
+    """Gaussian noise of unit variance [n, *shape], each image drawn from a seed of its own.
+
+    Examples:
+        >>> one, two = white_noise((3, 2, 2), [5, 7]), white_noise((3, 2, 2), [7])
+        >>> torch.equal(one[1], two[0])
+        True
+    """
+    draw = partial(torch.randn, tuple(shape))
+    return torch.stack([draw(generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrequencyNoise(Itemised[Perturbed]):
+    """Accuracy under noise of one frequency band after the other, with the same noise for every model.
+
+    Noise is added to images in [0, 1], before the model normalises them, and the sum is not clipped: clipping would
+    spread the noise over all frequencies.
+
+    Attributes:
+        bands: How many bands; their frequencies are k/(bands + 1) for k = 1 … bands.
+        half_width: Half the width of a band, in units of π.
+        strength: With `equal` the root mean square of the noise over the pixels and channels of an image, in units of
+            the image range [0, 1]. With `paper` the size of δ before the mask, in units of the normalised input.
+        energy: `equal`: Gaussian noise, scaled to the same energy in every band. `paper`: as in the released code,
+            noise of random signs, a ring cut from index −m to m − 1, no scaling, added after normalisation.
+        ring: `square`: the larger of a wave's two frequencies counts. `round`: the length of the two.
+        repeats: How many times noise is drawn for every image and band.
+        seed: What it is drawn from, with the number of the band, of the repeat, and of the image in the data.
+
+    Examples:
+        >>> FrequencyNoise(bands=4).frequencies
+        (0.2, 0.4, 0.6, 0.8)
+    """
+
+    bands: int = 9
+    half_width: float = 0.1
+    strength: float = 0.05
+    energy: Literal["equal", "paper"] = "equal"
+    ring: Literal["square", "round"] = "square"
+    repeats: int = 1
+    seed: int = 0
+
+    name = "frequency_noise"
+    question = "Which spatial frequencies is the model fragile to?"
+    columns: ClassVar = {"table": ("frequency", "accuracy", "delta_accuracy", "nll", "standard_error")}
+    needs_labels = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for setting, least in (("bands", 1), ("repeats", 1), ("strength", 0)):
+            if getattr(self, setting) < least:
+                raise ValueError(f"{self.name} got {setting}={getattr(self, setting)}, expected at least {least}.")
+        if self.half_width <= 0:
+            raise ValueError(f"{self.name} got half_width={self.half_width}, expected more than 0, in units of π.")
+        if self.energy == "paper" and self.ring == "round":
+            raise ValueError(f"{self.name} got energy='paper' with ring='round', but the paper's ring is square.")
+
+    @property
+    def frequencies(self) -> tuple[float, ...]:
+        """The middle of every band, in units of π."""
+        return tuple(number / (self.bands + 1) for number in range(1, self.bands + 1))
+
+    def view(self, subject: Subject, batches: Batches) -> Perturbed:
+        for frequency in self.frequencies:
+            self._mask(*batches.shape[1:], frequency)
+        return Perturbed(subject, batches, instrument=self.name)
+
+    def items(self, view: Perturbed) -> list[tuple[int]]:
+        return [(number,) for number in range(self.bands)]
+
+    def rows(self, view: Perturbed, item: tuple[int]) -> list[tuple]:
+        (number,) = item
+
+        def noisy(images: Images, places: range, repeat: int) -> Images:
+            return images + self._noise(images, view.subject, number, [(repeat, place) for place in places])
+
+        return [(self.frequencies[number], *view.score(noisy, repeats=self.repeats))]
+
+    def _noise(self, images: Images, subject: Subject, number: int, draws: Sequence[tuple[int, int]]) -> Images:
+        height, width = images.shape[2:]
+        mask = self._mask(height, width, self.frequencies[number])
+        seeds = (derived_seed(self.seed, self.name, number, *draw) for draw in draws)
+        white = white_noise(images.shape[1:], seeds).to(images.device)
+        if self.energy == "paper":
+            deviation = images.new_tensor(subject.std or (1.0,)).view(-1, 1, 1)  # it is added to the normalised image
+            return in_band(self.strength * white.sign(), mask) * deviation
+        noise = in_band(white, mask)
+        return noise * (self.strength / noise.square().mean((1, 2, 3), keepdim=True).sqrt())
+
+    def _mask(self, height: int, width: int, frequency: float) -> Mask:
+        ring = "paper" if self.energy == "paper" else self.ring
+        mask = band(height, width, frequency, half_width=self.half_width, ring=ring)
+        if not mask.any():
+            raise ValueError(
+                f"No wave on {height}x{width} pixels has a frequency within {self.half_width}π of {frequency:.3g}π, so "
+                f"there is no such noise. Give larger images, or half_width={2 / min(height, width):.2g} or more."
+            )
+        return mask
+
+
+def _square(height: int, width: int, frequency: float) -> Mask:
+    """The code's centre square, the waves of index −m to m − 1, and its mirror image, by half each."""
+    down, across = (_interval(side, frequency) for side in (height, width))
+    square = down[:, None] * across
+    return (square + square.flip(0, 1).roll((1, 1), (0, 1))) / 2
+
+
+def _interval(side: int, frequency: float) -> Float[Tensor, " side"]:
+    reach = int(max(frequency, 0) * side / 2 + 1e-9)  # m; the code cuts off what is behind the point
+    index = (torch.fft.fftfreq(side) * side).round()
+    return ((index >= -reach) & (index < reach)).float()

@@ -1,0 +1,1 @@
+"""Hessian: settings and columns, what is measured, and its figure."""

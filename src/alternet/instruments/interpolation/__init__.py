@@ -1,0 +1,1 @@
+"""Interpolation: settings and columns, what is measured, and its figure."""

@@ -1,0 +1,1 @@
+"""Landscape: settings and columns, what is measured, and its figure."""

@@ -1,0 +1,1 @@
+"""Lesion: settings and columns, what is measured, and its figure."""

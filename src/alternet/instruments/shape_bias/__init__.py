@@ -1,0 +1,1 @@
+"""Shape bias: settings and columns, what is measured, and its figure."""

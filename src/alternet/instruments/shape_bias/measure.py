@@ -1,0 +1,196 @@
+"""Shape bias: where shape says one class and texture another, which of them does the model go by?
+
+Of the images whose shape and texture belong to different classes, those count that are decided for one of the two:
+
+    shape bias = decisions for the shape / (decisions for the shape + decisions for the texture)
+
+(Geirhos et al. 2019). Its 95 % interval is Wilson's, for independent images.
+
+The model's classes are joined to the classes of the cues first: the probability of a category is the mean of those of
+its classes, as the authors recommend, and the largest is the decision.
+
+A model that recognises neither cue decides for each of them as often as the other: 50 % is also what blindness gives.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import nan, sqrt
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from alternet.data.batches import Batches
+from alternet.instruments.base import Itemised, Row, Tables
+from alternet.instruments.shape_bias.entry_level import CATEGORIES, IMAGENET_CLASSES
+from alternet.probe.predictions import Predictions
+from alternet.scores import require_numbers
+from alternet.shapes import Labels, Logits
+from alternet.subject.subject import Subject
+
+ALL = "all"
+"""Stands for all classes together in the table `bias`."""
+
+Vocabulary = Mapping[str, Sequence[int]]
+"""Which classes of the model, by number, have a name in common."""
+
+
+class Conflict(NamedTuple):
+    """What to look at: a model, images, and the shape and texture of every class of images."""
+
+    predictions: Predictions
+    batches: Batches
+    pairs: Sequence[tuple[str, str]]
+
+
+def cue_pairs(classes: Sequence[str]) -> list[tuple[str, str]]:
+    """Shape and texture of classes called `shape-texture`.
+
+    Raises:
+        ValueError: One of them has another name, or there are none.
+
+    Examples:
+        >>> cue_pairs(["cat-dog", "dog-cat"])
+        [('cat', 'dog'), ('dog', 'cat')]
+    """
+    pairs = [(shape, texture) for shape, _, texture in (name.partition("-") for name in classes)]
+    strange = [name for name, pair in zip(classes, pairs, strict=True) if not all(pair) or "-" in pair[1]]
+    if strange or not pairs:
+        got = f"there is {strange[0]!r}" if strange else "there are none"
+        raise ValueError(
+            f"shape_bias needs classes called shape-texture, as cat-elephant, but {got}. "
+            "Measure on --data cue-conflict, or cue-conflict:PATH for images of your own."
+        )
+    return pairs
+
+
+def vocabulary(classes: str, cues: Sequence[str], outputs: int) -> Vocabulary:
+    """What a model with so many outputs calls its classes.
+
+    Args:
+        classes: The setting of that name.
+        cues: Names of the classes that shapes and textures belong to, in alphabetical order.
+        outputs: How many classes the model has.
+
+    Raises:
+        ValueError: It is not known, or some of the cues are not among the classes.
+
+    Examples:
+        >>> vocabulary("auto", ["cat", "dog"], 2), vocabulary("dog,cat,bird", ["cat", "dog"], 3)["cat"]
+        ({'cat': [0], 'dog': [1]}, [1])
+        >>> vocabulary("auto", ["bicycle", "cat"], 1000)["bicycle"]
+        (444, 671)
+    """
+    if classes != "auto":
+        names = [name.strip() for name in classes.split(",")]
+        if len(set(names)) != outputs or len(names) != outputs:
+            raise ValueError(f"shape_bias got {len(set(names))} different classes, but the model has {outputs}.")
+        known: Vocabulary = {name: [number] for number, name in enumerate(names)}
+    elif outputs == len(cues):
+        known = {name: [number] for number, name in enumerate(cues)}
+    elif outputs == IMAGENET_CLASSES:
+        known = CATEGORIES
+    else:
+        raise ValueError(
+            f"What the {outputs} classes of the model are called is not known: the cues have {len(cues)} classes. "
+            'Say it, in the order of its outputs: --set "classes=cat,dog,...".'
+        )
+    if unknown := [name for name in cues if name not in known]:
+        raise ValueError(f"The model has no class {', '.join(unknown)}; it knows {', '.join(known)}.")
+    return known
+
+
+def decisions(logits: Logits, groups: Sequence[Sequence[int]]) -> Labels:
+    """For every image the group of classes with the largest mean probability.
+
+    Examples:
+        >>> decisions(torch.tensor([[2.0, 1.9, -9.0]]), [[0, 2], [1]]).tolist()
+        [1]
+    """
+    probabilities = logits.double().softmax(1)
+    return torch.stack([probabilities[:, list(group)].mean(1) for group in groups], dim=1).argmax(1)
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share; all of [0, 1] where nothing was tried.
+
+    Examples:
+        >>> low, high = wilson(5, 10)
+        >>> round(low, 4), round(high, 4), wilson(0, 0)
+        (0.2366, 0.7634, (0.0, 1.0))
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    z, share = 1.959963984540054, successes / trials  # the normal distribution has 95 % within z
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    reach = z / (1 + z * z / trials) * sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapeBias(Itemised[Conflict]):
+    """Decisions for shape and for texture, by pair of classes, and the share of the former.
+
+    Attributes:
+        classes: What the model calls its classes, in the order of its outputs, separated by commas. `auto`: a model
+            with as many outputs as there are classes of cues has these in alphabetical order, as if trained on a folder
+            of them or on `photos`; one with 1000 has those of ImageNet-1K, which are joined to 16 categories.
+
+    Examples:
+        >>> ShapeBias().settings
+        {'classes': 'auto'}
+    """
+
+    classes: str = "auto"
+
+    name = "shape_bias"
+    question = "Does the model go by shape or by texture?"
+    columns: ClassVar = {
+        "table": ("shape", "texture", "images", "chose_shape", "chose_texture"),
+        "bias": ("shape", "images", "decisions", "shape_bias", "low", "high"),
+    }
+    needs_labels = True
+
+    @contextmanager
+    def view(self, subject: Subject, batches: Batches) -> Iterator[Conflict]:
+        pairs = cue_pairs(batches.classes)
+        with Predictions(subject) as predictions:
+            yield Conflict(predictions, batches, pairs)
+
+    def items(self, view: Conflict) -> list[tuple[str]]:
+        return [(ALL,)]
+
+    def rows(self, view: Conflict, item: Any) -> Sequence[Row]:
+        counts = self._counts(view)
+        counted = zip(view.pairs, counts.tolist(), strict=True)
+        rows = [(*pair, *count) for pair, count in counted if pair[0] != pair[1] and count[0]]
+        if not rows:
+            raise ValueError(f"{view.batches.name!r} gave no image whose shape and texture are of different classes.")
+        return rows
+
+    def tables(self, rows: Sequence[Row]) -> Tables:
+        shapes = dict.fromkeys(row[0] for row in rows)
+        parts = {ALL: rows} | {shape: [row for row in rows if row[0] == shape] for shape in shapes}
+        return {"table": rows, "bias": [_bias(name, part) for name, part in parts.items()]}
+
+    def _counts(self, view: Conflict) -> Int64[Tensor, "pairs 3"]:
+        """Images of every pair, and how many of them were decided for the shape and for the texture."""
+        cues = sorted({cue for pair in view.pairs for cue in pair})
+        total = torch.zeros(len(view.pairs), 3, dtype=torch.int64)
+        for images, targets in view.batches:
+            logits = view.predictions.logits(images).cpu()
+            require_numbers(logits)
+            known = vocabulary(self.classes, cues, logits.shape[1])
+            numbers = {name: number for number, name in enumerate(known)}
+            wanted = torch.tensor([[numbers[cue] for cue in pair] for pair in view.pairs])[targets]
+            chosen = (decisions(logits, list(known.values()))[:, None] == wanted).long()
+            total.index_add_(0, targets, torch.cat([torch.ones_like(chosen[:, :1]), chosen], dim=1))
+        return total
+
+
+def _bias(name: str, rows: Sequence[Row]) -> Row:
+    images, shape, texture = (sum(row[column] for row in rows) for column in (2, 3, 4))
+    made = shape + texture
+    return (name, images, made, shape / made if made else nan, *wilson(shape, made))

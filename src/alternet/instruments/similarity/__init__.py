@@ -1,0 +1,1 @@
+"""Similarity: settings and columns, what is measured, and its figure."""

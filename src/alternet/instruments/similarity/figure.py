@@ -1,0 +1,142 @@
+"""Similarity figure: CKA of every pair of units, one heat map a model or pair of models (Fig 10a and D.3)."""
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+
+from alternet.measurement import Measurement
+from alternet.plotting import heat_map
+from alternet.plotting.exhibit import Exhibit, Panel
+from alternet.plotting.heat_map import COLOURS, Heat, Side
+from alternet.plotting.style import Drawing, elide, grid, label, title
+from alternet.plotting.units import signed
+
+VALUE, ERROR = "cka", "standard_error"
+
+
+def heat(one: Measurement) -> Heat:
+    """The pairs of a measurement of one model, alone or beside another."""
+    units = one.tables["units"].sort_values("unit", kind="stable")
+    first, second = (units[units["side"] == side] for side in "ab")
+    down = Side(one.models[0], first)
+    across = Side(str(one.table["model_b"].iloc[0]), second) if len(second) else down
+    values, errors = (
+        one.table.pivot(index="unit_a", columns="unit_b", values=column)
+        .reindex(index=down.units["unit"], columns=across.units["unit"])
+        .to_numpy(dtype=float)
+        for column in (VALUE, ERROR)
+    )
+    return Heat(down, across, values, errors)
+
+
+def draw(measurement: Measurement) -> Drawing:
+    """One heat map a model, all in one scale of colours from 0 to 1."""
+    heats = [heat(measurement.of(model)) for model in measurement.models]
+    count = len(heats)
+    rows, across = grid(count)
+    side = {1: 5.0, 2: 4.4, 3: 3.4}[across]
+    figure = Drawing(figsize=(side * across + 0.9, (side + 0.5) * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, across, squeeze=False).ravel()
+    for axis, one in zip(axes, heats, strict=False):
+        heat_map.panel(axis, one, width=int(8 * side))
+        axis.set_title(_title(one, int(9 * side)))
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    below = any(one.lowest < 0 for one in heats)
+    scale, extend = ScalarMappable(Normalize(0, 1), COLOURS), "min" if below else "neither"
+    bar = figure.colorbar(scale, ax=list(axes), extend=extend, aspect=25 * rows)
+    bar.set_label("CKA (black: below 0)" if below else "CKA")
+    figure.legend(handles=heat_map.handles(heats), loc="outside lower center", ncols=5 if across > 1 else 3)
+    return figure
+
+
+def sentences(measurement: Measurement) -> list[str]:
+    """For a model, how much more alike units of one stage are; for two of them, which units are most alike."""
+    return [f"{_sentence(heat(measurement.of(model)))}." for model in measurement.models]
+
+
+def block_structure(one: Heat) -> tuple[float, float]:
+    """Mean similarity of two units of one stage, and of units of different stages; nan where there are no such pairs.
+
+    Pairs of a unit with itself are left out, and so are undefined ones.
+    """
+    stages = one.down.units["stage"].to_numpy()
+    same, counted = stages[:, None] == stages, ~np.eye(len(stages), dtype=bool) & ~np.isnan(one.values)
+    means = [one.values[mask & counted] for mask in (same, ~same)]
+    within, between = (float(values.mean()) if len(values) else float("nan") for values in means)
+    return within, between
+
+
+def _name(one: Heat) -> str:
+    return one.down.model if one.alone else f"{one.down.model} beside {one.across.model}"
+
+
+def _title(one: Heat, width: int) -> str:
+    if one.alone:
+        return title(one.down.model, width)
+    return f"{label(elide(one.down.model, width))}\nbeside {label(elide(one.across.model, width - 7))}"
+
+
+def _sentence(one: Heat) -> str:
+    if np.isnan(one.values).all():
+        return f"{one.down.model}: no similarity is defined"
+    if len(one.down.units) == 1 and one.alone:
+        return f"{one.down.model}: only one unit, so nothing to compare"
+    return f"{one.down.model}: {_blocks(one)}; stem and last unit {_at(one, 0, -1)}" if one.alone else _most_alike(one)
+
+
+def _blocks(one: Heat) -> str:
+    same, different = block_structure(one)
+    if np.isnan(same) and np.isnan(different):
+        return "no similarity of two different units is defined"
+    if np.isnan(different):
+        return f"all pairs are of one stage, with a mean CKA of {same:.2f}, so there are no blocks to compare"
+    if np.isnan(same):
+        return f"all pairs are of different stages, with a mean CKA of {different:.2f}"
+    return (
+        f"units of one stage have a mean CKA of {same:.2f}, those of different stages {different:.2f} "
+        f"(block structure {signed(same - different)})"
+    )
+
+
+def _most_alike(one: Heat) -> str:
+    row, column = (int(i) for i in np.unravel_index(np.nanargmax(one.values), one.values.shape))
+    taps = one.down.units["tap"].iloc[row], one.across.units["tap"].iloc[column]
+    return (
+        f"{_name(one)}: most alike are {taps[0]} and {taps[1]}, with a CKA of "
+        f"{_at(one, row, column)}; the two stems {_at(one, 0, 0)}, the two last units {_at(one, -1, -1)}"
+    )
+
+
+def _at(one: Heat, row: int, column: int) -> str:
+    value, error = one.values[row, column], one.errors[row, column]
+    if np.isnan(value):
+        return "undefined"
+    number = f"{value:.3f}".replace("-", "−")
+    return number if np.isnan(error) else f"{number} ± {error:.3f}"
+
+
+def plots(measurement: Measurement) -> list[Panel]:
+    """One heat map a model."""
+    heats = [heat(measurement.of(model)) for model in measurement.models]
+    return [Panel(title=_name(one), figure=heat_map.plot(one, quantity="CKA"), key=heat_map.key(one)) for one in heats]
+
+
+EXHIBIT = Exhibit(
+    title="Similarity of units",
+    question="Which units make alike features, and do they fall into blocks?",
+    columns={
+        "table": ("model", "unit_a", "tap_a", "model_b", "unit_b", "tap_b", VALUE, ERROR),
+        "units": ("model", "side", "unit", "tap", "kind", "stage"),
+    },
+    draw=draw,
+    sentences=sentences,
+    caution=(
+        "Units near one another in a residual network are alike because the skip hands most of the features on: a "
+        "block structure above 0 is not by itself a division of labour. CKA is decided by the directions of largest "
+        "variance and says nothing about what the next layers read. What follows ± is one standard error over "
+        "mini-batches."
+    ),
+    texts=frozenset({"model", "tap_a", "model_b", "tap_b", "side", "tap", "kind"}),
+    interactive=plots,
+)

@@ -1,0 +1,244 @@
+"""Similarity: which units make alike features, within one model or in two?
+
+Let the rows of X and Y be the features of the n images of a mini-batch at two taps, K = XXᵀ and L = YYᵀ. A matrix is
+U-centred (Székely and Rizzo 2014) by leaving out its diagonal and then subtracting row and column sums over n − 2 and
+adding the whole sum over (n − 1)(n − 2). With ⟨·,·⟩ the sum of the products of the entries,
+
+    HSIC(K, L) = ⟨K̃, L̃⟩ / (n(n − 3))      the unbiased estimate of Song et al. (2012)
+    CKA        = Σ ⟨K̃, L̃⟩ / √(Σ ⟨K̃, K̃⟩ · Σ ⟨L̃, L̃⟩)
+
+where the sums run over mini-batches. With batches of one size this is the ratio of mean HSICs of Nguyen, Raghu and
+Kornblith (2021), which the paper uses (Fig. 10a and D.3); a smaller last batch weighs as much as it knows, n(n − 3).
+
+CKA is 1 for features that are rotated, shifted or scaled alike, and near 0 for independent ones; the estimate can fall
+below 0 and is reported as it is. A high value says that the same images are near one another at both taps, not that
+the same thing is computed, and few directions of large variance can decide it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from alternet.data.batches import Batches
+from alternet.instruments.base import Streaming, Tables
+from alternet.instruments.chunks import VALUES
+from alternet.instruments.moments import double, require_finite
+from alternet.probe.pair import SECOND, Pair
+from alternet.probe.probe import Probe
+from alternet.shapes import FeatureMap, Logits
+from alternet.subject.subject import Subject
+from alternet.taps.find import Tap
+
+FEWEST = 4
+"""Images that a mini-batch must have for the unbiased HSIC to exist."""
+
+
+def u_centred(gram: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """A symmetric matrix without its diagonal, centred so that every row sums to zero; n must be at least 4.
+
+    Examples:
+        >>> features = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
+        >>> u_centred(features @ features.T).sum(1).abs().max() < 1e-5
+        tensor(True)
+    """
+    n = len(gram)
+    off = gram.clone().fill_diagonal_(0)
+    rows = off.sum(1) / (n - 2)
+    return (off - rows[:, None] - rows + off.sum() / ((n - 1) * (n - 2))).fill_diagonal_(0)
+
+
+def centred_gram(features: FeatureMap) -> Float64[Tensor, "n n"]:
+    """The U-centred Gram matrix of a batch of features; zero where they vary by no more than rounding.
+
+    Features are centred over the images first. That changes nothing in the end, since U-centring takes out any shift,
+    but large means would cost the product its precision.
+
+    Examples:
+        >>> centred_gram(torch.ones(5, 1, 2, 2)).abs().max().item()
+        0.0
+    """
+    n, rows = len(features), _rows(features)
+    gram, level = (double(rows.new_zeros(shape)) for shape in ((n, n), ()))
+    for part in rows.split(VALUES // n if rows.device.type == "cpu" else rows.shape[1], dim=1):
+        mean = part.mean(0)
+        part = part - mean
+        gram += double(part @ part.T)
+        level += n * double(mean).square().sum()
+    centred, rounding = u_centred(gram), n * torch.finfo(features.dtype).eps
+    constant = (gram.trace() <= rounding**2 * level) | (centred.norm() <= rounding * gram.norm())
+    return centred.masked_fill(constant, 0)
+
+
+def products(grams: Float64[Tensor, "t n n"]) -> dict[str, Float64[Tensor, "t t"]]:
+    """What one mini-batch adds: ⟨K̃, L̃⟩ of all pairs, and the products of these that their spread is made of.
+
+    Examples:
+        >>> products(torch.ones(2, 4, 4, dtype=torch.float64))["hsic"].tolist()
+        [[16.0, 16.0], [16.0, 16.0]]
+    """
+    flat = grams.flatten(1)
+    hsic = flat @ flat.T
+    own = hsic.diagonal()
+    return {"hsic": hsic, "squares": hsic.square(), "crossed": hsic * own[:, None], "owns": torch.outer(own, own)}
+
+
+def cka_and_error(sums: Mapping[str, Tensor], batches: int) -> tuple[Float64[Tensor, "t t"], Float64[Tensor, "t t"]]:
+    """CKA of all pairs and its standard error over mini-batches, from the sums of `products`; nan where undefined.
+
+    With a, b and c what a batch adds to A = Σ⟨K̃, L̃⟩, B = Σ⟨K̃, K̃⟩ and C = Σ⟨L̃, L̃⟩, leaving it out changes the CKA θ, to
+    first order, by d = a/√(BC) − θ(b/B + c/C)/2. The error is the jackknife's, √(m/(m − 1) · Σd²) over m batches, and
+    Σd² needs only sums of products of a, b and c.
+
+    Examples:
+        >>> sums = products(torch.ones(1, 4, 4, dtype=torch.float64))
+        >>> cka_and_error({key: 3 * value for key, value in sums.items()}, batches=3)
+        (tensor([[1.]], dtype=torch.float64), tensor([[0.]], dtype=torch.float64))
+    """
+    own = sums["hsic"].diagonal()
+    scale = torch.outer(own, own).sqrt()
+    cka = sums["hsic"] / scale
+    crossed = sums["crossed"] / own[:, None] / scale
+    owns = sums["owns"] / torch.outer(own, own)
+    alone = owns.diagonal()
+    spread = sums["squares"] / scale.square() - cka * (crossed + crossed.T)
+    spread += cka.square() / 4 * (alone[:, None] + 2 * owns + alone)
+    error = (spread.clamp(min=0) * batches / max(batches - 1, 1)).sqrt()
+    error.diagonal().mul_(0)  # a unit is exactly like itself; the sums say so only up to rounding
+    return cka, error if batches > 1 else torch.full_like(error, torch.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity(Streaming):
+    """Linear CKA between all units of a model, or between the units of two.
+
+    Attributes:
+        batch_size: Images of a mini-batch, at least 4. Images are compared within it, whatever the size of the batches
+            that they come in; a last one of fewer than 4 images adds nothing.
+        other: A second model: its name as on the command line, or in Python also a Subject. A name is loaded at the
+            image size of the model measured.
+        seed: What the order of the images is drawn from, since a mini-batch must be a fair sample.
+
+    Examples:
+        >>> Similarity(batch_size=32).settings
+        {'batch_size': 32, 'other': None, 'seed': 0}
+    """
+
+    batch_size: int = 64
+    other: str | Subject | None = None
+    seed: int = 0
+
+    models: ClassVar[tuple[Subject, ...]] = ()
+    """The one or two that it looks at, once it is ready for them."""
+
+    name = "similarity"
+    question = "Which units make alike features?"
+    columns: ClassVar = {
+        "table": ("unit_a", "tap_a", "model_b", "unit_b", "tap_b", "cka", "standard_error"),
+        "units": ("side", "unit", "tap", "kind", "stage", "depth"),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size < FEWEST:
+            raise ValueError(
+                f"similarity got batch_size={self.batch_size}, expected at least {FEWEST}: the unbiased HSIC compares "
+                "four images at a time."
+            )
+        if not isinstance(self.other, str | Subject | None):
+            raise ValueError(f"similarity got other={self.other!r}, expected the name of a model or a Subject.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        other = self.other.name if isinstance(self.other, Subject) else self.other
+        return {"batch_size": self.batch_size, "other": other, "seed": self.seed}
+
+    def ready(self, subject: Subject) -> Self:
+        met = replace(self)
+        object.__setattr__(met, "models", (subject, *_beside(subject, self.other)))
+        return met
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"other": self.models[1].facts} if self.models[1:] else {}
+
+    @property
+    def view(self):  # pyright: ignore[reportIncompatibleMethodOverride] - it depends on a setting
+        return partial(Pair, second=self.models[1]) if self.models[1:] else Probe
+
+    def prepare(self, batches: Batches) -> Batches:
+        return batches.shuffled(seed=self.seed, batch_size=self.batch_size)
+
+    def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
+        return (
+            centred_gram(feature) if len(feature) >= FEWEST else double(feature.new_zeros(len(feature), len(feature)))
+        )
+
+    def sums(self, readings: Mapping[str, Tensor], logits: Logits, targets: Tensor) -> dict[str, Tensor]:
+        grams = [readings[name] for name in sorted(readings)]
+        stacked = torch.stack([gram.to(grams[0].device) for gram in grams])
+        return products(stacked) | {"batches": stacked.new_tensor(float(len(logits) >= FEWEST))}
+
+    def tables(self, taps: Sequence[Tap], sums: Mapping[str, Tensor]) -> Tables:
+        batches = int(sums["batches"])
+        if not batches:
+            raise ValueError(
+                f"similarity compares the images of a mini-batch and found none of {FEWEST} or more. Give more images."
+            )
+        names = sorted(tap.name for tap in taps)
+        for name, own in zip(names, sums["hsic"].diagonal(), strict=True):
+            require_finite(own, tap=name)
+        cka, error = (values.tolist() for values in cka_and_error(sums, batches))
+        places = {name: place for place, name in enumerate(names)}
+        rows = [(*pair, cka[i][j], error[i][j]) for pair, i, j in self._pairs(places)]
+        sides = zip("ab", self.models, strict=False)
+        units = [(side, t.unit, t.name, t.kind, t.stage, t.depth) for side, model in sides for t in model.taps]
+        return {"table": rows, "units": units}
+
+    def _pairs(self, places: Mapping[str, int]) -> Iterator[tuple[tuple, int, int]]:
+        """Unit and tap, the model beside it, its unit and tap; and where the sums of the two stand."""
+        first, *others = self.models
+        second, lead = (others[0], SECOND) if others else (first, "")
+        for a in first.taps:
+            for b in second.taps:
+                yield (a.unit, a.name, second.name, b.unit, b.name), places[a.name], places[f"{lead}{b.name}"]
+
+
+def _rows(features: FeatureMap) -> Float[Tensor, "n p"]:
+    """One row an image, its values in the order in which they lie in memory, so that as a rule nothing is copied."""
+    return features.permute(0, *sorted((1, 2, 3), key=features.stride, reverse=True)).flatten(1)
+
+
+def _beside(subject: Subject, other: str | Subject | None) -> tuple[Subject, ...]:
+    """The second model, unless there is none or it is the first one again."""
+    if isinstance(other, str):
+        other = _loaded(other, subject)
+    if other is None or (other.name, other.weights_sha256) == (subject.name, subject.weights_sha256):
+        return ()
+    if other.name == subject.name:
+        raise ValueError(
+            f"similarity got two models named {other.name!r} with different weights. Give one of them another name."
+        )
+    channels = [model.input_size[0] for model in (subject, other) if model.input_size]
+    if len(set(channels)) > 1:
+        raise ValueError(
+            f"similarity shows both models the same images, but {subject.name!r} takes {channels[0]} channels and "
+            f"{other.name!r} takes {channels[1]}. Choose models of one kind of images."
+        )
+    return (other,)
+
+
+def _loaded(name: str, subject: Subject) -> Subject:
+    from alternet.subject.loading import load
+
+    _, height, width = subject.input_size or (3, None, None)
+    if height != width:
+        raise ValueError(
+            f"similarity loads {name!r} for square images, but {subject.name!r} takes {height} x {width}. "
+            "Build it yourself and give the Subject: Similarity(other=Subject(...))."
+        )
+    return load(name, img_size=height, device=subject.device)

@@ -1,0 +1,1 @@
+"""Spectral density: settings and columns, what is measured, and its figure."""

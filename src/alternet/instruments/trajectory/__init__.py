@@ -1,0 +1,1 @@
+"""Trajectory: settings and columns, what is measured, and its figure."""

@@ -1,0 +1,1 @@
+"""Variance: settings and columns, what is measured, and its figure."""

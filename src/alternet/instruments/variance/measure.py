@@ -1,0 +1,72 @@
+"""Variance: how much do feature maps vary over space, unit by unit?
+
+For one image and channel with the map x of h·w positions, s² = Σ (x − x̄)² / (h·w − 1). `variance` is the mean of s²
+over channels and images (Park and Kim 2022, Fig. 9). `sample_variance` reads "variance of a feature map" per sample:
+all c·h·w values of an image about their common mean, divided by c·h·w − 1, then the mean over images; it adds the
+differences between channels.
+
+The values scale with the square of the features. So a unit may be compared with the one before it, but neither two
+models nor two stages with another normalisation may be compared by their level.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from alternet.instruments.base import Streaming, Tables
+from alternet.instruments.chunks import images_at_once
+from alternet.instruments.moments import mean_and_error, moments, require_finite
+from alternet.probe.probe import Probe
+from alternet.shapes import FeatureMap
+from alternet.taps.find import Tap
+
+
+def variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
+    """`variance` and `sample_variance` of every image; see the head of this file.
+
+    A map of a single position varies nowhere: its variance is 0.
+
+    Examples:
+        >>> variances(torch.tensor([[[[1.0, 3.0]], [[5.0, 7.0]]]])).tolist()
+        [[2.0, 6.666666507720947]]
+    """
+    return torch.cat([_variances(part) for part in features.split(images_at_once(features))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variance(Streaming):
+    """Feature-map variance at every tap. There is nothing to set.
+
+    Examples:
+        >>> Variance().settings
+        {}
+    """
+
+    name = "variance"
+    question = "How much do feature maps vary over space?"
+    columns: ClassVar = {"table": ("unit", "tap", "kind", "depth", "variance", "sample_variance", "standard_error")}
+    view = Probe
+
+    def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
+        return moments(variances(feature))
+
+    def tables(self, taps: Sequence[Tap], sums: Mapping[str, Tensor]) -> Tables:
+        return {"table": [self._row(tap, sums[tap.name]) for tap in taps]}
+
+    def _row(self, tap: Tap, sums: Tensor) -> tuple:
+        require_finite(sums, tap=tap.name)
+        (variance, sample), (error, _) = (values.tolist() for values in mean_and_error(sums))
+        return tap.unit, tap.name, tap.kind, tap.depth, variance, sample, error
+
+
+def _variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
+    channels, positions = features.shape[1], features[0, 0].numel()
+    means = features.mean((2, 3), keepdim=True)
+    within = (features - means).square_().sum((1, 2, 3))
+    between = positions * (means - means.mean(1, keepdim=True)).square().sum((1, 2, 3))
+    spatial = within / (channels * max(positions - 1, 1))
+    return torch.stack([spatial, (within + between) / max(channels * positions - 1, 1)], dim=1)

@@ -1,0 +1,125 @@
+"""Parameters: some or all of a model's parameters as one flat vector, and which of them weight decay acts on."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from timm.optim import param_groups_weight_decay  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor, nn
+
+from alternet.taps.kinds import KINDS
+
+if TYPE_CHECKING:
+    from alternet.subject.subject import Subject
+
+
+@dataclass(frozen=True)
+class ParameterVector:
+    """Where each named parameter lies in the flat vector.
+
+    Attributes:
+        shapes: Shape of each parameter by name, in the order of the vector.
+
+    Examples:
+        >>> space = ParameterVector({"weight": torch.Size([2, 3]), "bias": torch.Size([2])})
+        >>> space.size, {name: tuple(part.shape) for name, part in space.split(torch.zeros(8)).items()}
+        (8, {'weight': (2, 3), 'bias': (2,)})
+    """
+
+    shapes: Mapping[str, torch.Size]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters in order."""
+        return tuple(self.shapes)
+
+    @property
+    def size(self) -> int:
+        """Length of the vector."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def split(self, vector: Float[Tensor, " p"]) -> dict[str, Tensor]:
+        """The parameters by name, as views of the vector."""
+        parts = vector.split([math.prod(shape) for shape in self.shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+
+    def join(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, " p"]:
+        """One vector of the named parameters, a copy."""
+        return torch.cat([parameters[name].reshape(-1) for name in self.shapes])
+
+
+def chosen(subject: "Subject", pattern: str) -> list[str]:
+    """Names of the parameters that a pattern means.
+
+    Args:
+        subject: The model.
+        pattern: `all`; a kind of unit (`msa`, `mlp`, `conv`, ...), meaning all parameters in such units; or names of
+            parameters with wildcards, as in `blocks.3.*`.
+
+    Parameters that are whole numbers are none of a vector's: they cannot move a little.
+
+    Raises:
+        ValueError: Nothing answers to the pattern; near names are offered. Or what answers to it is complex.
+
+    Examples:
+        >>> from alternet.subject.subject import Subject
+        >>> chosen(Subject(nn.Linear(3, 2), name="mine"), "b*")
+        ['bias']
+    """
+    own = dict(subject.model.named_parameters())
+    names = [name for name, p in own.items() if p.is_floating_point() or p.is_complex()]
+    kinds = "msa, mlp, conv, ..."
+    if not names:
+        raise ValueError(f"{subject.name!r} has no parameter to vary. Give a model that can be trained.")
+    if pattern in KINDS:
+        units = {tap.name.partition(":")[0] for tap in subject.taps if tap.kind == pattern}
+        found = [name for name in names if any(name == unit or name.startswith(f"{unit}.") for unit in units)]
+        kinds = ", ".join(sorted({tap.kind for tap in subject.taps}))
+    else:
+        found = [name for name in names if pattern == "all" or fnmatchcase(name, pattern)]
+    if not found:
+        near = get_close_matches(pattern, names) or names[:5]
+        raise ValueError(
+            f"No parameter of {subject.name!r} answers to {pattern!r}. Give all, a kind of unit that it has "
+            f"({kinds}), or names with wildcards, for example {', '.join(near)}."
+        )
+    if among := [name for name in found if own[name].is_complex()]:
+        raise ValueError(
+            f"{subject.name!r} has the complex parameter {among[0]}, expected real ones. Hold its real and imaginary "
+            "parts in a real one, and make it complex in the forward pass with torch.view_as_complex."
+        )
+    return found
+
+
+def decayed(model: nn.Module) -> set[str]:
+    """Names of the parameters on which weight decay acts by timm's rule.
+
+    Those with two or more axes, except what the model names in `no_weight_decay()`.
+
+    Examples:
+        >>> decayed(nn.Linear(3, 2))
+        {'weight'}
+    """
+    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # type: ignore[operator]
+    likenesses = _Likenesses(model)
+    groups = param_groups_weight_decay(likenesses, weight_decay=1.0, no_weight_decay_list=spared)  # type: ignore[arg-type]
+    acted_on = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    return {name for name, likeness in likenesses.named_parameters() if id(likeness) in acted_on}
+
+
+class _Likenesses:
+    """A model for timm's rule, which passes over frozen parameters: none of these is."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.likenesses = [
+            (name, torch.empty(parameter.shape, device="meta", requires_grad=True))
+            for name, parameter in model.named_parameters()
+        ]
+
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
+        return self.likenesses

@@ -1,0 +1,86 @@
+"""Units: what each unit of a network changes in a quantity, counted by kind and put into a sentence."""
+
+import pandas as pd
+
+from alternet.plotting.style import KINDS, kind_name
+
+PLURALS = {"msa": "attention", "conv": "convolutions", "mlp": "MLPs", "mixer": "token mixing", "pool": "subsampling"}
+SINGULAR = frozenset({"msa", "mixer", "pool"})
+LOWERING = frozenset({"msa"})
+"""Kinds of which the paper says that they lower a quantity; of all others it says that they raise it."""
+
+
+def changes(points: pd.DataFrame, value: str) -> pd.Series:
+    """By how much each unit changes a quantity: its value less that of the unit before it in forward order.
+
+    Args:
+        points: One row a unit: `model`, `unit` and the value.
+        value: Name of the column.
+
+    Returns:
+        One number a row, aligned with `points`; NaN for the first unit of a model and wherever a value is missing.
+
+    Examples:
+        >>> points = pd.DataFrame({"model": "a", "unit": [1, 0, 2], "variance": [3.0, 1.0, 2.5]})
+        >>> changes(points, "variance").tolist()
+        [2.0, nan, -0.5]
+    """
+    ordered = points.sort_values("unit", kind="stable")
+    return ordered.groupby("model", sort=False)[value].diff().reindex(points.index)
+
+
+def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
+    """How many units of one model lower (attention) or raise (all others) a quantity, by kind.
+
+    Args:
+        points: The rows of one model, one a unit: `model`, `unit`, `kind` and the value.
+        value: Name of the column.
+        quantity: The quantity in words, with its article.
+
+    Examples:
+        >>> points = pd.DataFrame(
+        ...     {"model": "a", "unit": range(4), "kind": ["stem", "msa", "mlp", "msa"], "x": [1.0, 0.5, 0.7, 0.9]}
+        ... )
+        >>> tally(points, "x", quantity="the variance")
+        'attention lowers the variance in 1 of 2 units (median change −0.15); MLPs raise it in 1 of 1 unit (+0.20)'
+    """
+    steps = points.assign(change=changes(points, value))
+    steps = steps[steps["unit"] > steps["unit"].min()]
+    kinds = [kind for kind in dict.fromkeys((*KINDS, *steps["kind"])) if (steps["kind"] == kind).any()]
+    clauses = [] if "msa" in kinds else ["no attention"]
+    for kind in kinds:
+        change = steps.loc[steps["kind"] == kind, "change"]
+        clauses.append(_clause(kind, change, quantity=quantity))
+        quantity = "it" if change.notna().any() else quantity
+    return "; ".join(clauses) if kinds else "only one unit, so nothing to compare"
+
+
+def signed(number: float) -> str:
+    """A number to two digits with its sign, the minus as a minus.
+
+    Examples:
+        >>> signed(-0.1), signed(0.00123), signed(123.4), signed(0.0)
+        ('−0.10', '+0.0012', '+123', '0')
+    """
+    if number == 0:
+        return "0"
+    text = f"{number:+,.0f}" if abs(number) >= 99.5 else f"{number:+#.2g}".removesuffix(".")
+    return text.replace("-", "−")
+
+
+def _clause(kind: str, change: pd.Series, *, quantity: str) -> str:
+    name, known = PLURALS.get(kind, f"{kind_name(kind)} units"), change.dropna()
+    if known.empty:
+        return f"{name}: no value to compare in {_units(len(change))}"
+    lowers = kind in LOWERING
+    verb = "lower" if lowers else "raise"
+    hits = int((known < 0).sum() if lowers else (known > 0).sum())
+    median = signed(float(known.median()))
+    median = median if quantity == "it" else f"median change {median}"
+    clause = f"{name} {verb}{'s' if kind in SINGULAR else ''} {quantity} in {hits} of {_units(len(known))} ({median})"
+    lost = len(change) - len(known)
+    return f"{clause}, with no value to compare in {lost} more" if lost else clause
+
+
+def _units(count: int) -> str:
+    return f"{count} unit" if count == 1 else f"{count} units"

@@ -1,0 +1,162 @@
+"""Probe: read the feature map at every tap while a model runs, and change or leave out the branch at one of them."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Self
+
+import torch
+
+from alternet.probe.edits import Change, Edits, bypassed, changed, silenced
+from alternet.probe.replay import Replay, foreseen
+from alternet.probe.timeline import Timeline
+from alternet.probe.watch import Visit, Watch
+from alternet.shapes import FeatureMap, Images, Logits
+from alternet.subject.subject import Subject, logits_of
+from alternet.taps.find import Address, Tap, find_tap
+from alternet.taps.trace import nothing_hidden, scopes_followed
+from alternet.untouched import untouched
+
+
+class Probe:
+    """A model under observation: inside the `with` block in evaluation mode, afterwards as it was.
+
+    Attributes:
+        subject: The model with its facts.
+        taps: The taps that are read, in forward order.
+
+    Examples:
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+        >>> with Probe(Subject(net, name="mine", input_size=(3, 8, 8))) as probe:
+        ...     logits = probe.observe(torch.rand(5, 3, 8, 8), lambda tap, feature: print(tap.name, feature.shape))
+        0 torch.Size([5, 8, 6, 6])
+    """
+
+    def __init__(self, subject: Subject, taps: Sequence[Tap | str] | None = None) -> None:
+        """Observe some taps, given themselves or by name, or all of them.
+
+        Raises:
+            ValueError: The model has no tap of such a name.
+        """
+        self.subject = subject
+        chosen = subject.taps if taps is None else [self._known(tap) for tap in taps]
+        self.taps: tuple[Tap, ...] = tuple(sorted(chosen, key=lambda tap: tap.unit))
+        self._edits: Edits = {}
+        self._timelines: dict[tuple[torch.Size, frozenset[Address]], Timeline] = {}
+        self._of_size: dict[tuple[int, int], dict[str, Tap]] = {}
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Switch to evaluation mode, without gradients."""
+        self._undo.enter_context(untouched(self.subject.model))
+        self._undo.enter_context(nothing_hidden())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Put the model back."""
+        self._undo.close()
+
+    def observe(self, images: Images, visit: Visit) -> Logits:
+        """Run a batch and hand over each feature map as soon as it arises; none is kept.
+
+        Args:
+            images: In [0, 1]; normalised as the subject declares. Any number of them.
+            visit: Called with each tap and its feature [n, c, h, w], in forward order. The feature may be a view of
+                memory that the model goes on to use: do not change it, and copy what you keep.
+
+        Raises:
+            ValueError: A tap was not reached, or its map has another size than the traced one.
+        """
+        return self._run(images, visit)
+
+    def features(self, images: Images) -> tuple[dict[str, FeatureMap], Logits]:
+        """Run a batch and keep a copy of every feature map, by the tap's name."""
+        kept: dict[str, FeatureMap] = {}
+
+        def keep(tap: Tap, feature: FeatureMap) -> None:
+            kept[tap.name] = feature.clone(memory_format=torch.contiguous_format)
+
+        return kept, self._run(images, keep)
+
+    @contextmanager
+    def edit(self, edits: Edits) -> Iterator[Self]:
+        """Let edits stand in for the calls that they name, in every pass inside the `with` block."""
+        before, self._edits = self._edits, {**self._edits, **edits}
+        try:
+            yield self
+        finally:
+            self._edits = before
+
+    def intervene(self, tap: Tap | str, change: Change) -> AbstractContextManager[Self]:
+        """Let the branch at a tap go through `change` before it is added to the skip. A context manager.
+
+        Args:
+            tap: A tap that is `silenceable`, or its name.
+            change: Takes the branch as the model lays it out and returns what is added instead, of the same shape.
+
+        Raises:
+            ValueError: The unit is no "skip + branch".
+        """
+        return self.edit(changed(self._known(tap), change))
+
+    def silence(self, tap: Tap | str) -> AbstractContextManager[Self]:
+        """Leave out the branch at a tap: the result of the addition is the skip alone. A context manager."""
+        return self.edit(silenced(self._known(tap)))
+
+    def bypass(self, tap: Tap | str) -> AbstractContextManager[Self]:
+        """Put the identity in the place of the spatial convolutions of a tap's branch. A context manager.
+
+        Raises:
+            ValueError: The branch has none, or one that changes channels or resolution.
+        """
+        return self.edit(bypassed(self._known(tap)))
+
+    def variants(self, images: Images, edits: Iterable[Edits]) -> Iterator[Logits]:
+        """Run a batch once for each of several edits, the part of the network ahead of an edit only once for all.
+
+        Args:
+            images: In [0, 1]; normalised as the subject declares. Any number of them.
+            edits: From `alternet.probe.edits`; `{}` for the model as it is. They must not write into what they are
+                given.
+
+        Yields:
+            The logits under each of them in turn, bit for bit those of `with probe.edit(...): probe.observe(...)`.
+
+        Raises:
+            ValueError: The pass went by an edit.
+        """
+        variants = [dict(one) for one in edits]
+        addresses = {address for one in variants for address in one}
+        replay = Replay(self.subject, self.subject.normalise(images), self._edits, self._timeline(images, addresses))
+        for one in variants:
+            yield replay.logits(one)
+
+    def _known(self, tap: Tap | str) -> Tap:
+        return find_tap(self.subject.taps, tap) if isinstance(tap, str) else tap
+
+    def _run(self, images: Images, visit: Visit) -> Logits:
+        model, watch = self.subject.model, Watch(self._at_size(images), self._edits, visit)
+        inputs = self.subject.normalise(images)
+        with scopes_followed(model, watch.enter, watch.leave), watch:
+            output = model(inputs)
+        watch.check(self.subject.name, self._edits)
+        return logits_of(output, self.subject.name)
+
+    def _timeline(self, images: Images, addresses: Collection[Address]) -> Timeline:
+        """The order of the calls for images of this size, surveyed once."""
+        few = self.subject.normalise(images[:2])
+        key = (few.shape, frozenset(addresses))
+        if key not in self._timelines:
+            self._timelines[key] = foreseen(self.subject, few, addresses)
+        return self._timelines[key]
+
+    def _at_size(self, images: Images) -> list[Tap]:
+        """The taps for the size of these images: addresses are the same, maps have another size."""
+        size = (images.shape[-2], images.shape[-1])
+        traced = self.subject.input_size
+        if traced is not None and size == traced[1:]:
+            return list(self.taps)
+        if size not in self._of_size:
+            fresh = self.subject.taps_on(images[:1].repeat(2, 1, 1, 1))
+            self._of_size[size] = {tap.name: tap for tap in fresh}
+        return [find_tap(self._of_size[size].values(), tap.name) for tap in self.taps]

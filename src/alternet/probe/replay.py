@@ -1,0 +1,192 @@
+"""Replay: one batch through a model again and again, what comes before the first edit of a pass taken from memory.
+
+The first pass keeps the outputs of modules. In each later pass, modules whose call was over before the edit hand out
+what is kept instead of computing it: their `forward` is replaced for the length of the pass. So L edits at even
+distances cost about L/2 passes.
+
+Whether that gives the same is tried out beforehand, with two images and no edit: taken up at the moment of each edit,
+after a pass of other images, it must end as the first one did. Where it does not, as with modules that leave something
+behind for others, or where the order of the calls depends on the images, nothing is taken from memory and every pass is
+a whole one.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alternet.probe.edits import Edits
+from alternet.probe.timeline import Timeline, survey
+from alternet.probe.watch import Watch
+from alternet.shapes import Logits
+from alternet.subject.subject import Subject, logits_of
+from alternet.taps.find import Address
+from alternet.taps.trace import scopes_followed
+
+PLAIN = (Tensor, bool, int, float, str, type(None))
+
+
+def foreseen(subject: Subject, inputs: Tensor, addresses: Collection[Address]) -> Timeline:
+    """The order of the calls, surveyed and tried out with a few images; without any call where memory would deceive.
+
+    Args:
+        subject: The model, which a `Probe` keeps as it was.
+        inputs: Two normalised images on its device, or the only one.
+        addresses: Calls of functions that later passes will edit.
+
+    Raises:
+        ValueError: The pass went by an address.
+    """
+    timeline = survey(subject, inputs, addresses)
+    return timeline if Replay(subject, inputs, {}, timeline).faithful else replace(timeline, calls=())
+
+
+class Replay:
+    """A batch, and what is remembered of its first pass.
+
+    Args:
+        subject: The model, which a `Probe` keeps as it was.
+        inputs: The batch, normalised, on the model's device.
+        edits: What is changed in every pass.
+        timeline: The order of the calls, with the moments of all edits that are to come.
+    """
+
+    def __init__(self, subject: Subject, inputs: Tensor, edits: Edits, timeline: Timeline) -> None:
+        self.subject, self.inputs, self.edits, self.timeline = subject, inputs, edits, timeline
+        self.memory: dict[int, tuple[Any, Counter]] = {}
+        self.first = self._pass(edits, keep=timeline.wanted)
+
+    def logits(self, edits: Edits) -> Logits:
+        """The logits under these edits, whose addresses the timeline knows.
+
+        Raises:
+            ValueError: The pass went by an edit.
+        """
+        if not edits:
+            return self.first
+        first = min(self.timeline.moments[address] for address in edits)
+        return self._pass({**self.edits, **edits}, given=self.timeline.ahead(first), due=edits)
+
+    @property
+    def faithful(self) -> bool:
+        """Whether the pass, taken up at any of the moments without an edit, ends as the first one did.
+
+        Other images pass first, so that what modules left behind belongs to them. The latest moment comes first: what
+        was left ahead of a moment is then still theirs when its turn comes.
+        """
+        self._pass(self.edits, inputs=1 - self.inputs)
+        moments = sorted(set(self.timeline.moments.values()), reverse=True)
+        try:
+            return all(_alike(self.first, self._pass(self.edits, given=self.timeline.ahead(one))) for one in moments)
+        except Exception:  # what a module left behind is missing; an error of another kind comes up again
+            return False
+
+    def _pass(
+        self,
+        edits: Edits,
+        *,
+        inputs: Tensor | None = None,
+        given: Collection[int] = (),
+        keep: Collection[int] = (),
+        due: Collection[Address] = (),
+    ) -> Logits:
+        run = _Pass(self.timeline, edits, self.memory, given=self.memory.keys() & given, keep=keep)
+        paths = {self.timeline.calls[number].path for number in (*run.given, *keep)}
+        model = self.subject.model
+        with ExitStack() as around:
+            for context in (torch.inference_mode(False), torch.no_grad(), _standing_in(model, paths, run.answer)):
+                around.enter_context(context)
+            around.enter_context(scopes_followed(model, run.enter, run.leave))
+            around.enter_context(run)
+            output = model((self.inputs if inputs is None else inputs).clone())
+        if keep and not run.as_foreseen:
+            self.memory.clear()
+        run.check(self.subject.name, due)
+        return logits_of(output, self.subject.name)
+
+
+class _Pass(Watch):
+    """One pass in which some calls of modules are answered from memory, or kept there."""
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        edits: Edits,
+        memory: dict[int, tuple[Any, Counter]],
+        *,
+        given: Collection[int],
+        keep: Collection[int],
+    ) -> None:
+        super().__init__((), edits, lambda *_: None)
+        self.functions |= {address.function for address in timeline.moments}
+        self.calls, self.memory, self.given, self.keep = timeline.calls, memory, given, keep
+        self.next, self.open, self.strays = 0, [], 0
+
+    def enter(self, path: str, module: object, args: tuple, kwargs: dict) -> None:
+        super().enter(path, module, args, kwargs)
+        self.strays += self.next >= len(self.calls) or self.calls[self.next].path != path
+        self.open.append(self.next)
+        self.next += 1
+
+    def leave(self, path: str, module: object, args: tuple, kwargs: dict, output: Any) -> None:
+        super().leave(path, module, args, kwargs, output)
+        self.open.pop()
+
+    def answer(self, path: str, forward: Callable, *args: Any, **kwargs: Any) -> Any:
+        """In place of a module's forward: its output from memory, or computed and perhaps kept."""
+        number = self.open[-1] if self.path[-1] == path else -1
+        if number in self.given:
+            output, counts = self.memory[number]
+            self.counts, self.next = counts.copy(), self.calls[number].last + 1
+            return self._safe(number, output)
+        output = forward(*args, **kwargs)
+        if number in self.keep and _nest(output):
+            self.memory[number] = self._safe(number, output), self.counts.copy()
+        return output
+
+    def _safe(self, number: int, output: Any) -> Any:
+        """The output itself where nobody will change it, else a copy, laid out alike."""
+        return output if isinstance(output, Tensor) and self.calls[number].lasting else deepcopy(output)
+
+    @property
+    def as_foreseen(self) -> bool:
+        """Whether the calls came in the order of the timeline."""
+        return not self.strays and self.next == len(self.calls)
+
+
+@contextmanager
+def _standing_in(model: nn.Module, paths: Collection[str], answer: Callable) -> Iterator[None]:
+    """Let `answer(path, forward, ...)` stand in for the forward of the modules with these paths."""
+    with ExitStack() as undo:
+        for path in paths:
+            module = model.get_submodule(path)
+            own, forward = "forward" in vars(module), module.forward
+            undo.callback(_put_back, vars(module), forward if own else None)
+            vars(module)["forward"] = partial(answer, path, forward)
+        yield
+
+
+def _put_back(attributes: dict[str, Any], forward: Callable | None) -> None:
+    if forward is None:
+        del attributes["forward"]
+    else:
+        attributes["forward"] = forward
+
+
+def _nest(output: Any) -> bool:
+    """Whether an output is made of tensors and plain values alone, so that a copy of it is as good."""
+    if isinstance(output, dict):
+        return all(map(_nest, output.values()))
+    return isinstance(output, PLAIN) or (isinstance(output, tuple | list) and all(map(_nest, output)))
+
+
+def _alike(a: Logits, b: Logits) -> bool:
+    """Whether two passes gave the same: bit for bit on a CPU; some kernels of a GPU round otherwise every time."""
+    tolerance = 0.0 if a.device.type == "cpu" else 1e-3
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)

@@ -1,0 +1,1 @@
+"""Studies: several models, one question."""

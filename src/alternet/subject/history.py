@@ -1,0 +1,41 @@
+"""History: the training run that a model comes from, and how it varied its images."""
+
+import json
+from pathlib import Path
+
+from alternet.data.augment import Augmentation
+from alternet.subject.subject import Subject
+
+
+def history_of(subject: Subject, without: str) -> Path:
+    """The folder of the run that a Subject comes from.
+
+    Args:
+        subject: The model.
+        without: What there is not where there is no run, for the error.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if subject.history is None:
+        raise ValueError(
+            f"{subject.name!r} has no training run with it, so {without}. Load one: run:DIR, where DIR is what "
+            "`alternet train` wrote, or state it: Subject(..., history=DIR)."
+        )
+    return subject.history
+
+
+def augmentation_of(subject: Subject) -> Augmentation:
+    """How the images were varied that a model was trained on, by the recipe of its run.
+
+    Raises:
+        ValueError: The model has no run, or the run does not say.
+    """
+    facts = history_of(subject, "no recipe whose augmentation could be taken") / "run.json"
+    try:
+        return Augmentation.of(json.loads(facts.read_text(encoding="utf-8"))["recipe"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{facts} does not say how the images were augmented ({error}). Name an augmentation instead, for example "
+            "augment=weak."
+        ) from error

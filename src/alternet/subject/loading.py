@@ -1,0 +1,296 @@
+"""From a name to a Subject: timm's models and ours, torchvision's, transformers', weight files, training runs."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.vision_transformer import interpolate_embeddings
+
+import alternet.models  # registers our models in timm
+from alternet.models import load_released
+from alternet.models.released import CLASSIFIERS
+from alternet.seeding import random_state_kept
+from alternet.subject.subject import Subject
+from alternet.subject.weights import fill, find_run, find_weights, number_of_classes, read_run, read_weights
+from alternet.untouched import untouched
+
+
+def load(
+    model: str,
+    *,
+    img_size: int | None = None,
+    num_classes: int | None = None,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    name: str | None = None,
+) -> Subject:
+    """Build a model by name and give it back as a Subject, in evaluation mode.
+
+    Args:
+        model: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
+            `hf:ID` for transformers (a hub id or a local folder), or `run:DIR` for what `train` wrote. WEIGHTS is
+            a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`. Without WEIGHTS they are random.
+        img_size: Side of the images; position embeddings are resampled as timm does.
+        num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
+        device: Where the model shall be.
+        seed: Seed of random weights.
+        name: How tables and figures call it; by default `model` itself.
+
+    Raises:
+        ValueError: No such model, weights that are missing, damaged, unsafe or made for another model, or a size that
+            the model cannot take.
+
+    Examples:
+        >>> load("test_vit", num_classes=5).input_size
+        (3, 160, 160)
+    """
+    if img_size is not None and img_size < 1:
+        raise ValueError(f"The image size must be at least 1, got {img_size}.")
+    check(model)
+    kind, rest = _split(model)
+    with random_state_kept(seed=seed), _size_refused(model, img_size):
+        network, facts = BUILDERS[kind](rest, img_size, num_classes)
+    if img_size is not None:
+        channels = (facts.get("input_size") or _channels(network))[0]
+        facts["input_size"] = (channels, img_size, img_size)
+    subject = Subject(network.to(device).eval(), name=name or model, **facts)
+    if img_size is not None:
+        with untouched(network), _size_refused(model, img_size):
+            subject.logits(subject.example())
+    return subject
+
+
+@contextmanager
+def _size_refused(model: str, img_size: int | None) -> Iterator[None]:
+    """Say in one line that it is the size which a model refused, in whatever way it did."""
+    try:
+        yield
+    except Exception as error:
+        if img_size is None or isinstance(error, ValueError):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{model} cannot take images of side {img_size} ({reason}). Give another --img-size, or none for its own."
+        ) from error
+
+
+def check(model: str) -> None:
+    """Refuse at once a name that `load` could not find, before anything long begins.
+
+    Raises:
+        ValueError: No such model, weight file or training run.
+    """
+    kind, rest = _split(model)
+    name, _, weights = rest.partition("@")
+    if kind == "" and not timm.is_model(name):
+        raise ValueError(_unknown(name, timm.list_models(), "timm model"))
+    if kind == "tv" and name not in _torchvision_names():
+        raise ValueError(_unknown(name, _torchvision_names(), "torchvision classifier"))
+    if kind == "run":
+        find_run(_path(rest))
+    elif kind != "hf" and weights not in ("", "pretrained"):
+        find_weights(_path(weights))
+
+
+def is_random(model: str) -> bool:
+    """Whether a MODEL names no weights, so that they are drawn.
+
+    Examples:
+        >>> is_random("resnet18"), is_random("tv:resnet18"), is_random("resnet18@pretrained"), is_random("run:out")
+        (True, True, False, False)
+    """
+    return _split(model)[0] in ("", "tv") and "@" not in model
+
+
+def is_published(model: str) -> bool:
+    """Whether somebody published weights for a MODEL, as far as timm or torchvision know."""
+    return _split(model)[0] == "tv" or timm.is_model_pretrained(model)
+
+
+def _split(model: str) -> tuple[str, str]:
+    kind, colon, rest = model.partition(":")
+    return (kind, rest) if colon and kind in BUILDERS else ("", model)
+
+
+def _path(text: str) -> Path:
+    """A path, with ~ for the user's home, which no shell spells out behind a `:` or an `@`."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user
+        return Path(text)
+
+
+def _torchvision_names() -> list[str]:
+    return torchvision.models.list_models(module=torchvision.models)
+
+
+Built = tuple[nn.Module, dict[str, Any]]
+
+
+def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Built:
+    name, _, weights = name.partition("@")
+    if weights in ("", "pretrained"):
+        return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
+    state = read_weights(_path(weights))
+    overlay: dict[str, Any] = {"num_classes": num_classes or number_of_classes(state, _classifier(name))}
+    if name in alternet.models.NAMES and (released := _released(name, overlay["num_classes"], state)):
+        return released, {}
+    try:
+        overlay["state_dict"] = state
+        return _create_timm(name, img_size, overlay["num_classes"], pretrained=True, pretrained_cfg_overlay=overlay), {}
+    except (RuntimeError, KeyError, AttributeError, ValueError) as error:
+        fill(_create_timm(name, img_size, overlay["num_classes"]), state, name)
+        raise ValueError(f"{weights} does not fit {name}: {str(error).splitlines()[0]}") from error
+
+
+def _create_timm(name: str, img_size: int | None, num_classes: int | None, **options: Any) -> nn.Module:
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    try:
+        if img_size is None:
+            return timm.create_model(name, **options)
+        try:
+            return timm.create_model(name, img_size=img_size, **options)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            return timm.create_model(name, **options)
+    except (OSError, RuntimeError) as error:
+        if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
+            raise ValueError(_unreachable(name, error)) from error
+        raise
+
+
+def _released(name: str, num_classes: int | None, state: Mapping[str, Tensor]) -> nn.Module | None:
+    """One of our models with the authors' released weights; nothing where the weights bear our own names."""
+    model = _create_timm(name, None, num_classes)
+    if set(state) & set(model.state_dict()):
+        return None
+    load_released(model, state)
+    return model
+
+
+def _classifier(name: str) -> tuple[str, ...]:
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    classifier = getattr(config, "classifier", None) or ()
+    names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    return (*names, *CLASSIFIERS) if name in alternet.models.NAMES else names
+
+
+POSITIONED = "vit_"
+"""How the names of those torchvision networks begin that are made for one image size: they have position embeddings."""
+
+
+def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) -> Built:
+    name, _, weights = name.partition("@")
+    best = torchvision.models.get_model_weights(name).DEFAULT  # pyright: ignore[reportAttributeAccessIssue]
+    preset = best.transforms()
+    side = img_size or preset.crop_size[0]
+    facts = {"input_size": (3, side, side), "mean": tuple(preset.mean), "std": tuple(preset.std)}
+    if weights == "pretrained":
+        try:
+            model = torchvision.models.get_model(name, weights=best)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ValueError(_unreachable(f"tv:{name}", error)) from error
+        if side == preset.crop_size[0] or not name.startswith(POSITIONED):
+            return model, facts
+        state = model.state_dict()
+    else:
+        state = read_weights(_path(weights)) if weights else {}
+    classes = num_classes or number_of_classes(state, _last_layer(name) if weights else ())
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    if name.startswith(POSITIONED):
+        options["image_size"] = side
+        state = _resampled(name, state, side)
+    model = torchvision.models.get_model(name, weights=None, **_quietly(name), **options)
+    return (fill(model, state, f"tv:{name}") if weights else model), facts
+
+
+def _resampled(name: str, state: Mapping[str, Tensor], side: int) -> Mapping[str, Tensor]:
+    """Weights of one of torchvision's ViTs, for images of this side."""
+    if "encoder.pos_embedding" not in state:
+        return state
+    return interpolate_embeddings(side, int(name.rpartition("_")[2]), OrderedDict(state))
+
+
+def _last_layer(name: str) -> tuple[str, ...]:
+    """The layer that makes the logits of a torchvision network, which all define it last."""
+    net = torchvision.models.get_model(name, weights=None, **_quietly(name))
+    return tuple(path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d))[-1:]
+
+
+def _quietly(name: str) -> dict[str, Any]:
+    """GoogLeNet and Inception warn unless told to initialise themselves."""
+    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _from_transformers(name: str, img_size: int | None, num_classes: int | None) -> Built:
+    try:
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+    except ImportError as error:
+        raise ValueError("hf: models need transformers. Install it with: pip install 'alternet[hf]'") from error
+    if "@" in name and not _path(name).is_dir():
+        raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
+    options = {} if num_classes is None else {"num_labels": num_classes, "ignore_mismatched_sizes": True}
+    try:
+        model = AutoModelForImageClassification.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise ValueError(_unreachable(f"hf:{name}", error)) from error
+    if img_size is not None and getattr(model.config, "image_size", img_size) not in (img_size, [img_size] * 2):
+        raise ValueError(f"hf:{name} takes images of side {model.config.image_size}, got --img-size {img_size}.")
+    try:
+        processor = AutoImageProcessor.from_pretrained(name)
+        facts = {"mean": tuple(processor.image_mean), "std": tuple(processor.image_std)}
+    except (OSError, ValueError, AttributeError, ImportError):
+        facts = {}
+    return model, facts
+
+
+def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Built:
+    run = read_run(_path(folder))
+    if num_classes not in (None, run.num_classes):
+        raise ValueError(f"run:{folder} has {run.num_classes} classes, got {num_classes}. Leave the number out.")
+    side = {} if img_size in (None, run.input_size[-1]) else {"img_size": img_size}
+    try:
+        model = timm.create_model(run.model, num_classes=run.num_classes, **run.model_args)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"run:{folder} names a model that cannot be built ({error}). Is alternet up to date?"
+        ) from error
+    fill(model, run.weights, f"run:{folder}")
+    resize = getattr(model, "set_input_size", None)
+    if side and callable(resize):
+        resize(**side)
+    return model, {"input_size": run.input_size, "mean": run.mean, "std": run.std, "history": _path(folder)}
+
+
+BUILDERS = {"": _from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}
+
+
+def _channels(model: nn.Module) -> tuple[int]:
+    config = getattr(model, "pretrained_cfg", {})
+    return (getattr(model, "in_chans", None) or (config.get("input_size") or (3,))[0],)
+
+
+def _unknown(name: str, known: list[str], what: str) -> str:
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"Did you mean {', '.join(near)}?" if near else "See: alternet list models."
+    return f"There is no {what} {name!r}. {hint}"
+
+
+def _unreachable(name: str, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if reason.startswith("No pretrained weights exist"):
+        return f"Nobody published pretrained weights of {name}. Give a file: {name}@weights.safetensors."
+    way = "the folder of a saved model: hf:PATH" if name.startswith("hf:") else "a file: NAME@weights.safetensors"
+    return (
+        f"The weights of {name} cannot be fetched ({reason[:120].rstrip(' .')}). Check the name and the network, or "
+        f"give {way}."
+    )

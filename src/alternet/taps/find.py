@@ -1,0 +1,255 @@
+"""Taps: the places in a network where a feature map can be read or a residual branch silenced."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+
+from alternet.taps.blocks import Block, Blocks
+from alternet.taps.graph import Graph
+from alternet.taps.kinds import KINDS, Judge
+from alternet.taps.layout import Layout, layout_of
+from alternet.taps.operations import ACTIVATIONS
+from alternet.taps.pixels import Sites
+from alternet.taps.trace import Scope, Trace, Value, record
+from alternet.taps.units import PROJECTED, Residuals, Sum
+from alternet.untouched import untouched
+
+__all__ = ["KINDS", "Address", "Tap", "find_tap", "find_taps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Which call of a pass made a value: the `ordinal`-th call of `function` while `module` was the innermost module.
+
+    The function "output" stands for what the module returned; `place` counts tensors where there are several.
+    """
+
+    module: str
+    function: str
+    ordinal: int
+    place: int = 0
+
+    @property
+    def spot(self) -> tuple[str, str, int]:
+        """The call alone, whichever of its tensors is meant."""
+        return self.module, self.function, self.ordinal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tap:
+    """One unit of a network: where its feature map is read, and where its branch meets the skip.
+
+    Attributes:
+        unit: Number of the unit, from 0 in forward order.
+        name: Readable and unique: the path of the module that computes the unit, as in `blocks.3.attn`; the second
+            unit of a module ends in `:2`.
+        kind: One of `KINDS`.
+        stage: Counts the resolutions of the maps from 0, in the order in which they first appear.
+        depth: 0 at the first unit to 1 at the last.
+        shape: Channels, height and width of the feature map of the traced image size.
+        read: Where the feature map arises.
+        layout: How it lies there.
+        sum: The addition that ends the unit; None for a unit by its output.
+        skip: What the skip does to the unit's input: "identity", "scaled" (elementwise or normalised) or "projected"
+            (convolved or pooled); None where no one operand of an addition is the skip.
+        skip_last: Whether the skip is the second operand of the addition.
+        convolutions: The spatial convolutions in the branch, if each of them keeps channels and resolution, so that its
+            input could stand in for it; empty otherwise.
+    """
+
+    unit: int
+    name: str
+    kind: str
+    stage: int
+    depth: float
+    shape: tuple[int, int, int]
+    read: Address
+    layout: Layout
+    sum: Address | None = None
+    skip: str | None = None
+    skip_last: bool = False
+    convolutions: tuple[Address, ...] = ()
+
+    @property
+    def silenceable(self) -> bool:
+        """Whether the unit is "skip + branch", so that the branch can be changed or left out."""
+        return self.skip is not None
+
+
+def find_taps(
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    prefix_tokens: int = 0,
+    grid: tuple[int, int] | None = None,
+    name: str = "the model",
+) -> tuple[Tap, ...]:
+    """Find every unit of a network by tracing one forward pass; the model is left as it was.
+
+    Args:
+        model: The network.
+        inputs: At least two images as the network takes them, normalised and on its device [n, c, h, w].
+        prefix_tokens: Class and register tokens before the grid of patches, where the pass cannot tell.
+        grid: Height and width of the patch grid, likewise.
+        name: What the model is called, for messages.
+
+    Returns:
+        The units in forward order: see `docs/taps.md` for what counts as a unit.
+
+    Raises:
+        ValueError: No unit was found, or nothing tells how a feature map lies.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 10))
+        >>> [(tap.name, tap.kind, tap.shape) for tap in find_taps(net, torch.rand(2, 3, 8, 8))]
+        [('0', 'stem', (8, 6, 6)), ('2', 'pool', (8, 3, 3))]
+    """
+    with untouched(model), torch.inference_mode(False):
+        trace = record(model, inputs.clone())
+    sites = Sites(trace, prefix=prefix_tokens, grid=grid)
+    units = _Survey(trace, sites).units()
+    if not units:
+        raise ValueError(
+            f"No unit found in {name!r}: no feature map [n, c, h, w], [n, h, w, c] or [n, tokens, c] could be "
+            "followed from the images. Give the plain nn.Module (not compiled or scripted)."
+        )
+    return units
+
+
+def find_tap(taps: Iterable[Tap], name: str) -> Tap:
+    """The tap of a name.
+
+    Raises:
+        ValueError: There is none; near matches are offered.
+    """
+    by_name = {tap.name: tap for tap in taps}
+    if name not in by_name:
+        near = get_close_matches(name, by_name) or list(by_name)[:5]
+        raise ValueError(f"No tap {name!r} among the {len(by_name)} of this model. Did you mean {', '.join(near)}?")
+    return by_name[name]
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A unit before it is numbered."""
+
+    read: int
+    kind: str
+    name: str
+    sum: Sum | None
+    convolutions: list[Value]
+
+
+class _Survey:
+    """Turns a trace into taps."""
+
+    def __init__(self, trace: Trace, sites: Sites) -> None:
+        self.graph, self.sites = Graph(trace), sites
+        self.judge = Judge(self.graph, self.sites)
+        self.sums = Residuals(self.graph, self.sites, self.judge).find()
+        self.blocks = Blocks(self.graph, self.sites, self.judge, self.sums).find()
+
+    def units(self) -> tuple[Tap, ...]:
+        found = [self._of_sum(s) for s in self.sums] + [self._of_block(b) for b in self.blocks]
+        found.sort(key=lambda unit: unit.sum.value if unit.sum else unit.read)
+        seen: Counter[str] = Counter()
+        grids: list[tuple[int, int]] = []
+        taps = []
+        for number, unit in enumerate(found):
+            seen[unit.name] += 1
+            taps.append(self._tap(unit, number, len(found), seen[unit.name], grids))
+        return tuple(taps)
+
+    def _tap(self, unit: _Unit, number: int, total: int, again: int, grids: list[tuple[int, int]]) -> Tap:
+        layout = layout_of(self.sites, unit.read)
+        assert layout is not None
+        stage = next((number for number, grid in enumerate(grids) if _alike(grid, layout.grid)), len(grids))
+        if stage == len(grids):
+            grids.append(layout.grid)
+        channels = self.graph.values[unit.read].shape[layout.channel_axis]
+        return Tap(
+            unit=number,
+            name=unit.name if again == 1 else f"{unit.name}:{again}",
+            kind=unit.kind,
+            stage=stage,
+            depth=number / max(total - 1, 1),
+            shape=(channels, *layout.grid),
+            read=self._address(unit.read),
+            layout=layout,
+            sum=self._address(unit.sum.value) if unit.sum else None,
+            skip=unit.sum.skip_kind if unit.sum else None,
+            skip_last=unit.sum.swapped if unit.sum else False,
+            convolutions=tuple(self._address(value.index) for value in unit.convolutions),
+        )
+
+    def _of_sum(self, found: Sum) -> _Unit:
+        span = self.graph.between(found.fork, found.branch)
+        inner = [s for s in self.sums if s.value in span]
+        theirs = {i for s in inner for i in self.graph.between(s.fork, s.branch)}
+        layers = [value for value in self.judge.acting(span, found.branch) if value.index not in theirs]
+        moves = {call.name for i in span if i not in theirs and (call := self.graph.values[i].call)}
+        kind = self.judge.kind(layers, moves) or "mlp"
+        if found.skip_kind in (PROJECTED, None) and self._first(found.value):
+            kind = "stem"
+        home = self.graph.values[found.value].call
+        name = _path(layers, home.scope if home else None)
+        spatial = [value for value in layers if self.judge.spatial(value)]
+        keeping = spatial if all(map(self.judge.keeps, spatial)) else []
+        return _Unit(self._activated(found.value), kind, name, found, keeping)
+
+    def _of_block(self, block: Block) -> _Unit:
+        kind = self.judge.kind(block.layers) or "mlp"
+        before, after = layout_of(self.sites, block.start), layout_of(self.sites, block.read)
+        assert after is not None
+        coarser = before is not None and not _alike(before.grid, after.grid)
+        if kind != "msa" and coarser and self.judge.convolves(block.layers) <= 1:
+            kind = "pool"
+        if self._first(block.read):
+            kind = "stem"
+        name = block.scope.path or _path(block.layers) or _path(block.layers[:1])
+        return _Unit(block.read, kind, name, None, [])
+
+    def _first(self, index: int) -> bool:
+        """Whether no other unit comes before."""
+        others = [s.value for s in self.sums] + [b.read for b in self.blocks]
+        return not any(self.graph.is_from(index, other) for other in others if other != index)
+
+    def _activated(self, index: int) -> int:
+        """The activated sum, where the module of the sum activates it at once and uses nothing but that."""
+        home = self.graph.values[index].call
+        children = self.graph.children[index]
+        if home is None or len(children) != 1:
+            return index
+        call = self.graph.values[children[0]].call
+        assert call is not None
+        at_once = call.name in ACTIVATIONS and home.scope in call.scope.up()
+        return children[0] if at_once else index
+
+    def _address(self, index: int) -> Address:
+        call = self.graph.values[index].call
+        while call is not None and call.name == "shared_write":
+            index = call.inputs[-1]
+            call = self.graph.values[index].call
+        assert call is not None
+        place = self.graph.values[index].place
+        if call.name == "opaque":
+            return Address(module=call.scope.path, function="output", ordinal=call.scope.ordinal, place=place)
+        return Address(module=call.scope.path, function=call.name, ordinal=call.ordinal, place=place)
+
+
+def _alike(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether two grids are of one resolution; a convolution without padding takes off a row and no more."""
+    return all(max(x, y) < 1.5 * min(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _path(layers: list[Value], home: Scope | None = None) -> str:
+    """Path of the module around all these calls: the outermost that is not around `home`, or else the innermost."""
+    ways = [list(value.call.scope.up())[::-1] for value in layers if value.call is not None]
+    common = [scope for scope in ways[0] if all(scope in way for way in ways)] if ways else []
+    own = [scope for scope in common if home is not None and scope not in home.up()]
+    return (own[:1] or common[-1:])[0].path if common else ""

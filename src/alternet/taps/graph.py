@@ -1,0 +1,104 @@
+"""Ancestry in a trace: what a value was made from, where two values part, and which calls lie between."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, POOLS, PRODUCTS, SAME, SEQUENCES
+from alternet.taps.trace import Call, Ref, Trace, Value
+
+MIXING = CONVOLUTIONS | POOLS | PRODUCTS | ATTENTION | FOURIER | SEQUENCES | {"linear", "opaque"}
+"""Functions that mix channels or positions; all others act on each element, or only move or normalise it."""
+
+
+class Graph:
+    """Ancestors and descendants of the values that come from the images, as sets of bits."""
+
+    def __init__(self, trace: Trace) -> None:
+        """Walk once through the trace."""
+        self.trace = trace
+        self.values = trace.values
+        self.ancestors: list[int] = []
+        for value in trace.values:
+            bits = 1 << value.index if value.from_images else 0
+            for parent in self.parents(value.index):
+                bits |= self.ancestors[parent]
+            self.ancestors.append(bits)
+
+    def parents(self, index: int) -> list[int]:
+        """The values from the images that a value was made from."""
+        call = self.values[index].call
+        return [] if call is None else [i for i in call.sources if self.values[i].from_images]
+
+    @cached_property
+    def children(self) -> dict[int, list[int]]:
+        """The values made from each value."""
+        children: dict[int, list[int]] = {value.index: [] for value in self.values}
+        for value in self.values:
+            for parent in set(self.parents(value.index)):
+                children[parent].append(value.index)
+        return children
+
+    def is_from(self, later: int, earlier: int) -> bool:
+        """Whether one value is made from another, or is it."""
+        return bool(self.ancestors[later] >> earlier & 1)
+
+    def fork(self, a: int, b: int) -> int:
+        """The last value that both were made from."""
+        return (self.ancestors[a] & self.ancestors[b]).bit_length() - 1
+
+    def between(self, earlier: int, later: int) -> list[int]:
+        """The values made from `earlier` that `later` is made from, in order, without `earlier`."""
+        bits = self.ancestors[later] >> (earlier + 1)
+        found = (earlier + 1 + i for i in _ones(bits))
+        return [i for i in found if self.is_from(i, earlier)]
+
+    def mixing(self, indices: list[int]) -> list[Value]:
+        """Those of the values that a mixing function made, one a call."""
+        values = (self.values[i] for i in indices)
+        return [v for v in values if v.call is not None and v.call.name in MIXING and v.place == 0]
+
+    def dominators(self) -> list[int]:
+        """The values that everything flows through on the way from the images to the output, in order."""
+        final = 0
+        for output in self.trace.outputs[:1]:
+            final = output
+        above: dict[int, int] = {self.trace.image: self.trace.image}
+        for i in _ones(self.ancestors[final]):
+            parents = [p for p in self.parents(i) if p in above]
+            if i not in above and parents:
+                meet = parents[0]
+                for parent in parents[1:]:
+                    meet = self._meet(above, meet, parent)
+                above[i] = meet
+        chain = [final]
+        while chain[-1] in above and above[chain[-1]] != chain[-1]:
+            chain.append(above[chain[-1]])
+        return chain[::-1]
+
+    @staticmethod
+    def _meet(above: dict[int, int], a: int, b: int) -> int:
+        while a != b:
+            if a > b:
+                a = above[a]
+            else:
+                b = above[b]
+        return a
+
+    def source(self, index: int) -> int:
+        """The value itself, or the earlier one that it merely hands on."""
+        while (call := self.values[index].call) is not None and call.name in SAME and self.parents(index):
+            index = self.parents(index)[0]
+        return index
+
+
+def operand(call: Call, position: int, name: str) -> int | None:
+    """The value given as an argument of a call; None where a plain number was given."""
+    argument = call.args[position] if len(call.args) > position else call.kwargs.get(name)
+    return argument.value if isinstance(argument, Ref) else None
+
+
+def _ones(bits: int) -> Iterator[int]:
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low

@@ -1,0 +1,123 @@
+"""Layout: how a tensor of some model lies as [n, c, h, w], whatever order, tokens or windows the model uses."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from alternet.shapes import FeatureMap
+from alternet.taps.pixels import NCHW, Sites, thin, varies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where samples, channels and positions are in a tensor.
+
+    Attributes:
+        batch_axis: The axis of the samples.
+        parts: How many entries of that axis belong to one sample (windows or patches folded into the batch).
+        channel_axis: The axis of the channels.
+        grid: Height and width of the map.
+        prefix: Entries before the grid: class, distillation and register tokens.
+        order: Where each position, row by row, lies among the entries after the prefix; None if in that order.
+
+    Example:
+        >>> layout = Layout(batch_axis=0, channel_axis=2, grid=(2, 3), prefix=1)
+        >>> layout.lay(torch.zeros(5, 7, 4)).shape
+        torch.Size([5, 4, 2, 3])
+    """
+
+    batch_axis: int
+    channel_axis: int
+    grid: tuple[int, int]
+    parts: int = 1
+    prefix: int = 0
+    order: tuple[int, ...] | None = field(default=None, repr=False)
+
+    def lay(self, feature: Float[Tensor, "..."]) -> FeatureMap:
+        """Look at a feature as [n, c, h, w]; a view of it wherever one is possible.
+
+        Raises:
+            ValueError: The feature has another number of positions than the layout.
+        """
+        if self.plain and feature.shape[-2:] == self.grid:
+            return feature
+        entries = feature.movedim((self.batch_axis, self.channel_axis), (0, -1))
+        entries = entries.reshape(feature.shape[self.batch_axis] // self.parts, -1, entries.shape[-1])
+        h, w = self.grid
+        if entries.shape[1] < self.prefix + h * w:
+            raise ValueError(
+                f"A feature of shape {tuple(feature.shape)} has {entries.shape[1]} positions, expected {self.prefix} "
+                f"prefix tokens and a {h}x{w} grid. Give images of the size that the model was traced with."
+            )
+        if self.order is None:
+            entries = entries[:, self.prefix : self.prefix + h * w]
+        else:
+            entries = entries[:, torch.tensor(self.order, device=feature.device) + self.prefix]
+        return entries.transpose(1, 2).unflatten(2, self.grid)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the feature already is [n, c, h, w]."""
+        return (self.batch_axis, self.channel_axis, self.parts, self.prefix, self.order) == (0, 1, 1, 0, None)
+
+
+def layout_of(sites: Sites, index: int) -> Layout | None:
+    """The layout of a traced value; None if it is not one map of the whole image."""
+    if index not in sites.layouts:
+        sites.layouts[index] = _layout(sites, index)
+    return sites.layouts[index]
+
+
+def _layout(sites: Sites, index: int) -> Layout | None:
+    where = sites.of(index)
+    if where is None or where.ndim not in (3, 4) or not thin(where).any():
+        return None
+    channels = _channels(where)
+    sample, row, column = sites.decode(thin(where))
+    batch = [axis for axis in range(where.ndim) if _leads(sample, axis)]
+    if len(channels) != 1 or len(batch) != 1:
+        return None
+    entries = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in (sample, row, column)]
+    return _gridded(entries, batch[0], channels[0], sites.size[0])
+
+
+def _channels(where: Tensor) -> list[int]:
+    """The axes along which the position stays; [n, c, h, w] is meant where pieces with different shifts are joined."""
+    axes = [axis for axis in range(where.ndim) if not varies(where, axis)]
+    if not axes and where.ndim == NCHW:
+        return [1]
+    return [axis for axis in axes if where.shape[axis] > 1] or [a for a in axes if a in (1, where.ndim - 1)][:1]
+
+
+def _gridded(entries: list[Tensor], batch: int, channel: int, n: int) -> Layout | None:
+    sample, row, column = entries
+    if sample.shape[0] % n:
+        return None
+    parts, positions = sample.shape[0] // n, sample.ndim - 1
+    sample, row, column = (t.reshape(n, -1) for t in (sample, row, column))
+    real = row[0] >= 0
+    if positions > 1 and not real.all():
+        return None
+    alike = all(torch.equal(t[0], t[i]) for t in (row, column) for i in range(n))
+    if not alike or not all((sample[i, real] == i).all() for i in range(n)):
+        return None
+    rows, ys = row[0, real].unique(return_inverse=True)
+    columns, xs = column[0, real].unique(return_inverse=True)
+    h, w = len(rows), len(columns)
+    place = ys * w + xs
+    if len(place) != h * w or len(place.unique()) != h * w:
+        return None
+    order = torch.empty(h * w, dtype=torch.long)
+    order[place] = real.nonzero()[:, 0]
+    prefix = int(order.min())
+    natural = torch.equal(order, torch.arange(prefix, prefix + h * w))
+    steps = None if natural else tuple((order - prefix).tolist())
+    return Layout(batch_axis=batch, channel_axis=channel, grid=(h, w), parts=parts, prefix=prefix, order=steps)
+
+
+def _leads(sample: Tensor, axis: int) -> bool:
+    """Whether samples follow one another along this axis alone."""
+    others = [a for a in range(sample.ndim) if a != axis]
+    return torch.equal(sample.amax(others), sample.masked_fill(sample < 0, sample.max() + 1).amin(others))

@@ -1,1 +1,0 @@
-"""Views: how instruments look at a model, and the facts that belong to it."""

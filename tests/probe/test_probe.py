@@ -1,0 +1,413 @@
+"""What a Probe reads and changes: against hooks, against networks built without the branch, and leaving no trace."""
+
+import copy
+import gc
+import weakref
+
+import pytest
+import timm
+import torch
+from tests.taps.tap_networks import CHANNELS, Attention, Function, Net, Tokens, conv, mlp, residual, subject
+from torch import Tensor, nn
+
+from alternet.probe.probe import Probe
+from alternet.subject.subject import Subject
+
+
+def images(n: int = 3, height: int = 6, width: int = 10) -> Tensor:
+    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def ignore(tap: object, feature: object) -> None:
+    """A visit that looks at nothing."""
+
+
+def plain_logits(net: Subject, batch: Tensor) -> Tensor:
+    with torch.no_grad():
+        return net.logits(batch)
+
+
+class Zero(nn.Module):
+    """A branch that gives nothing."""
+
+    def forward(self, x: Tensor, **settings: object) -> Tensor:
+        return torch.zeros_like(x)
+
+
+def vit(**settings: object) -> Subject:
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=(32, 48), depth=2, **settings).eval()
+    return Subject(model, name="vit", input_size=(3, 32, 48))
+
+
+def test_features_are_those_a_hook_sees() -> None:
+    net = subject(Net(nn.Sequential(residual(conv()), residual(conv(1)))))
+    seen: list[Tensor] = []
+    assert net.taps
+    for block in net.model.body:
+        block.register_forward_hook(lambda module, args, output: seen.append(output))
+    with Probe(net) as probe:
+        features, _ = probe.features(images())
+    for name, expected in zip(("body.0.branch", "body.1.branch"), seen, strict=True):
+        assert torch.equal(features[name], expected)
+
+
+def test_tokens_come_as_a_map_without_their_prefix() -> None:
+    net = subject(Tokens(residual(mlp()), prefix=2))
+    seen: list[Tensor] = []
+    assert net.taps
+    net.model.layers.register_forward_hook(lambda module, args, output: seen.append(output))
+    with Probe(net) as probe:
+        features, _ = probe.features(images())
+    feature = features["layers.0.branch"]
+    assert feature.shape == (3, CHANNELS, 3, 5)
+    for row in range(3):
+        for column in range(5):
+            assert torch.equal(feature[:, :, row, column], seen[0][:, 2 + 5 * row + column])
+
+
+def test_tokens_before_samples() -> None:
+    net = subject(Tokens(residual(mlp()), first=False))
+    with Probe(net) as probe:
+        features, _ = probe.features(images(4))
+    assert features["layers.0.branch"].shape == (4, CHANNELS, 3, 5)
+
+
+@pytest.mark.parametrize("layout", ["windows", "unfolded"])
+def test_windows_and_patches_are_put_back_on_the_grid(layout: str) -> None:
+    """The residual sum happens on rearranged positions; the map must equal the one before rearranging."""
+
+    def cut(x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        x = x.reshape(n, c, h // 2, 2, w // 2, 2)
+        order = (0, 2, 4, 3, 5, 1) if layout == "windows" else (0, 3, 5, 2, 4, 1)
+        return x.permute(order).reshape(-1, 4 if layout == "windows" else h * w // 4, c)
+
+    def paste(x: Tensor) -> Tensor:
+        inner = x.reshape(-1, 3, 5, 2, 2, CHANNELS) if layout == "windows" else x.reshape(-1, 2, 2, 3, 5, CHANNELS)
+        order = (0, 5, 1, 3, 2, 4) if layout == "windows" else (0, 5, 3, 1, 4, 2)
+        return inner.permute(order).reshape(-1, CHANNELS, 6, 10)
+
+    net = subject(Net(Function(lambda self, x: paste(self.block(cut(x))), block=residual(mlp()))))
+    whole: list[Tensor] = []
+    assert net.taps
+    net.model.body.register_forward_hook(lambda module, args, output: whole.append(output))
+    with Probe(net) as probe:
+        features, _ = probe.features(images())
+    assert torch.equal(features["body.block.branch"], whole[0])
+
+
+def test_the_output_under_observation_is_bit_for_bit_the_plain_one() -> None:
+    for net in (vit(), subject(Net(residual(conv()))), subject(Tokens(residual(Attention("module"))))):
+        batch = images(3, *net.input_size[1:])
+        with Probe(net) as probe:
+            assert torch.equal(probe.observe(batch, ignore), plain_logits(net, batch))
+
+
+@pytest.mark.parametrize("branch", ["attn", "mlp"])
+def test_silencing_a_branch_of_a_vit_equals_the_network_without_it(branch: str) -> None:
+    net, batch = vit(), images(2, 32, 48)
+    without = copy.deepcopy(net.model)
+    setattr(without.blocks[1], branch, Zero())
+    with Probe(net) as probe, probe.silence(f"blocks.1.{branch}"):
+        silenced = probe.observe(batch, ignore)
+    with torch.no_grad():
+        assert torch.equal(silenced, without(net.normalise(batch)))
+    assert not torch.equal(silenced, plain_logits(net, batch))
+
+
+@pytest.mark.parametrize(
+    ("name", "tap", "module"),
+    [
+        ("resnet18", "layer2.1", "layer2.1.bn2"),
+        ("resnet18", "layer2.0", "layer2.0.bn2"),
+        ("efficientnet_b0", "blocks.1.1", "blocks.1.1.bn3"),
+        ("convnext_atto", "stages.1.blocks.0", "stages.1.blocks.0.mlp.fc2"),
+        ("poolformer_s12", "stages.0.blocks.0.token_mixer", "stages.0.blocks.0.token_mixer"),
+        ("mobilevit_xxs", "stages.2.1.transformer.0.attn", "stages.2.1.transformer.0.attn.proj"),
+        ("hiera_tiny_224", "blocks.1.mlp", "blocks.1.mlp"),
+    ],
+)
+def test_silencing_equals_a_branch_that_gives_nothing(name: str, tap: str, module: str) -> None:
+    torch.manual_seed(0)
+    settings = {"img_size": 64} if name.startswith("hiera") else {}
+    net = Subject(timm.create_model(name, num_classes=5, **settings).eval(), name=name, input_size=(3, 64, 64))
+    for parameter in net.model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    batch = images(2, 64, 64)
+    with Probe(net) as probe, probe.silence(tap):
+        silenced = probe.observe(batch, ignore)
+    net.model.get_submodule(module).register_forward_hook(lambda layer, args, output: torch.zeros_like(output))
+    assert torch.equal(silenced, plain_logits(net, batch))
+
+
+@pytest.mark.parametrize(
+    ("name", "tap", "modules"),
+    [
+        ("resnet18", "layer2.1", ["layer2.1.conv1", "layer2.1.conv2"]),
+        ("resnet50", "layer1.0", ["layer1.0.conv2"]),
+        ("resnext50_32x4d", "layer2.1", ["layer2.1.conv2"]),
+        ("efficientnet_b0", "blocks.1.1", ["blocks.1.1.conv_dw"]),
+        ("tf_efficientnet_b0", "blocks.1.1", ["blocks.1.1.conv_dw"]),
+        ("convnext_atto", "stages.1.blocks.0", ["stages.1.blocks.0.conv_dw"]),
+    ],
+)
+def test_bypassing_equals_an_identity_in_place_of_the_convolutions(name: str, tap: str, modules: list[str]) -> None:
+    torch.manual_seed(0)
+    net = Subject(timm.create_model(name, num_classes=5).eval(), name=name, input_size=(3, 64, 64))
+    for parameter in net.model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    batch = images(2, 64, 64)
+    with Probe(net) as probe, probe.bypass(tap):
+        bypassed = probe.observe(batch, ignore)
+    assert not torch.equal(bypassed, plain_logits(net, batch))
+    for module in modules:
+        net.model.set_submodule(module, nn.Identity())
+    assert torch.equal(bypassed, plain_logits(net, batch))
+
+
+def test_a_bypass_gives_a_copy_that_may_be_written_into() -> None:
+    """Without a norm in between, an activation in place would reach the skip through the identity."""
+    branch = nn.Sequential(conv(), nn.ReLU(inplace=True), conv())
+    net = subject(Net(residual(branch)))
+    with Probe(net) as probe, probe.bypass(net.taps[1]):
+        features, _ = probe.features(images())
+    with torch.no_grad():
+        stem = net.model.stem(images())
+    assert torch.equal(features[net.taps[1].name], stem + stem.relu())
+
+
+def test_a_unit_whose_convolutions_change_the_map_cannot_be_bypassed() -> None:
+    net = vit()
+    with Probe(net) as probe, pytest.raises(ValueError, match=r"'blocks.0.mlp' has no convolution.*tap.convolutions"):
+        probe.bypass("blocks.0.mlp")
+
+
+ADDITIONS = {
+    "x + y": lambda x, y: x + y,
+    "y + x": lambda x, y: y + x,
+    "add": torch.add,
+    "add, other": lambda x, y: torch.add(x, other=y),
+    "add, alpha": lambda x, y: x.add(y, alpha=0.5),
+    "add_ to the branch": lambda x, y: y.add_(x),
+    "add_ to the skip": lambda x, y: x.clone().add_(y),
+    "addcmul": lambda x, y: torch.addcmul(x, y, torch.full((1, CHANNELS, 1, 1), 0.5)),
+    "addcmul, value": lambda x, y: torch.addcmul(x, torch.full_like(x, 0.5), y, value=2),
+}
+
+
+@pytest.mark.parametrize("add", ADDITIONS.values(), ids=ADDITIONS)
+def test_a_branch_changed_before_the_addition(add) -> None:
+    body = Function(lambda self, x: add(x, self.scale * self.branch(x)), branch=conv())
+    body.scale = 1.0
+    net = subject(Net(body))
+    name = net.taps[1].name
+    for factor in (0.0, -2.0):
+        with Probe(net) as probe, probe.intervene(name, lambda branch, factor=factor: factor * branch):
+            changed = probe.observe(images(), ignore)
+        body.scale = factor
+        torch.testing.assert_close(changed, plain_logits(net, images()))
+        body.scale = 1.0
+    assert not torch.allclose(changed, plain_logits(net, images()))
+
+
+def test_silence_leaves_the_skip_alone_at_the_tap() -> None:
+    net = vit()
+    with Probe(net) as probe, probe.silence("blocks.0.mlp"):
+        features, _ = probe.features(images(2, 32, 48))
+    assert torch.equal(features["blocks.0.mlp"], features["blocks.0.attn"])
+
+
+def test_changes_nest_and_end() -> None:
+    net, batch = vit(), images(2, 32, 48)
+    plain = plain_logits(net, batch)
+    with Probe(net) as probe:
+        with probe.silence("blocks.0.mlp"):
+            once = probe.observe(batch, ignore)
+            with probe.silence("blocks.1.attn"):
+                twice = probe.observe(batch, ignore)
+            with probe.intervene("blocks.0.mlp", lambda branch: branch):
+                assert torch.equal(probe.observe(batch, ignore), plain)
+            assert torch.equal(probe.observe(batch, ignore), once)
+        assert torch.equal(probe.observe(batch, ignore), plain)
+    assert not torch.equal(once, twice)
+
+
+def test_a_unit_without_a_skip_cannot_be_silenced() -> None:
+    net = vit()
+    with Probe(net) as probe, pytest.raises(ValueError, match=r"'patch_embed' cannot be.*silenceable"):
+        probe.silence("patch_embed")
+
+
+def test_an_unknown_tap_is_refused_with_near_names() -> None:
+    with pytest.raises(ValueError, match=r"No tap 'blocks\.0\.att'.*blocks\.0\.attn"):
+        Probe(vit(), ["blocks.0.att"])
+
+
+def test_chosen_taps_are_visited_in_forward_order_and_only_they() -> None:
+    net, seen = vit(), []
+    with Probe(net, ["blocks.1.mlp", net.taps[0], "blocks.0.attn"]) as probe:
+        probe.observe(images(1, 32, 48), lambda tap, feature: seen.append(tap.name))
+    assert seen == ["patch_embed", "blocks.0.attn", "blocks.1.mlp"] == [tap.name for tap in probe.taps]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_any_number_of_images(n: int) -> None:
+    for net in (vit(), subject(Tokens(residual(mlp()), first=False))):
+        batch = images(n, *net.input_size[1:])
+        with Probe(net) as probe:
+            features, logits = probe.features(batch)
+        assert len(logits) == n
+        assert all(feature.shape == (n, *tap.shape) for feature, tap in zip(features.values(), net.taps, strict=True))
+
+
+def test_images_of_another_size_get_their_own_grids() -> None:
+    net = subject(
+        Net(
+            nn.Sequential(
+                residual(conv()),
+                Function(lambda self, x: x.permute(0, 2, 3, 1)),
+                residual(mlp()),
+                Function(lambda self, x: x.permute(0, 3, 1, 2)),
+            )
+        )
+    )
+    with Probe(net) as probe:
+        features, logits = probe.features(images(2, 8, 12))
+        assert [feature.shape for feature in features.values()] == [(2, CHANNELS, 8, 12)] * 3
+        assert torch.equal(logits, plain_logits(net, images(2, 8, 12)))
+        with probe.silence("body.2.branch"):
+            silenced, _ = probe.features(images(2, 8, 12))
+    assert torch.equal(silenced["body.2.branch"], features["body.0.branch"])
+    assert not torch.equal(features["body.2.branch"], features["body.0.branch"])
+
+
+def test_a_vit_of_dynamic_size_is_laid_out_on_the_new_grid() -> None:
+    net = vit(dynamic_img_size=True)
+    with Probe(net) as probe:
+        features, _ = probe.features(images(1, 48, 64))
+    assert {feature.shape for feature in features.values()} == {(1, 192, 3, 4)}
+
+
+def test_a_model_in_training_mode_with_dropout_is_observed_in_evaluation_mode_and_put_back() -> None:
+    net = subject(Net(nn.Sequential(residual(nn.Sequential(nn.BatchNorm2d(CHANNELS), conv(), nn.Dropout(0.5))))))
+    plain = plain_logits(net, images())
+    net.model.train()
+    net.model.body[0].branch[0].eval()
+    flags = [module.training for module in net.model.modules()]
+    before, state = copy.deepcopy(net.model.state_dict()), torch.get_rng_state()
+    with Probe(net) as probe:
+        assert torch.equal(probe.observe(images(), ignore), plain)
+    assert [module.training for module in net.model.modules()] == flags
+    assert all(torch.equal(before[name], value) for name, value in net.model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def hooks_of(model: nn.Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+def test_nothing_stays_behind_after_an_error_in_a_visit() -> None:
+    net = subject(Net(residual(conv())))
+
+    def fail(tap: object, feature: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Probe(net) as probe:
+        probe.observe(images(), fail)
+    assert hooks_of(net.model) == 0
+    assert torch.backends.mha.get_fastpath_enabled()
+    with Probe(net) as probe:
+        probe.observe(images(), ignore)
+
+
+def test_nothing_stays_behind_after_an_error_in_the_model() -> None:
+    net = vit()
+    with pytest.raises(AssertionError), Probe(net) as probe:
+        probe.observe(images(1, 40, 40), ignore)
+    assert hooks_of(net.model) == 0
+
+
+def test_the_fast_path_of_torchs_encoder_hides_nothing() -> None:
+    layer = nn.TransformerEncoderLayer(CHANNELS, 2, 16, batch_first=True, norm_first=True)
+    net = subject(Tokens(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)))
+    assert [tap.kind for tap in net.taps] == ["stem", "msa", "mlp", "msa", "mlp"]
+    with Probe(net) as probe:
+        features, _ = probe.features(images())
+    assert len(features) == 5
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_no_feature_lives_on_after_its_visit() -> None:
+    net = subject(Tokens(*[residual(mlp()) for _ in range(6)]))
+    alive: list[weakref.ref] = []
+    most = 0
+
+    def visit(tap: object, feature: Tensor) -> None:
+        nonlocal most
+        base = feature if feature._base is None else feature._base
+        alive.append(weakref.ref(base))
+        most = max(most, sum(ref() is not None for ref in alive))
+
+    with Probe(net) as probe:
+        probe.observe(images(), visit)
+    gc.collect()
+    assert most <= 3  # the stem, which the model holds, the unit's input and its output
+    assert not any(ref() is not None for ref in alive)
+
+
+def test_features_are_copies_that_the_model_does_not_write_into() -> None:
+    def block(self: Function, x: Tensor) -> Tensor:
+        return (x + self.branch(x)).neg_()
+
+    net = subject(Net(Function(block, branch=conv())))
+    with Probe(net) as probe:
+        features, _ = probe.features(images())
+    with torch.no_grad():
+        stem = net.model.stem(images())
+        assert torch.equal(features["body.branch"], stem + net.model.body.branch(stem))
+
+
+@pytest.mark.parametrize("case", ["channels_last", "bfloat16", "inference_mode", "autocast"])
+def test_other_formats_types_and_modes(case: str) -> None:
+    net = subject(Net(nn.Sequential(residual(conv()), residual(conv(1)))))
+    if case == "bfloat16":
+        net.model.to(torch.bfloat16)
+    if case == "channels_last":
+        net.model.to(memory_format=torch.channels_last)
+    batch = images().contiguous(memory_format=torch.channels_last if case == "channels_last" else torch.preserve_format)
+    around = {"inference_mode": torch.inference_mode(), "autocast": torch.autocast("cpu")}.get(case, torch.no_grad())
+    with around:
+        expected = net.logits(batch)
+        with Probe(net) as probe:
+            features, logits = probe.features(batch)
+    assert torch.equal(logits, expected)
+    assert [feature.shape for feature in features.values()] == [(3, CHANNELS, 6, 10)] * 3
+    assert next(iter(features.values())).dtype == (
+        torch.float32 if case in ("channels_last", "inference_mode") else torch.bfloat16
+    )
+
+
+def test_a_tuple_of_outputs() -> None:
+    class Two(Net):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+            logits = super().forward(x)
+            return logits, logits * 2
+
+    net = subject(Two(residual(conv())))
+    with Probe(net) as probe:
+        assert probe.observe(images(), ignore).shape == (3, 5)
+    assert len(net.taps) == 2
+
+
+def test_a_path_that_depends_on_the_input_is_noticed() -> None:
+    def maybe(self: Function, x: Tensor) -> Tensor:
+        return x + self.branch(x) if self.on else x
+
+    body = Function(maybe, branch=conv())
+    body.on = True
+    net = subject(Net(body))
+    assert len(net.taps) == 2
+    body.on = False
+    with Probe(net) as probe, pytest.raises(ValueError, match=r"did not reach body\.branch"):
+        probe.observe(images(), ignore)
