@@ -1,7 +1,7 @@
 """Scale-out: which process of how many this is, and how the processes put their parts together.
 
 Under `torchrun` every process runs the same program. The runner and the training loop deal out their work by
-`rank()` and `world()` and join it with the functions below; outside torchrun these are 0 and 1 and nothing happens.
+`rank()` and `world_size()` and join it with the functions below; outside torchrun these are 0 and 1 and nothing happens.
 """
 
 import os
@@ -20,7 +20,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes work together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
@@ -58,8 +58,8 @@ def local_device(name: str | None = None) -> torch.device:
 
 def gather(value: T) -> list[T]:
     """The value of every process, in order of rank, in every process."""
-    if world() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * world()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values

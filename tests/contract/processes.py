@@ -9,7 +9,7 @@ from tests.contract.networks import data, network
 from tests.contract.optional import installed
 from tests.contract.runs import with_history
 
-from alternet.distributed import processes, rank, world
+from alternet.distributed import processes, rank, world_size
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration.measure import Calibration
 from alternet.instruments.corruption.measure import Corruption
@@ -39,7 +39,7 @@ class Broken(Variance):
     name = "broken"
 
     def read(self, tap, feature):
-        if rank() == 1 or world() == 1:
+        if rank() == 1 or world_size() == 1:
             raise RuntimeError(f"process {rank()} gave up")
         return super().read(tap, feature)
 

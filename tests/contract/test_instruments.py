@@ -209,7 +209,7 @@ def test_labels_are_asked_for_only_where_they_are_needed(name):
 def test_data_without_a_single_image_is_refused(name):
     subject = network("handwritten")
     with pytest.raises(ValueError, match="no image|no images|at least one"):
-        measure(name, subject, data(subject).share(5, 6))
+        measure(name, subject, data(subject).shard(5, 6))
 
 
 @every_instrument

@@ -52,25 +52,25 @@ def test_what_the_consumer_does_to_a_batch_stays_with_it(made: Batches) -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
-def test_shares_deal_out_the_batches(made: Batches, world: int) -> None:
+def test_shares_deal_out_the_batches(made: Batches, world_size: int) -> None:
     whole = [targets.tolist() for _, targets in made]
-    shares = [[targets.tolist() for _, targets in made.share(rank, world)] for rank in range(world)]
-    assert [len(share) for share in shares] == [len(made.share(rank, world)) for rank in range(world)]
+    shares = [[targets.tolist() for _, targets in made.shard(rank, world_size)] for rank in range(world)]
+    assert [len(share) for share in shares] == [len(made.shard(rank, world_size)) for rank in range(world)]
     for number, batch in enumerate(whole):
         assert shares[number % world][number // world] == batch
     assert sum(map(len, shares)) == len(whole)
-    assert sum(made.share(rank, world).images for rank in range(world)) == made.images
+    assert sum(made.shard(rank, world_size).images for rank in range(world)) == made.images
 
 
 def test_a_share_can_be_shared_out_again(made: Batches) -> None:
     again = replace(made, batch_size=1)
-    numbers = [list(again.share(1, 2).share(rank, 3).numbers) for rank in range(3)]
+    numbers = [list(again.shard(1, 2).shard(rank, 3).numbers) for rank in range(3)]
     assert numbers == [[1, 7], [3, 9], [5, 11]]
 
 
 def test_there_is_no_share_beyond_the_world(made: Batches) -> None:
     with pytest.raises(ValueError, match="no share 2 of 2"):
-        made.share(2, 2)
+        made.shard(2, 2)
 
 
 def test_shuffled_batches_hang_on_the_seed_and_on_the_images_alone(made: Batches) -> None:
@@ -87,10 +87,10 @@ def test_shuffled_batches_hang_on_the_seed_and_on_the_images_alone(made: Batches
 
 
 def test_a_share_is_shuffled_by_itself(made: Batches) -> None:
-    share = made.share(1, 2)
+    share = made.shard(1, 2)
     shuffled = share.shuffled(seed=1, batch_size=3)
     assert sorted(map(float, joined(shuffled)[0].sum((1, 2, 3)))) == sorted(map(float, joined(share)[0].sum((1, 2, 3))))
-    assert shuffled.images == share.images == 5 and shuffled.share(1, 2).images == 2
+    assert shuffled.images == share.images == 5 and shuffled.shard(1, 2).images == 2
 
 
 def test_frozen_images_stay_as_they_are_when_shuffled_and_mixed_ones_are_refused(made: Batches) -> None:
@@ -152,7 +152,7 @@ def test_frozen_shares_are_parts_of_the_frozen_whole(made: Batches) -> None:
     augment = replace(PAPER_CIFAR, aa=None)
     whole = list(made.frozen(augment, seed=1))
     for rank in range(2):
-        for number, batch in zip(range(rank, 4, 2), made.frozen(augment, seed=1).share(rank, 2), strict=True):
+        for number, batch in zip(range(rank, 4, 2), made.frozen(augment, seed=1).shard(rank, 2), strict=True):
             assert all(torch.equal(*pair) for pair in zip(batch, whole[number], strict=True))
 
 
@@ -182,7 +182,7 @@ def test_what_does_not_fit_into_memory_is_drawn_again(made: Batches, monkeypatch
 
 def test_only_the_whole_can_be_frozen(made: Batches) -> None:
     with pytest.raises(ValueError, match="Freeze first, then share"):
-        made.share(0, 2).frozen(FLIP)
+        made.shard(0, 2).frozen(FLIP)
     with pytest.raises(ValueError, match="not frozen yet"):
         made.frozen(FLIP).frozen(FLIP)
 
@@ -207,7 +207,7 @@ def test_the_fingerprint_tells_apart_whatever_decides_the_numbers(made: Batches)
         make("photos", colour=False),
         make("digits"),
         make("digits", interpolation="bilinear"),
-        made.share(0, 2),
+        made.shard(0, 2),
         made.frozen(FLIP),
         made.frozen(FLIP, seed=1),
         made.frozen(replace(FLIP, padding=3)),

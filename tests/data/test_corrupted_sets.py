@@ -131,7 +131,7 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(arrays: Path, tmp
     changed[-1, 5, 5] += 1
     np.save(elsewhere / "snow.npy", changed)
     assert paired(clean, elsewhere, NAMES).fingerprint != both.fingerprint
-    assert both.share(1, 2).images == 3
+    assert both.shard(1, 2).images == 3
 
 
 def test_the_fingerprint_of_a_tree_sees_its_files(trees: Path, clean_files: Path, tmp_path: Path):

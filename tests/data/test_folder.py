@@ -80,7 +80,7 @@ def test_damaged_files_are_skipped_counted_and_listed(save: Save, tmp_path: Path
         assert data.skipped == () and data.images == 8 and len(data) == 4
         assert [targets.tolist() for _, targets in data] == [[0], [0, 0], [1, 1]]
         assert data.skipped == ("a/1.jpg", "b/0.jpg", "b/1.jpg")
-        share = data.share(1, 2)
+        share = data.shard(1, 2)
         assert [targets.tolist() for _, targets in share] == [[0, 0], [1, 1]]
     frozen = data.frozen(Augmentation(hflip=0.5, mixup=1.0))
     assert sum(len(targets) for _, targets in frozen) == 5 and len(frozen.skipped) == 3
@@ -96,7 +96,7 @@ def test_a_share_reports_what_it_skips_to_the_whole(save: Save, tmp_path: Path) 
     save("a.jpg")
     save("b.jpg").write_bytes(b"")
     data = batches(tmp_path, batch_size=1, img_size=8)
-    assert list(data.share(1, 2)) == []
+    assert list(data.shard(1, 2)) == []
     assert data.skipped == ("b.jpg",)
 
 

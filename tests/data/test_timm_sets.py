@@ -97,7 +97,7 @@ def test_streams_are_read_in_one_pass_in_their_order(monkeypatch: pytest.MonkeyP
     assert data.images == 9 and data.labelled and data.classes == ("a", "b", "c")
     stream.passes = 0
     assert torch.equal(torch.cat([images for images, _ in data]), WANTED) and stream.passes == 1
-    assert [t for _, targets in data.share(1, 2) for t in targets.tolist()] == [1, 2, 2, 0]
+    assert [t for _, targets in data.shard(1, 2) for t in targets.tolist()] == [1, 2, 2, 0]
     limited = batches("wds/mine:/shards", img_size=20, limit=4, seed=3)
     assert torch.equal(next(iter(limited))[0], WANTED[limited.order]) and limited.fingerprint != data.fingerprint
     assert torch.equal(data.pictures[7][1] * torch.ones(1), torch.zeros(1))

@@ -55,7 +55,7 @@ def test_every_batch_has_its_own() -> None:
     assert table["rank"].tolist() == [*range(5)] * 3
     assert (table["images"] == 4).all()
     for number in (0, 2):
-        exact = dense(*loss_by_hand(net, batches.share(number, 3), 0.7, "paper"))
+        exact = dense(*loss_by_hand(net, batches.shard(number, 3), 0.7, "paper"))
         np.testing.assert_allclose(table.loc[table["batch"] == number, "eigenvalue"], eigenvalues(exact), rtol=1e-7)
 
 

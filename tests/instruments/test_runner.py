@@ -170,7 +170,7 @@ class Halved(Streaming):
     view = Probe
 
     def prepare(self, batches):
-        return batches.share(0, 2)
+        return batches.shard(0, 2)
 
     def sums(self, readings, logits, targets):
         return {"images": torch.tensor(float(len(targets)))}
@@ -183,7 +183,7 @@ def test_an_instrument_prepares_its_data_and_shares_no_pass_with_those_that_look
     results = dict(measure_each([Variance(), Halved()], subject, batches))
     halved = results[Halved()]
     assert halved.table["images"].tolist() == [3]
-    assert halved.provenance["data"]["fingerprint"] == batches.share(0, 2).fingerprint != batches.fingerprint
+    assert halved.provenance["data"]["fingerprint"] == batches.shard(0, 2).fingerprint != batches.fingerprint
     assert halved.provenance["same_pass"] == [] and results[Variance()].provenance["images"] == 5
 
 

@@ -261,7 +261,7 @@ def test_the_order_of_the_data_does_not_matter_and_the_seed_does():
     images, targets = (torch.cat(parts) for parts in zip(*data(subject, n=20), strict=True))
     there = Batches.of(images, targets, batch_size=5)
     measured = matrix(Similarity(batch_size=10).measure(subject, there))
-    again = there.share(0, 1).shuffled(seed=7)
+    again = there.shard(0, 1).shuffled(seed=7)
     np.testing.assert_array_equal(matrix(Similarity(batch_size=10).measure(subject, again)), measured)
     other = matrix(Similarity(batch_size=10, seed=1).measure(subject, there))
     assert not np.allclose(other, measured, atol=1e-6)

@@ -316,7 +316,7 @@ def test_a_model_without_a_finite_answer_is_refused_as_such() -> None:
 def test_labels_and_images_are_needed() -> None:
     with pytest.raises(ValueError, match="needs labels, but 'tensors' has none"):
         Risk(subject(Softmax), Batches.of(torch.rand(2, 3, 2, 2)))
-    with pytest.raises(ValueError, match="no image"), Risk(subject(Softmax), data(2, side=2, mixed=False).share(3, 4)):
+    with pytest.raises(ValueError, match="no image"), Risk(subject(Softmax), data(2, side=2, mixed=False).shard(3, 4)):
         pass
 
 

@@ -65,7 +65,7 @@ def test_the_augmentation_s_seed_tells_epoch_and_step() -> None:
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_processes_share_every_batch(monkeypatch: pytest.MonkeyPatch, world: int) -> None:
+def test_processes_share_every_batch(monkeypatch: pytest.MonkeyPatch, world_size: int) -> None:
     alone = taken(numbered(), 5)
     monkeypatch.setattr(feeds, "world", lambda: world)
     parts = []

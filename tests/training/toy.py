@@ -49,11 +49,11 @@ class ToyBatches:
     images: Tensor
     classes: Tensor
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     skipped: tuple[str, ...] = ("unreadable.jpg",)
 
-    def share(self, rank: int, world: int) -> "ToyBatches":
-        return ToyBatches(self.images, self.classes, rank, world)
+    def shard(self, rank: int, world_size: int) -> "ToyBatches":
+        return ToyBatches(self.images, self.classes, rank, world_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         batches = list(zip(self.images.split(10), self.classes.split(10), strict=True))

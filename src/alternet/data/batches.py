@@ -163,7 +163,7 @@ class Batches:
             if len(batch[0]):
                 yield batch[0].clone(), batch[1].clone()
 
-    def share(self, rank: int, world: int) -> "Batches":
+    def shard(self, rank: int, world_size: int) -> "Batches":
         """Every `world`-th batch from `rank` on, for one of several processes; never padded, perhaps empty.
 
         What a share skips is listed in `skipped` of the whole as well.
@@ -171,7 +171,7 @@ class Batches:
         Examples:
             >>> import torch
             >>> data = Batches.of(torch.rand(7, 1, 4, 4), batch_size=2)
-            >>> [data.share(rank, 3).images for rank in range(3)]
+            >>> [data.shard(rank, 3).images for rank in range(3)]
             [3, 2, 2]
         """
         if not 0 <= rank < world:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from alternet.data.batches import Batches
-from alternet.distributed import gather, rank, world
+from alternet.distributed import gather, rank, world_size
 from alternet.instruments.base import Item, Itemised, Observation, Row, Streaming, Tables
 from alternet.instruments.moments import double
 from alternet.progress import track
@@ -29,7 +29,7 @@ def stream(instruments: Sequence[Streaming], subject: Subject, batches: Batches,
     """
 
     def my_share() -> tuple[Sequence[Tap], list[Sums]]:
-        share = batches.share(rank(), world())
+        share = batches.shard(rank(), world_size())
         sums: list[Sums] = [{} for _ in instruments]
         with instruments[0].view(subject) as view:
             for images, targets in track(share, label=label, total=len(share)):
@@ -85,7 +85,7 @@ def itemise(
     def my_share() -> tuple[list[str], dict[str, list[Row]]]:
         with instrument.view(subject, batches) as view:
             items = {json.dumps(item): item for item in instrument.items(view)}
-            mine = [key for key in items if key not in done][rank() :: world()]
+            mine = [key for key in items if key not in done][rank() :: world_size()]
             fresh = _finished(instrument, view, {key: items[key] for key in mine}, label)
             return list(items), dict(fresh if folder is None else _noted(fresh, folder, identity))
 
@@ -143,5 +143,5 @@ def together(work: Callable[[], T]) -> list[T]:
         raise error
     for number, (_, failure) in enumerate(outcomes):
         if failure is not None:
-            raise RuntimeError(f"Process {number} of {world()} failed. {failure}")
+            raise RuntimeError(f"Process {number} of {world_size()} failed. {failure}")
     return [result for result, _ in outcomes]

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from alternet.data.batches import Batches
-from alternet.distributed import gather, rank, world
+from alternet.distributed import gather, rank, world_size
 from alternet.instruments.base import Instrument, Itemised, Row, Streaming, Tables
 from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.measurement import PROVENANCE, Measurement, folder_of
@@ -224,7 +224,7 @@ def _circumstances(job: _Job) -> dict[str, Any]:
         "images": job.batches.images - len(skipped),
         "skipped": skipped,
         "device": job.subject.device.type,
-        "processes": world(),
+        "processes": world_size(),
         "versions": {name: version(name) for name in VERSIONED},
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from alternet.distributed import world
+from alternet.distributed import world_size
 from alternet.storage import write_json
 from alternet.training.checkpoint import write_checkpoint, write_weights
 from alternet.training.learner import Learner
@@ -60,7 +60,7 @@ class Archive:
             circumstances = {
                 "seconds": seconds,
                 "device": learner.device.type,
-                "processes": world(),
+                "processes": world_size(),
                 "skipped": list(skipped),
             }
             record(self.folder, self.identity, finished=True, **circumstances)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.aggregation import SumMetric
 
-from alternet.distributed import gather, world
+from alternet.distributed import gather, world_size
 from alternet.training.learner import Learner
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Losses:
 
     def __post_init__(self) -> None:
         self.total = _zero(self.learner.device)
-        self._every = 1 if self.learner.device.type == "cpu" and world() == 1 else CHECK_EVERY
+        self._every = 1 if self.learner.device.type == "cpu" and world_size() == 1 else CHECK_EVERY
 
     def add(self, loss: Tensor, images: int) -> None:
         """Note the loss of one step.
@@ -120,7 +120,7 @@ def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> t
         raise FloatingPointError(_diverged("A weight is not finite", learner, learner.steps - 1, learner.lr))
     mean = losses.mean()
     seconds = time.perf_counter() - begun
-    return mean, losses.images * world() / seconds, watch.seconds
+    return mean, losses.images * world_size() / seconds, watch.seconds
 
 
 @torch.no_grad()

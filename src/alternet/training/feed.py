@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alternet.data.batches import Batches
-from alternet.distributed import rank, world
+from alternet.distributed import rank, world_size
 from alternet.training.recipe import Recipe
 
 Key = tuple[int, int, int]
@@ -68,10 +68,10 @@ class Feed:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch_size % world():
+        if self.batch_size % world_size():
             raise ValueError(
-                f"batch_size {self.batch_size} cannot be split over {world()} processes. "
-                f"It counts the images of all of them: make it a multiple of {world()}."
+                f"batch_size {self.batch_size} cannot be split over {world_size()} processes. "
+                f"It counts the images of all of them: make it a multiple of {world_size()}."
             )
         if len(self.lessons) < self.batch_size:
             raise ValueError(
@@ -126,7 +126,7 @@ class Feed:
 
     def test(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's part of the test images."""
-        return iter(self.test_images.share(rank(), world()))
+        return iter(self.test_images.shard(rank(), world_size()))
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -188,7 +188,7 @@ class _Order(Sampler):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.images)
         for step in range(len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield [(self.epoch, step, int(number)) for number in batch[rank() :: world()]]
+            yield [(self.epoch, step, int(number)) for number in batch[rank() :: world_size()]]
 
 
 class _Augmented(Dataset):

@@ -12,7 +12,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from alternet.distributed import world
+from alternet.distributed import world_size
 from alternet.training.recipe import Recipe
 from alternet.training.schedule import Schedule
 
@@ -111,7 +111,7 @@ class Learner:
 
     def agree(self) -> None:
         """Give every process the buffers of the first: batch statistics are each process's own."""
-        if world() > 1:
+        if world_size() > 1:
             for network in self.networks().values():
                 for buffer in network.buffers():
                     dist.broadcast(buffer, src=0)
@@ -135,6 +135,6 @@ class Learner:
 
 
 def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
-    if world() == 1:
+    if world_size() == 1:
         return model
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)

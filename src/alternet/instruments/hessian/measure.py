@@ -101,7 +101,7 @@ class Hessian(OfRisk[Risk]):
     def rows(self, view: Risk, item: tuple[int]) -> Sequence[Row]:
         (number,) = item
         rows: list[Row] = []
-        for images, targets in view.batches.share(number, len(view.batches)):  # none if no image of it can be read
+        for images, targets in view.batches.shard(number, len(view.batches)):  # none if no image of it can be read
             curvature = view.on(images, targets)
             generator = torch.Generator().manual_seed(derived_seed(self.seed, self.name, number))
             found = self._lanczos(curvature, start(curvature, generator), generator=generator)

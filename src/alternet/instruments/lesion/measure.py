@@ -67,7 +67,7 @@ class Study:
     def batch(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batch whose first image is at this place; nothing if none of its images can be read."""
         number = self.batches.numbers.index(first // self.batches.batch_size)
-        yield from self.batches.share(number, len(self.batches))
+        yield from self.batches.shard(number, len(self.batches))
 
 
 @dataclass(frozen=True, kw_only=True)

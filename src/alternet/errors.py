@@ -1,0 +1,37 @@
+"""Errors: what, got, expected, what to do, in one line; and the names that somebody may have meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:
+    """The known names nearest to one that is not known, or else some of those that there are.
+
+    Examples:
+        >>> nearest("fuorier", ["fourier", "variance"]), nearest("x", ["fourier", "variance"])
+        ('fourier', 'fourier, variance')
+    """
+    names = list(known)
+    return ", ".join(get_close_matches(name, names, n=3, cutoff=0.5) or names[:shown])
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for a name that there is not, with near matches.
+
+    Examples:
+        >>> unknown("No instrument", "fuorier", ["fourier"])
+        ValueError("No instrument 'fuorier'. Did you mean fourier?")
+    """
+    return ValueError(f"{what} {name!r}. Did you mean {nearest(name, known)}?")
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error in one line; one that is not addressed to the user is told with its class.
+
+    Examples:
+        >>> in_one_line(ValueError("No such model.")), in_one_line(AssertionError())
+        ('No such model.', 'AssertionError')
+    """
+    line, kind = " ".join(str(error).split()), type(error).__name__
+    addressed = isinstance(error, ValueError | OSError | FloatingPointError)
+    return line if line and addressed else ": ".join(filter(None, (kind, line)))

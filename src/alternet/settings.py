@@ -1,0 +1,155 @@
+"""Settings: frozen dataclasses whose values are checked by their declared types, with errors of one line."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import wraps
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from alternet.errors import nearest
+
+T = TypeVar("T")
+Element = TypeVar("Element")
+
+CONFIG = ConfigDict(
+    strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True, use_attribute_docstrings=True
+)
+
+List = Annotated[tuple[Element, ...], Strict(False)]
+"""A tuple that may be given as a list, as YAML and JSON bring it."""
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def settings(kind: type[T]) -> type[T]:
+    """Make a class a frozen dataclass that refuses values of another type than declared, numbers that are not finite,
+    and what its annotations forbid. The docstring below a field says what it means.
+
+    An int serves as a float, and becomes one. Errors are ValueErrors of one line; a ValueError of `__post_init__` goes
+    through as it is.
+
+    Examples:
+        >>> @settings
+        ... class Reach:
+        ...     steps: Count = 3
+        >>> Reach(steps=0)
+        Traceback (most recent call last):
+        ValueError: Reach got steps=0, expected a number of at least 1.
+    """
+    made: Any = dataclass(frozen=True, kw_only=True, config=CONFIG)(kind)
+    validated = made.__init__
+
+    @wraps(validated)
+    def checked(self: Any, *args: Any, **given: Any) -> None:
+        try:
+            validated(self, *args, **given)
+        except ValidationError as error:
+            raise ValueError(explained(called(type(self)), error)) from error
+
+    made.__init__ = checked
+    return made
+
+
+def called(kind: type) -> str:
+    """How messages call a class of settings: by the `name` that it states, or by its own."""
+    return getattr(kind, "called", kind.__name__)
+
+
+def explained(what: str, error: ValidationError) -> str:
+    """The first of pydantic's complaints as one line: what, got, expected."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    name, *where = first["loc"]
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{what} has no setting {str(name)!r}."
+    place = "".join(f"[{part}]" for part in where if isinstance(part, int))
+    return f"{what} got {name}{place}={first['input']!r}, expected {_expected(first)}."
+
+
+def _expected(complaint: Any) -> str:
+    context = complaint.get("ctx", {})
+    if complaint["type"] == "literal_error":
+        return "one of " + context["expected"].replace(" or ", ", ")
+    known = _EXPECTED.get(complaint["type"], complaint["msg"][:1].lower() + complaint["msg"][1:])
+    return known.format(**context)
+
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "int_parsing": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "greater_than_equal": "a number of at least {ge}",
+    "greater_than": "a number above {gt}",
+    "less_than_equal": "a number of at most {le}",
+    "less_than": "a number below {lt}",
+}
+"""What was expected, by pydantic's name of the complaint."""
+
+
+def names(kind: type) -> list[str]:
+    """Names of the settings of a class."""
+    return [field.name for field in fields(kind) if field.init]  # pyright: ignore[reportArgumentType]
+
+
+def meaning(kind: type, name: str) -> str:
+    """What a setting means: the docstring below it, in one line."""
+    return " ".join((kind.__pydantic_fields__[name].description or "").split())  # pyright: ignore
+
+
+def require_known(kind: type, given: Mapping[str, Any], what: str) -> None:
+    """Refuse names that are no settings of a class, with near matches.
+
+    Raises:
+        ValueError: There is one.
+    """
+    known = names(kind)
+    for name in given:
+        if name not in known:
+            way = f"Did you mean {nearest(name, known)}?" if known else "It has no settings: leave this out."
+            raise ValueError(f"{what} has no setting {name!r}. {way}")
+
+
+def from_text(kind: type, name: str, text: str) -> Any:
+    """The value that a text on the command line gives to a setting, by the setting's declared type.
+
+    So `1e-3` is a number where a number is wanted, and a name stays a name though it looks like a number. Lists and
+    None are written as in YAML.
+
+    Raises:
+        ValueError: The text is nothing of that type.
+    """
+    adapter = TypeAdapter(get_type_hints(kind, include_extras=True)[name], config=CONFIG)
+    try:
+        try:
+            return adapter.validate_strings(text)
+        except ValidationError:
+            value = _plain(text)
+            if isinstance(value, list | None):
+                return adapter.validate_python(value)
+            raise
+    except ValidationError as error:
+        raise ValueError(f"{called(kind)} got {name}={text!r}, expected {_expected(error.errors()[0])}.") from error
+
+
+def _plain(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
