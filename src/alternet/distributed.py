@@ -1,7 +1,7 @@
 """Scale-out: which process of how many this is, and how the processes put their parts together.
 
-Under `torchrun` every process runs the same program. The runner and the training loop deal out their work by
-`rank()` and `world_size()` and join it with the functions below; outside torchrun these are 0 and 1 and nothing happens.
+Under `torchrun` every process runs the same program. The runner and the training loop deal out their work by `rank()`
+and `world_size()` and join it with the functions below; outside torchrun these are 0 and 1 and nothing happens.
 """
 
 import os

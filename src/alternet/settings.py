@@ -31,11 +31,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def settings(kind: type[T]) -> type[T]:
-    """Make a class a frozen dataclass that refuses values of another type than declared, numbers that are not finite,
-    and what its annotations forbid. The docstring below a field says what it means.
+    """Make a class a frozen dataclass that refuses what its annotations do not allow, and numbers that are not finite.
 
-    An int serves as a float, and becomes one. Errors are ValueErrors of one line; a ValueError of `__post_init__` goes
-    through as it is.
+    The docstring below a field says what it means. An int serves as a float, and becomes one. Errors are ValueErrors of
+    one line; a ValueError of `__post_init__` goes through as it is.
 
     Examples:
         >>> @settings
@@ -60,13 +59,13 @@ def settings(kind: type[T]) -> type[T]:
 
 
 def called(kind: type) -> str:
-    """How messages call a class of settings: by the `name` that it states, or by its own."""
+    """How messages call a class of settings: as it states, or by its own name."""
     return getattr(kind, "called", kind.__name__)
 
 
 def explained(what: str, error: ValidationError) -> str:
     """The first of pydantic's complaints as one line: what, got, expected."""
-    first = error.errors()[0]
+    first: Any = error.errors()[0]
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     name, *where = first["loc"]
@@ -80,8 +79,8 @@ def _expected(complaint: Any) -> str:
     context = complaint.get("ctx", {})
     if complaint["type"] == "literal_error":
         return "one of " + context["expected"].replace(" or ", ", ")
-    known = _EXPECTED.get(complaint["type"], complaint["msg"][:1].lower() + complaint["msg"][1:])
-    return known.format(**context)
+    known = _EXPECTED.get(complaint["type"])
+    return complaint["msg"] if known is None else known.format(**context)
 
 
 _EXPECTED = {

@@ -51,15 +51,15 @@ def test_what_the_consumer_does_to_a_batch_stays_with_it(made: Batches) -> None:
         assert all(torch.equal(*pair) for pair in zip(before, joined(data), strict=True))
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 7])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 def test_shares_deal_out_the_batches(made: Batches, world_size: int) -> None:
     whole = [targets.tolist() for _, targets in made]
-    shares = [[targets.tolist() for _, targets in made.shard(rank, world_size)] for rank in range(world)]
-    assert [len(share) for share in shares] == [len(made.shard(rank, world_size)) for rank in range(world)]
+    shares = [[targets.tolist() for _, targets in made.shard(rank, world_size)] for rank in range(world_size)]
+    assert [len(share) for share in shares] == [len(made.shard(rank, world_size)) for rank in range(world_size)]
     for number, batch in enumerate(whole):
-        assert shares[number % world][number // world] == batch
+        assert shares[number % world_size][number // world_size] == batch
     assert sum(map(len, shares)) == len(whole)
-    assert sum(made.shard(rank, world_size).images for rank in range(world)) == made.images
+    assert sum(made.shard(rank, world_size).images for rank in range(world_size)) == made.images
 
 
 def test_a_share_can_be_shared_out_again(made: Batches) -> None:

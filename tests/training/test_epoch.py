@@ -65,7 +65,7 @@ def test_the_first_loss_that_is_no_number_is_named_at_the_latest_at_the_end(
 ) -> None:
     learning = learner(steps=5)
     monkeypatch.setattr(epochs, "CHECK_EVERY", every)
-    monkeypatch.setattr(epochs, "world", lambda: 2)  # looks as seldom as with a GPU
+    monkeypatch.setattr(epochs, "world_size", lambda: 2)  # looks as seldom as with a GPU
     watched = Losses(learning)
 
     def learn() -> None:
@@ -83,7 +83,7 @@ def test_the_first_loss_that_is_no_number_is_named_at_the_latest_at_the_end(
 
 def test_the_end_of_an_epoch_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
     learning = learner()
-    monkeypatch.setattr(epochs, "world", lambda: 2)
+    monkeypatch.setattr(epochs, "world_size", lambda: 2)
     monkeypatch.setattr(learning, "step", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(FloatingPointError, match="loss is not finite"):
         train_epoch(learning, [pictures(4, 0)])

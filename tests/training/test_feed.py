@@ -64,24 +64,24 @@ def test_the_augmentation_s_seed_tells_epoch_and_step() -> None:
     assert seeds == [(3, epoch, step, 0) for epoch in (0, 1) for step in range(3)]
 
 
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world_size", [2, 4])
 def test_processes_share_every_batch(monkeypatch: pytest.MonkeyPatch, world_size: int) -> None:
     alone = taken(numbered(), 5)
-    monkeypatch.setattr(feeds, "world", lambda: world)
+    monkeypatch.setattr(feeds, "world_size", lambda: world_size)
     parts = []
-    for rank in range(world):
+    for rank in range(world_size):
         monkeypatch.setattr(feeds, "rank", lambda rank=rank: rank)
         parts.append(taken(numbered(), 5))
     for step, batch in enumerate(alone):
         shares = [part[step] for part in parts]
-        assert {len(share) for share in shares} == {8 // world}
+        assert {len(share) for share in shares} == {8 // world_size}
         assert sorted(number for share in shares for number in share) == sorted(batch)
 
 
 def test_a_batch_that_cannot_be_shared_or_filled_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="fewer than one batch of 8"):
         numbered(7)
-    monkeypatch.setattr(feeds, "world", lambda: 3)
+    monkeypatch.setattr(feeds, "world_size", lambda: 3)
     with pytest.raises(ValueError, match="multiple of 3"):
         numbered()
 

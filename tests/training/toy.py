@@ -57,7 +57,7 @@ class ToyBatches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         batches = list(zip(self.images.split(10), self.classes.split(10), strict=True))
-        return iter(batches[self.rank :: self.world])
+        return iter(batches[self.rank :: self.world_size])
 
 
 def toy(recipe: Recipe, *, images: int = 64, **changes: Any) -> Feed:

@@ -164,7 +164,7 @@ class Batches:
                 yield batch[0].clone(), batch[1].clone()
 
     def shard(self, rank: int, world_size: int) -> "Batches":
-        """Every `world`-th batch from `rank` on, for one of several processes; never padded, perhaps empty.
+        """Every `world_size`-th batch from `rank` on, for one of several processes; never padded, perhaps empty.
 
         What a share skips is listed in `skipped` of the whole as well.
 
@@ -174,10 +174,10 @@ class Batches:
             >>> [data.shard(rank, 3).images for rank in range(3)]
             [3, 2, 2]
         """
-        if not 0 <= rank < world:
-            raise ValueError(f"There is no share {rank} of {world}; shares are counted from 0.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"There is no share {rank} of {world_size}; shares are counted from 0.")
         first, step = self.part
-        return replace(self, part=(first + rank * step, step * world))
+        return replace(self, part=(first + rank * step, step * world_size))
 
     def shuffled(self, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
         """The same images in a random order, which the order and the batches that they come in have no influence on.

@@ -176,7 +176,7 @@ def _short(value: object) -> str:
 
 
 class _Order(Sampler):
-    """The batches of one epoch as lists of keys; process r takes every world-th image of a batch, from r on."""
+    """The batches of one epoch as lists of keys; process r takes every world_size-th image of a batch, from r on."""
 
     def __init__(self, *, images: int, batch_size: int, seed: int) -> None:
         self.images, self.batch_size, self.seed, self.epoch = images, batch_size, seed, 0
