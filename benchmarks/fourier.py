@@ -12,9 +12,10 @@ from torch import Tensor
 
 from alternet.data.batches import Batches
 from alternet.instruments.base import Instrument
-from alternet.instruments.fourier.measure import FLOOR, Fourier, diagonal_log_amplitude
+from alternet.instruments.fourier import Fourier
+from alternet.instruments.fourier.measure import FLOOR, diagonal_log_amplitude
 from alternet.instruments.runner import measure_each
-from alternet.instruments.variance.measure import Variance
+from alternet.instruments.variance import Variance
 from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row
 

@@ -28,7 +28,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import alternet.models  # noqa: F401 - registers the models
 from alternet.data import batches
-from alternet.instruments.hessian.measure import Hessian, start
+from alternet.data.augment import PAPER_CIFAR
+from alternet.instruments.hessian.measure import start
 from alternet.loss.lanczos import Eigenpairs, Lanczos
 from alternet.loss.risk import Curvature, Risk
 from alternet.subject.subject import Subject
@@ -102,7 +103,8 @@ def _of(name: str, make: Callable[[], nn.Module]) -> Iterator[dict[str, Any]]:
 def _case(make: Callable[[], nn.Module]) -> Iterator[Case]:
     """A network with the first steps of its training behind it, and one batch."""
     torch.manual_seed(0)
-    data = Hessian(batch_size=IMAGES).prepare(batches("photos", split="train", limit=2 * IMAGES, img_size=SIDE))
+    photos = batches("photos", split="train", limit=2 * IMAGES, img_size=SIDE)
+    data = photos.frozen(PAPER_CIFAR, seed=0, batch_size=IMAGES)
     subject = Subject(make(), name="net", input_size=(3, SIDE, SIDE), mean=(0.5,) * 3, std=(0.25,) * 3)
     _train(subject, list(data))
     with Risk(subject, data, weight_decay=0.0) as risk:

@@ -11,7 +11,7 @@ import timm
 import torch
 
 from alternet.data.batches import Batches
-from alternet.instruments.landscape.measure import Landscape
+from alternet.instruments.landscape import Landscape
 from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row
 
@@ -31,11 +31,9 @@ def rows() -> list[dict[str, Any]]:
 def _compared(name: str, images: int, options: dict[str, Any]) -> dict[str, Any]:
     pictures = torch.rand(images, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     data = Batches.of(pictures, torch.arange(images) % 100, classes=[str(k) for k in range(100)])
-    settings = Landscape(points=3, augment="none")
     subject = Subject(timm.create_model(name, num_classes=100, **options).eval(), name=name, input_size=(3, 32, 32))
-    prepared = settings.prepare(data)
-    with settings.view(subject, prepared) as ground:
-        point, passes = (lambda: settings.rows(ground, ("grid", 0, 0))), (lambda: bare_passes(subject, prepared))
+    with Landscape(points=3, augment="none").open(subject, data) as work:
+        point, passes = (lambda: work.rows(("grid", 0, 0))), (lambda: bare_passes(subject, work.batches))
         ours, bare = in_turns(TURNS, point, passes)
     what = f"a grid point of {name} on {images} images of 32 x 32, against bare forward passes over them"
     return row(what, ours, bare, ours / bare, "<= 1.05")

@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from alternet.data.batches import Batches
-from alternet.instruments.lesion.measure import Lesion
+from alternet.instruments.lesion import Lesion
 from alternet.probe.probe import Probe
 from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from alternet.data import Batches, batches
-from alternet.instruments.similarity.measure import Similarity
+from alternet.instruments.similarity import Similarity
 from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row
 

@@ -17,8 +17,11 @@ PROVENANCE = "provenance.json"
 ROWS = "rows"
 """How many rows each table has, in the stored provenance alone: what is cut off is noticed."""
 
+TYPES = "columns"
+"""Whether each column holds text or numbers, likewise: a layer called 0 is no number."""
+
 NAMES = ("model", "model_b", "tap", "tap_a", "tap_b", "kind", "metric", "corruption", "shape", "texture")
-"""Columns that hold text even where it looks like a number, as a layer called 0 does."""
+"""Columns of text in results of version 0.1.0, which did not say so."""
 
 # Reading a float back exactly is the default from pandas 3.1 on, which no longer wants to be asked for it.
 _EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
@@ -92,7 +95,8 @@ class Measurement:
             for name, table in part.tables.items():
                 write_atomically(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
             rows = {name: len(table) for name, table in part.tables.items()}
-            write_json(folder / PROVENANCE, {**part.provenance, ROWS: rows})
+            types = {name: _types(table) for name, table in part.tables.items()}
+            write_json(folder / PROVENANCE, {**part.provenance, ROWS: rows, TYPES: types})
         return Path(out)
 
     @staticmethod
@@ -107,7 +111,8 @@ class Measurement:
             raise ValueError(f"{folder} is not a finished measurement: it has no {PROVENANCE}. Measure it again.")
         try:
             provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-            tables = {path.stem: _read(path) for path in sorted(folder.glob("*.csv"))}
+            types = provenance.pop(TYPES, {})
+            tables = {path.stem: _read(path, types.get(path.stem)) for path in sorted(folder.glob("*.csv"))}
             _require_whole(tables, provenance.pop(ROWS, {"table": None}))
             measurement = Measurement(instrument=provenance["instrument"], tables=tables, provenances=(provenance,))
             if not isinstance(measurement.models[0], str):
@@ -167,8 +172,14 @@ def _require_whole(tables: Mapping[str, pd.DataFrame], rows: Mapping[str, int | 
             raise ValueError(f"{name}.csv has {len(tables[name])} rows, {count} were written")
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _types(table: pd.DataFrame) -> dict[str, str]:
+    return {str(name): "number" if pd.api.types.is_numeric_dtype(table[name]) else "text" for name in table}
+
+
+def _read(path: Path, types: Mapping[str, str] | None) -> pd.DataFrame:
     if not path.read_bytes().endswith(b"\n"):
         raise ValueError(f"{path.name} is cut off")
-    names = dict.fromkeys(NAMES, str)
-    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""], **_EXACT)  # pyright: ignore
+    words = NAMES if types is None else [name for name, kind in types.items() if kind == "text"]
+    # Only \n ends a row: a name from outside may hold a carriage return.
+    options: Any = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n", **_EXACT}
+    return pd.read_csv(path, dtype=dict.fromkeys(words, str), **options)

@@ -1,7 +1,7 @@
 """Settings: frozen dataclasses whose values are checked by their declared types, with errors of one line."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import field, fields
 from functools import wraps
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
 
@@ -29,12 +29,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True)
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field, Field))
 def settings(kind: type[T]) -> type[T]:
     """Make a class a frozen dataclass that refuses what its annotations do not allow, and numbers that are not finite.
 
-    The docstring below a field says what it means. An int serves as a float, and becomes one. Errors are ValueErrors of
-    one line; a ValueError of `__post_init__` goes through as it is.
+    The docstring below a field says what it means. An int serves as a float, and becomes one. A classmethod
+    `understood` may turn what is given into what is meant. Errors are ValueErrors of one line; one of `__post_init__`
+    goes through as it is.
 
     Examples:
         >>> @settings
@@ -49,8 +50,9 @@ def settings(kind: type[T]) -> type[T]:
 
     @wraps(validated)
     def checked(self: Any, *args: Any, **given: Any) -> None:
+        understood = getattr(type(self), "understood", None)
         try:
-            validated(self, *args, **given)
+            validated(self, *args, **(understood(given) if understood else given))
         except ValidationError as error:
             raise ValueError(explained(called(type(self)), error)) from error
 
@@ -59,8 +61,9 @@ def settings(kind: type[T]) -> type[T]:
 
 
 def called(kind: type) -> str:
-    """How messages call a class of settings: as it states, or by its own name."""
-    return getattr(kind, "called", kind.__name__)
+    """How messages call a class of settings: by the name in its spec, or by its own."""
+    spec = getattr(kind, "spec", None)
+    return spec.name if spec else kind.__name__
 
 
 def explained(what: str, error: ValidationError) -> str:

@@ -62,8 +62,9 @@ class Journal:
         {'0': [[1.5]]}
     """
 
-    def __init__(self, folder: Path, *, identity: str, part: int = 0) -> None:
-        self.folder, self.identity = folder, identity
+    def __init__(self, folder: Path, identity: str, *older: str, part: int = 0) -> None:
+        """The journal in a folder; `older` are other identities of the same measurement that are taken up as well."""
+        self.folder, self.identity, self.older = folder, identity, older
         self.path = folder / f"items.{part}.jsonl"
 
     def done(self) -> dict[str, list]:
@@ -75,7 +76,7 @@ class Journal:
         rows: dict[str, list] = {}
         for path in sorted(self.folder.glob("items.*.jsonl")):
             lines = list(_whole_lines(path))
-            if lines and lines[0] != {"identity": self.identity}:
+            if lines and lines[0] not in [{"identity": one} for one in (self.identity, *self.older)]:
                 raise ValueError(
                     f"{self.folder} holds a half-finished measurement with other settings, weights or data. "
                     "Give another --out, or delete that folder to start again."

@@ -67,7 +67,7 @@ def test_other_settings_do_not_overwrite(tmp_path: Path, capsys):
 
 
 def test_one_failure_leaves_the_others(tmp_path: Path, monkeypatch, capsys):
-    from alternet.instruments.fourier.measure import Fourier
+    from alternet.instruments.fourier import Fourier
 
     def broken(*_: object) -> None:
         raise RuntimeError("the sensor fell off")

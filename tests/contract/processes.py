@@ -1,6 +1,7 @@
 """One of several processes that measure together, as torchrun starts them: `python -m tests.contract.processes OUT`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,21 +12,22 @@ from tests.contract.runs import with_history
 
 from alternet.distributed import processes, rank, world_size
 from alternet.instruments.base import Instrument
-from alternet.instruments.calibration.measure import Calibration
-from alternet.instruments.corruption.measure import Corruption
-from alternet.instruments.fourier.measure import Fourier
-from alternet.instruments.fourier_heatmap.measure import FourierHeatmap
-from alternet.instruments.frequency_noise.measure import FrequencyNoise
-from alternet.instruments.hessian.measure import Hessian
-from alternet.instruments.interpolation.measure import Interpolation
-from alternet.instruments.landscape.measure import Landscape
-from alternet.instruments.lesion.measure import Lesion
+from alternet.instruments.calibration import Calibration
+from alternet.instruments.corruption import Corruption
+from alternet.instruments.fourier import Fourier
+from alternet.instruments.fourier_heatmap import FourierHeatmap
+from alternet.instruments.frequency_noise import FrequencyNoise
+from alternet.instruments.hessian import Hessian
+from alternet.instruments.interpolation import Interpolation
+from alternet.instruments.landscape import Landscape
+from alternet.instruments.lesion import Lesion
 from alternet.instruments.runner import Result, measure_each
-from alternet.instruments.shape_bias.measure import ShapeBias
-from alternet.instruments.similarity.measure import Similarity
-from alternet.instruments.spectral_density.measure import SpectralDensity
-from alternet.instruments.trajectory.measure import Trajectory
-from alternet.instruments.variance.measure import Variance
+from alternet.instruments.shape_bias import ShapeBias
+from alternet.instruments.similarity import Similarity
+from alternet.instruments.spectral_density import SpectralDensity
+from alternet.instruments.trajectory import Trajectory
+from alternet.instruments.variance import Variance
+from alternet.instruments.variance.measure import VarianceWork
 from alternet.subject.subject import Subject
 
 LAYOUT = "vit-with-registers"
@@ -33,15 +35,20 @@ SIZES = (3, 7)
 """Images a batch: seven images are three batches, which two processes share unevenly, or one, which leaves one idle."""
 
 
-class Broken(Variance):
-    """Fails in the second process alone."""
-
-    name = "broken"
-
+class BrokenWork(VarianceWork):
     def read(self, tap, feature):
         if rank() == 1 or world_size() == 1:
             raise RuntimeError(f"process {rank()} gave up")
         return super().read(tap, feature)
+
+
+class Broken(Variance):
+    """Fails in the second process alone."""
+
+    spec = replace(Variance.spec, name="broken")
+
+    def open(self, subject, batches):
+        return BrokenWork(self, subject, batches)
 
 
 def instruments() -> list[Instrument]:
@@ -73,7 +80,7 @@ def measure(out: Path, batch_size: int) -> dict[str, Result]:
     """Measure all instruments on the same model and data."""
     subject = with_history(network(LAYOUT), out / f"run-{rank()}")
     results = measure_each(instruments(), subject, data(subject, batch_size=batch_size), out=out)
-    return {instrument.name: result for instrument, result in results}
+    return {instrument.spec.name: result for instrument, result in results}
 
 
 if __name__ == "__main__":

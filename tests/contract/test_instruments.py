@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,11 @@ from tests.contract.state import differences, lived_in, of
 from alternet.data.batches import Batches
 from alternet.instruments import figures
 from alternet.instruments.base import Instrument
-from alternet.instruments.registry import INSTRUMENTS
+from alternet.instruments.catalogue import instruments
 from alternet.measurement import Measurement
 from alternet.subject.subject import Subject
 
-KINDS = INSTRUMENTS | {kind.name: kind for kind in (load(0, 1).Sparsity, load(0, 1).Damping)}
-MAY_BE_MISSING = {"standard_error", "accuracy", "confidence", "value", "low", "high", "shape_bias", "angle"}
-"""Columns with entries that are undefined by their definition: the error of an ECE, the accuracy of an empty bin, the
-interval over a single batch, a share of no decisions, the angle of the final weights as seen from themselves."""
-
+KINDS = instruments() | {kind.spec.name: kind for kind in (load(0, 1).Sparsity, load(0, 1).Damping)}
 SMALL = {"similarity": {"batch_size": 4}}
 """Settings that make an instrument with batches of its own run the model more than once on so few images."""
 
@@ -137,13 +132,19 @@ def test_tables_are_as_declared(name, layout):
     kind = KINDS[name]
     assert m.instrument == name
     assert m.models == (subject.name,)
-    assert set(m.tables) == set(kind.columns)
+    assert set(m.tables) == set(kind.spec.tables)
     for key, table in m.tables.items():
-        assert tuple(table.columns) == ("model", *kind.columns[key])
+        declared = kind.spec.tables[key]
+        assert tuple(table.columns) == kind.spec.columns(key) == ("model", *declared)
         assert set(table["model"]) == {subject.name}
         numbers = table.select_dtypes("number")
         assert not np.isinf(numbers.to_numpy()).any()
-        assert set(table.columns[table.isna().any()]) <= MAY_BE_MISSING
+        assert set(table.columns[table.isna().any()]) <= {name for name, column in declared.items() if column.missing}
+        for column_name, column in declared.items():
+            values = table[column_name].dropna()
+            assert pd.api.types.is_numeric_dtype(values) == (column.type != "text")
+            if column.type == "integer":
+                assert (values == values.astype(int)).all()
     if "unit" in m.table:
         taps = {tap.unit: tap for tap in subject.taps}
         assert m.table["unit"].is_monotonic_increasing
@@ -165,9 +166,9 @@ def test_provenance_says_where_the_numbers_come_from(name):
     subject = network("handwritten")
     provenance = measure(name, subject).provenance
     assert provenance["instrument"] == name
-    assert provenance["settings"] == asdict(instrument(name))
+    assert provenance["settings"] == instrument(name).settings
     assert provenance["model"]["weights_sha256"] == subject.weights_sha256
-    assert provenance["data"]["fingerprint"] == instrument(name).prepare(data(subject)).fingerprint
+    assert provenance["data"]["fingerprint"] == instrument(name).open(subject, data(subject)).batches.fingerprint
     assert provenance["input"]["mean"] == [0.5, 0.4, 0.3]
     assert provenance["images"] == IMAGES
     assert provenance["dtype"] == "float32"
@@ -198,7 +199,7 @@ def test_a_setting_cannot_be_changed_afterwards(name):
 def test_labels_are_asked_for_only_where_they_are_needed(name):
     subject = network("handwritten")
     unlabelled = Batches.of(torch.rand(4, 3, 16, 16))
-    if KINDS[name].needs_labels:
+    if "labels" in KINDS[name].spec.needs:
         with pytest.raises(ValueError, match=f"{name} needs labels, but 'tensors' has none"):
             measure(name, subject, unlabelled)
     else:

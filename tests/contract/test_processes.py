@@ -36,7 +36,7 @@ def together(tmp_path_factory):
 def test_two_processes_measure_what_one_measures(together, tmp_path, size):
     alone = measure(tmp_path, size)
     stored = {m.instrument: m for m in find_measurements(together / str(size)) if m.instrument != "broken"}
-    assert set(stored) == {instrument.name for instrument in instruments()} - {"broken"}
+    assert set(stored) == {instrument.spec.name for instrument in instruments()} - {"broken"}
     for name, found in stored.items():
         one = alone[name]
         assert isinstance(one, Measurement)

@@ -9,7 +9,7 @@ import torch
 from tests.loss.test_risk import Softmax, data, subject
 from torch import Tensor
 
-from alternet.instruments.hessian.measure import Hessian
+from alternet.instruments.hessian import Hessian
 from alternet.measurement import Measurement
 
 CHECKS = 2

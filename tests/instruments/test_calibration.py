@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassJaccardIndex
 
-from alternet.instruments.calibration.measure import (
-    METRICS,
-    Calibration,
-    bin_of,
-    calibration_error,
-    mean_iou,
-    overlaps,
-    reliability,
-)
+from alternet.data.batches import Batches
+from alternet.instruments.calibration import Calibration
+from alternet.instruments.calibration.measure import METRICS, mean_iou, overlaps
+from alternet.instruments.work import Batch
+from alternet.scores import bin_of, calibration_error, reliability
+from alternet.subject.subject import Subject
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "instruments.npz")
 LOGITS, TARGETS = (torch.from_numpy(GOLDEN[f"metrics_{what}"]) for what in ("logits", "targets"))
@@ -25,12 +23,13 @@ SAME = {"accuracy": "acc", "signed_ece": "ecse"}
 
 
 def tables(logits, targets, splits=1, **settings):
-    calibration = Calibration(**settings)
+    images = torch.zeros(1, 1, 1, 1)
+    work = Calibration(**settings).open(Subject(nn.Identity(), name="none"), Batches.of(images))
     total: dict = {}
-    for part in zip(logits.chunk(splits), targets.chunk(splits), strict=True):
-        for key, value in calibration.sums({}, *part).items():
+    for answers, labels in zip(logits.chunk(splits), targets.chunk(splits), strict=True):
+        for key, value in work.part(Batch(images, labels, answers), {}).items():
             total[key] = total.get(key, 0) + value
-    return calibration.tables((), total)
+    return work.tables(total)
 
 
 def metrics(logits, targets, which=1, **settings):
@@ -201,9 +200,9 @@ def test_labels_that_cannot_be_used():
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match="bins=0, expected at least 1"):
+    with pytest.raises(ValueError, match="bins=0, expected a number of at least 1"):
         Calibration(bins=0)
-    with pytest.raises(ValueError, match="bins='ten', expected int"):
+    with pytest.raises(ValueError, match="bins='ten', expected an integer"):
         Calibration(bins="ten")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="'textbook', 'paper'"):
         Calibration(convention="book")  # pyright: ignore[reportArgumentType]

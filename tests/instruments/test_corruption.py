@@ -15,12 +15,13 @@ from tests.contract.optional import installed
 from torch import nn
 
 from alternet.data import ArrayPictures, Batches, batches
-from alternet.data.corruption import EXTRA, FAMILIES, SEVERITIES, STANDARD
+from alternet.data.corruption_names import EXTRA, FAMILIES, SEVERITIES, STANDARD
 from alternet.data.preparation import Preparation
-from alternet.instruments.calibration.measure import Calibration
+from alternet.instruments.calibration import Calibration
+from alternet.instruments.corruption import Corruption
 from alternet.instruments.corruption.measure import (
     METRICS,
-    Corruption,
+    CorruptionWork,
     Estimate,
     alexnet_errors,
     combination,
@@ -191,20 +192,20 @@ def test_an_interrupted_measurement_goes_on(published: Path, tmp_path: Path, mon
     instrument = Corruption(published=str(published), only="fog,snow")
     straight = instrument.measure(subject(), clean())
     measured: list[tuple[str, int]] = []
-    rows = Corruption.rows
+    rows = CorruptionWork.rows
 
-    def stopping(self, view, item):
+    def stopping(self, item):
         if len(measured) == 4:
             raise KeyboardInterrupt
         measured.append(item)
-        return rows(self, view, item)
+        return rows(self, item)
 
-    monkeypatch.setattr(Corruption, "rows", stopping)
+    monkeypatch.setattr(CorruptionWork, "rows", stopping)
     with pytest.raises(KeyboardInterrupt):
         instrument.measure(subject(), clean(), out=tmp_path / "out")
     assert measured == [("clean", 0), ("fog", 1), ("fog", 2), ("fog", 3)]
     measured.clear()
-    monkeypatch.setattr(Corruption, "rows", lambda self, view, item: measured.append(item) or rows(self, view, item))
+    monkeypatch.setattr(CorruptionWork, "rows", lambda self, item: measured.append(item) or rows(self, item))
     moved = shutil.move(published, tmp_path / "elsewhere" / "CIFAR-10-C")
     resumed = Corruption(published=str(moved), only="fog,snow").measure(subject(), clean(), out=tmp_path / "out")
     assert measured == [("fog", 4), ("fog", 5), *(("snow", s) for s in SEVERITIES)]
@@ -324,8 +325,8 @@ def test_the_error_of_a_mean_is_never_too_small():
     [
         ({"only": "fog,smog"}, r"only='fog,smog', but knows no 'smog'. Choose from gaussian_noise, "),
         ({"only": "fog", "extra": True}, "both only and extra, expected one of them"),
-        ({"bins": 0}, "bins=0, expected at least 1"),
-        ({"extra": 1}, "extra=1, expected bool"),
+        ({"bins": 0}, "bins=0, expected a number of at least 1"),
+        ({"extra": 1}, "extra=1, expected true or false"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

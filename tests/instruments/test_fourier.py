@@ -8,9 +8,9 @@ import pytest
 import torch
 from tests.instruments.one_tap import rows
 
+from alternet.instruments.fourier import Fourier
 from alternet.instruments.fourier.measure import (
     FLOOR,
-    Fourier,
     diagonal_log_amplitude,
     diagonal_sums,
     frequencies,

@@ -11,9 +11,10 @@ from torch import nn
 
 import alternet
 from alternet.data.batches import Batches
-from alternet.instruments.fourier_heatmap.measure import FourierHeatmap, aliases, directions, signs, wave
-from alternet.instruments.registry import instrument
-from alternet.probe.predictions import Predictions
+from alternet.instruments.catalogue import instrument
+from alternet.instruments.fourier_heatmap import FourierHeatmap
+from alternet.instruments.fourier_heatmap.measure import aliases, directions, signs, wave
+from alternet.probe.probe import Probe
 
 SIZES = [(8, 8), (7, 7), (6, 9), (9, 6), (5, 4), (1, 6), (5, 1), (2, 2)]
 
@@ -131,10 +132,10 @@ def test_scores_and_errors_by_a_loop():
     ((images, targets),) = whole = data(5, 4, n=23, classes=4, batch_size=23)
     noise = added(whole, strength=0.2)
     table = FourierHeatmap(strength=0.2).measure(net, data(5, 4, n=23, classes=4, batch_size=10)).table
-    with Predictions(net) as predictions:
-        clean = (predictions.logits(images).argmax(1) == targets).double().numpy()
+    with Probe(net, taps=[]) as probe:
+        clean = (probe.logits(images).argmax(1) == targets).double().numpy()
         for (ky, kx), part in zip(directions(5, 4, side=0), noise, strict=True):
-            right = (predictions.logits(images + part).argmax(1) == targets).double().numpy()
+            right = (probe.logits(images + part).argmax(1) == targets).double().numpy()
             row = table[np.isclose(table["fx"], kx / 2) & np.isclose(table["fy"], ky / 2.5)]
             difference = right - clean
             expected = [right.mean(), difference.mean(), difference.std(ddof=1) / math.sqrt(23)]
@@ -208,9 +209,9 @@ def test_images_of_one_pixel_are_refused_before_anything_is_measured():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"strength": -0.1}, "strength=-0.1, expected at least 0"),
-        ({"side": -1}, "side=-1, expected at least 0"),
-        ({"side": 1.5}, "side=1.5, expected int"),
+        ({"strength": -0.1}, "strength=-0.1, expected a number of at least 0"),
+        ({"side": -1}, "side=-1, expected a number of at least 0"),
+        ({"side": 1.5}, "side=1.5, expected an integer"),
     ],
 )
 def test_settings_are_checked(settings, message):

@@ -10,9 +10,10 @@ from tests.instruments.perturbed_networks import Constant, Detail, Seen, subject
 from torch import nn
 
 from alternet.data.batches import Batches
-from alternet.instruments.frequency_noise.measure import FrequencyNoise, band, in_band, white_noise
-from alternet.instruments.registry import instrument
-from alternet.probe.predictions import Predictions
+from alternet.instruments.catalogue import instrument
+from alternet.instruments.frequency_noise import FrequencyNoise
+from alternet.instruments.frequency_noise.measure import band, in_band, white_noise
+from alternet.probe.probe import Probe
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "instruments.npz")
 SIZES = [(32, 32), (16, 16), (15, 15), (12, 21), (21, 12), (11, 10)]
@@ -150,10 +151,10 @@ def test_scores_and_errors_by_a_loop():
     ((images, targets),) = whole = data(n=23, classes=4, batch_size=23)
     noise = added(whole, bands=2, repeats=3, strength=0.2)
     table = FrequencyNoise(bands=2, repeats=3, strength=0.2).measure(net, data(n=23, classes=4, batch_size=10)).table
-    with Predictions(net) as predictions:
-        clean = (predictions.logits(images).argmax(1) == targets).double().numpy()
+    with Probe(net, taps=[]) as probe:
+        clean = (probe.logits(images).argmax(1) == targets).double().numpy()
         for number in range(2):
-            answers = [predictions.logits(images + part).double() for part in noise[3 * number : 3 * number + 3]]
+            answers = [probe.logits(images + part).double() for part in noise[3 * number : 3 * number + 3]]
             right = np.mean([(each.argmax(1) == targets).double().numpy() for each in answers], axis=0)
             nll = np.mean([nn.functional.cross_entropy(each, targets).item() for each in answers])
             difference = right - clean
@@ -188,10 +189,10 @@ def test_a_band_without_a_wave_is_refused_before_anything_is_measured():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bands": 0}, "bands=0, expected at least 1"),
-        ({"repeats": 0}, "repeats=0, expected at least 1"),
-        ({"strength": -0.1}, "strength=-0.1, expected at least 0"),
-        ({"half_width": 0.0}, "half_width=0.0, expected more than 0"),
+        ({"bands": 0}, "bands=0, expected a number of at least 1"),
+        ({"repeats": 0}, "repeats=0, expected a number of at least 1"),
+        ({"strength": -0.1}, "strength=-0.1, expected a number of at least 0"),
+        ({"half_width": 0.0}, "half_width=0.0, expected a number above 0"),
         ({"energy": "paper", "ring": "round"}, "the paper's ring is square"),
         ({"energy": "same"}, "one of 'equal', 'paper'"),
     ],

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from alternet.data.augment import PAPER_CIFAR
 from alternet.data.batches import Batches
-from alternet.instruments.hessian.measure import Hessian
+from alternet.instruments.hessian import Hessian
 from alternet.subject.subject import Subject
 
 EXACT: dict[str, Any] = {"precision": "float64", "tolerance": 1e-9, "max_products": 1000}
@@ -65,7 +65,7 @@ def test_logistic_regression_at_zero_has_the_eigenvalues_of_its_images() -> None
     for parameter in net.model.parameters():
         nn.init.zeros_(parameter)
     hessian = Hessian(**EXACT, weight_decay=0.0, augment="none", batch_size=5)
-    batches = hessian.prepare(data(5, 5, side=2, mixed=False))
+    batches = hessian.open(net, data(5, 5, side=2, mixed=False)).batches
     images, _ = next(iter(batches))
     x = torch.cat([((images - 0.5) / 0.25).flatten(1), torch.ones(5, 1)], dim=1).double()
     expected = np.repeat(np.linalg.eigvalsh((x @ x.T / 5).numpy())[::-1] / K, K - 1)
@@ -133,9 +133,9 @@ def test_neither_micro_batches_nor_the_precision_change_the_numbers() -> None:
 def test_a_batch_does_not_depend_on_those_before_it() -> None:
     net, batches = subject(NETWORKS["cnn"]), data(12)
     hessian = Hessian()
-    with hessian.view(net, batches) as view:
-        assert hessian.items(view) == [(0,), (1,), (2,)]
-        backwards = [row for number in (2, 1, 0) for row in hessian.rows(view, (number,))]
+    with hessian.open(net, batches) as work:
+        assert work.items() == [(0,), (1,), (2,)]
+        backwards = [row for number in (2, 1, 0) for row in work.rows((number,))]
     assert sorted(backwards) == [tuple(row) for row in hessian.measure(net, batches).table.iloc[:, 1:].to_numpy()]
 
 
@@ -170,10 +170,10 @@ def test_the_summary_is_nep_and_ape_of_the_table() -> None:
         ({"basis": 6}, r"hessian: basis must be at least 8 \(5 wanted and 3 to work with\), got 6"),
         ({"which": "smallest"}, "hessian got which='smallest', expected one of 'largest_magnitude'"),
         ({"precision": "float16"}, "hessian got precision='float16', expected one of 'float32', 'float64'"),
-        ({"seed": -1}, "hessian got seed=-1, expected at least 0"),
+        ({"seed": -1}, "hessian got seed=-1, expected a number of at least 0"),
         ({"micro_batch": -1}, "got micro_batch=-1, expected a number of images, 0 for whole batches"),
         ({"weight_decay": float("nan")}, "got weight_decay=nan, expected a finite number"),
-        ({"weight_decay": -0.1}, "got weight_decay=-0.1, expected a number from 0 on"),
+        ({"weight_decay": -0.1}, "got weight_decay=-0.1, expected a number of at least 0"),
         ({"parameters": "heed.*"}, "No parameter of 'net' answers to 'heed.*'"),
     ],
 )
@@ -220,7 +220,7 @@ def resnet() -> tuple[nn.Module, Tensor, Tensor, pd.DataFrame]:
         batches = Batches.of(torch.rand(4, 3, 24, 24), torch.arange(4))
     net = Subject(model, name="net", input_size=(3, 24, 24), mean=(0.0,) * 3, std=(1.0,) * 3)
     hessian = Hessian(k=3, augment="none", weight_decay=0.0, which="largest", tolerance=1e-4)
-    images, targets = next(iter(hessian.prepare(batches)))
+    images, targets = next(iter(hessian.open(net, batches).batches))
     return model, images, targets, hessian.measure(net, batches).table
 
 

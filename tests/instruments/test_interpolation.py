@@ -12,7 +12,7 @@ from tests.contract.runs import write_run
 from torch import Tensor, nn
 
 from alternet.data.batches import Batches
-from alternet.instruments.interpolation.measure import Interpolation
+from alternet.instruments.interpolation import Interpolation
 from alternet.loss.risk import Risk
 from alternet.subject.subject import Subject
 
@@ -44,14 +44,14 @@ def test_every_point_is_the_network_with_mixed_weights_and_statistics(tmp_path: 
     settings = Interpolation(**QUICK, towards=stored(other, tmp_path / "other.pth"))
     table = settings.measure(net, data()).table
     assert table["x"].tolist() == [-0.25, 0, 0.25, 0.5, 0.75, 1, 1.25]
-    mixed = subject(2)
+    mixed, frozen = subject(2), settings.open(net, data()).batches
     for row in table.itertuples():
         state = {}
         for (name, a), b in zip(net.model.state_dict().items(), other.model.state_dict().values(), strict=True):
             x = min(1.0, max(0.0, row.x)) if "running" in name else row.x
             state[name] = (1 - x) * a + x * b if a.is_floating_point() else a
         mixed.model.load_state_dict(state)
-        with Risk(mixed, settings.prepare(data())) as risk:
+        with Risk(mixed, frozen) as risk:
             by_hand = risk.value()
         assert (row.nll, row.l2, row.loss) == pytest.approx((by_hand.nll, by_hand.l2, by_hand.loss), rel=1e-5)
         assert row.accuracy == by_hand.accuracy
@@ -107,8 +107,10 @@ def test_a_result_belongs_to_one_content_of_the_file(tmp_path: Path) -> None:
 def test_what_cannot_be_an_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot read towards='nowhere.pth'"):
         Interpolation(towards="nowhere.pth")
-    with pytest.raises(ValueError, match="steps=1 and beyond=4, expected at least 2 and 0"):
+    with pytest.raises(ValueError, match="steps=1, expected a number of at least 2"):
         Interpolation(steps=1)
+    with pytest.raises(ValueError, match="beyond=-1, expected a number of at least 0"):
+        Interpolation(beyond=-1)
     torch.save({"1.weight": torch.zeros(5, 11)}, tmp_path / "foreign.pth")
     with pytest.raises(ValueError, match="foreign.pth do not fit 'net': 1.weight is missing or has another shape"):
         Interpolation(towards=str(tmp_path / "foreign.pth")).measure(subject(0), data())

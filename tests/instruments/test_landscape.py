@@ -14,7 +14,8 @@ from tests.contract.runs import write_run
 from torch import Tensor, nn
 
 from alternet.data.batches import Batches
-from alternet.instruments.landscape.measure import RADII, Landscape
+from alternet.instruments.landscape import Landscape
+from alternet.instruments.landscape.measure import RADII, LandscapeWork
 from alternet.loss.flatness import Ray, flatness
 from alternet.loss.risk import Risk
 from alternet.measurement import Measurement
@@ -85,7 +86,7 @@ def direction(weights: dict[str, Tensor], number: int, seed: int = 0) -> dict[st
 
 def test_the_plane_by_hand() -> None:
     net, settings = subject(Softmax), Landscape(**QUICK, weight_decay=0.3, radius=2.0)
-    images, targets = next(iter(settings.prepare(data())))
+    images, targets = next(iter(settings.open(net, data()).batches))
     weights = {name: p.detach() for name, p in net.model.named_parameters()}
     a, b = direction(weights, 0), direction(weights, 1)
     table = settings.measure(net, data()).table
@@ -118,7 +119,7 @@ def test_the_centre_is_the_model_and_the_grid_is_symmetric_around_it() -> None:
     instrument = Landscape(points=21, radius=0.3)
     assert [-x for x in reversed(instrument.axis)] == instrument.axis and 0.0 in instrument.axis
     m = replace(instrument, points=3).measure(net, batches)
-    with Risk(net, instrument.prepare(batches)) as risk:
+    with Risk(net, instrument.open(net, batches).batches) as risk:
         own = risk.value()
     centre = m.table[(m.table["x"] == 0) & (m.table["y"] == 0)].iloc[0]
     assert (centre["nll"], centre["loss"], centre["accuracy"]) == (own.nll, own.loss, own.accuracy)
@@ -178,7 +179,7 @@ def test_what_is_ignored_does_not_move() -> None:
 def test_along_eigenvectors_the_loss_rises_by_half_the_eigenvalue() -> None:
     net, batches = subject(), data()
     settings = Landscape(points=3, radius=1e-3, directions="eigenvectors", normalisation="none", ignore="nothing")
-    frozen = settings.prepare(batches)
+    frozen = settings.open(net, batches).batches
     with Risk(net, frozen) as risk:
         exact = torch.linalg.eigvalsh(risk.product(torch.eye(risk.space.size, dtype=torch.float64)))
     flat = settings.measure(net, frozen).tables["flatness"]
@@ -193,8 +194,8 @@ def test_the_sharpest_directions_are_those_of_the_largest_eigenvalues(monkeypatc
     curvature = torch.zeros(Risk(net, data()).space.size, dtype=torch.float64)
     curvature[[3, 8, 20]] = torch.tensor([5.0, -100.0, 9.0], dtype=torch.float64)
     monkeypatch.setattr(Risk, "product", lambda _, vector: curvature * vector)
-    with settings.view(net, settings.prepare(data())) as ground:
-        assert [int(axis.abs().argmax()) for axis in ground.axes] == [20, 3]
+    with settings.open(net, data()) as work:
+        assert [int(axis.abs().argmax()) for axis in work.axes] == [20, 3]
 
 
 @pytest.mark.parametrize("weights", [0, 1, 2])
@@ -205,8 +206,8 @@ def test_a_plane_of_eigenvectors_needs_two_weights_that_move(weights: int) -> No
         with pytest.raises(ValueError, match=f"{weights} of the weights of 'net' may move, expected two or more"):
             settings.measure(net, data())
         return
-    with settings.view(net, settings.prepare(data())) as ground:
-        plane = torch.stack(ground.axes)
+    with settings.open(net, data()) as work:
+        plane = torch.stack(work.axes)
     torch.testing.assert_close(plane @ plane.T, torch.eye(2))
     assert not plane[:, weights:].any()
 
@@ -225,9 +226,9 @@ def test_a_model_in_half_precision_is_measured_in_single_precision() -> None:
 def test_eigenvectors_of_what_takes_part_leave_the_rest_alone() -> None:
     net = subject()
     settings = Landscape(points=3, directions="eigenvectors", normalisation="none")
-    with settings.view(net, settings.prepare(data())) as ground:
-        parts = [ground.risk.space.split(axis) for axis in ground.axes]
-        assert float(ground.axes[0].norm()) == pytest.approx(1) and float(ground.axes[1].norm()) == pytest.approx(1)
+    with settings.open(net, data()) as work:
+        parts = [work.risk.space.split(axis) for axis in work.axes]
+        assert float(work.axes[0].norm()) == pytest.approx(1) and float(work.axes[1].norm()) == pytest.approx(1)
     assert not any(part["norm.weight"].any() or part["head.bias"].any() for part in parts)
 
 
@@ -240,15 +241,14 @@ def test_the_plane_of_a_run_holds_its_path(tmp_path: Path) -> None:
     path = [{n: t + u * ways[0][n] + v * ways[1][n] for n, t in final.items()} for u, v in places]
     net = replace(net, history=write_run(tmp_path / "run", path))
     settings = Landscape(points=3, directions="trajectory", normalisation="none", ignore="nothing")
-    from alternet.instruments.trajectory.measure import Trajectory
+    from alternet.instruments.trajectory import Trajectory
 
     course = Trajectory().measure(net, data()).table
-    frozen = settings.prepare(data())
-    with settings.view(net, frozen) as ground:
+    with settings.open(net, data()) as work:
         for state, row in zip(path, course.itertuples(), strict=True):
-            there = ground.risk.value(ground.risk.space.join(state)).loss
-            steps = [(row.pc1, ground.axes[0]), (row.pc2, ground.axes[1])]
-            assert ground.at(steps, None).loss == pytest.approx(there, rel=1e-5)
+            there = work.risk.value(work.risk.space.join(state)).loss
+            on_the_plane = work.theta + row.pc1 * work.axes[0] + row.pc2 * work.axes[1]
+            assert work.risk.value(on_the_plane).loss == pytest.approx(there, rel=1e-5)
     straight = [{n: t + u * ways[0][n] for n, t in final.items()} for u in (1.0, 0.5, 0.0)]
     net = replace(net, history=write_run(tmp_path / "straight", straight))
     with pytest.raises(ValueError, match="lie on a line and span no plane"):
@@ -274,27 +274,27 @@ def test_drawn_anew_each_point_sees_data_of_its_own_whatever_came_before() -> No
     assert not np.isclose(table["nll"], frozen["nll"]).any()
     np.testing.assert_allclose(table["l2"], frozen["l2"])
     assert replace(settings, radius=1e-300).measure(net, data()).table["nll"].nunique() == 9
-    with settings.view(net, settings.prepare(data())) as ground:
-        (last,) = settings.rows(ground, ("grid", 2, 2))
-        (first,) = settings.rows(ground, ("grid", 0, 0))
-    assert first[3] == table["nll"].iloc[0] and last[3] == table["nll"].iloc[-1]
+    with settings.open(net, data()) as work:
+        (last,) = work.rows(("grid", 2, 2))
+        (first,) = work.rows(("grid", 0, 0))
+    assert first.nll == table["nll"].iloc[0] and last.nll == table["nll"].iloc[-1]
 
 
 def test_interrupted_and_gone_on_the_tables_are_those_of_one_go(tmp_path: Path, monkeypatch: Any) -> None:
     net, settings = subject(), Landscape(points=3, draws=3)
     straight = settings.measure(net, data())
-    measured, rows = [], Landscape.rows
+    measured, rows = [], LandscapeWork.rows
 
-    def killed(self: Landscape, view: Any, item: Any) -> Any:
+    def killed(self: LandscapeWork, item: Any) -> Any:
         if len(measured) == 12:
             raise KeyboardInterrupt
         measured.append(item)
-        return rows(self, view, item)
+        return rows(self, item)
 
-    monkeypatch.setattr(Landscape, "rows", killed)
+    monkeypatch.setattr(LandscapeWork, "rows", killed)
     with pytest.raises(KeyboardInterrupt):
         settings.measure(net, data(), out=tmp_path)
-    monkeypatch.setattr(Landscape, "rows", lambda *a: measured.append(a[2]) or rows(*a))
+    monkeypatch.setattr(LandscapeWork, "rows", lambda *a: measured.append(a[1]) or rows(*a))
     resumed = settings.measure(net, data(), out=tmp_path)
     assert len(measured) == len(set(measured)) == 9 + 3 * len(RADII)
     for name, table in straight.tables.items():
@@ -306,8 +306,8 @@ def test_interrupted_and_gone_on_the_tables_are_those_of_one_go(tmp_path: Path, 
     [
         ({"points": 4}, "points=4, expected an odd number"),
         ({"points": 1}, "points=1, expected an odd number"),
-        ({"radius": 0.0}, "radius=0.0, expected a positive number"),
-        ({"draws": 0}, "draws=0, expected at least 1"),
+        ({"radius": 0.0}, "radius=0.0, expected a number above 0"),
+        ({"draws": 0}, "draws=0, expected a number of at least 1"),
         ({"directions": "trajectory"}, "normalisation='filter' with directions='trajectory'.*Set normalisation=none"),
         ({"normalisation": "filters"}, "normalisation='filters', expected one of"),
     ],

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from alternet.data.augment import Augmentation
 from alternet.data.batches import Batches
-from alternet.instruments.lesion.measure import Lesion
+from alternet.instruments.lesion import Lesion
+from alternet.instruments.lesion.measure import Sums
 from alternet.measurement import Measurement
 from alternet.probe.probe import Probe
 from alternet.subject.subject import Subject
@@ -126,7 +127,7 @@ def slowly(subject: Subject, batches: Batches, unit: str) -> pd.DataFrame:
             error = change.std(1, ddof=1) / math.sqrt(len(images))
             values = (without[0].mean(), change[0].mean(), without[1].mean(), change[1].mean(), *error)
             rows.append((subject.name, tap.unit, tap.name, tap.kind, tap.depth, *values, tap.stage))
-    return pd.DataFrame(rows, columns=["model", *Lesion.columns["table"]])
+    return pd.DataFrame(rows, columns=list(Lesion.spec.columns("table")))
 
 
 @pytest.mark.parametrize("unit", ["branch", "paper"])
@@ -189,7 +190,7 @@ def test_labels_that_accuracy_is_not_defined_for_are_refused():
 
 def test_without_any_readable_image_it_says_so():
     with pytest.raises(ValueError, match="no image that could be read"):
-        Lesion().tables([])
+        Lesion().open(*study()).tables([])
 
 
 def test_an_answer_that_is_no_number_is_wrong_and_has_no_likelihood(tmp_path):
@@ -209,7 +210,7 @@ def test_an_answer_that_is_no_number_is_wrong_and_has_no_likelihood(tmp_path):
 def test_units_that_come_back_in_any_order_add_up():
     row = (1, "t", "conv", 0.5, 0)
     sums = [[2, 2, 2, 2, 1, 3, -1, 1, 1, 5, 1, 1], [1, 1, 1, 1, 0, 2, -1, 1, 0, 4, 1, 1]]
-    (found,) = Lesion().tables([(*row, *part) for part in sums])["table"]
+    (found,) = Lesion().open(*study()).tables([Sums.of(*row, *part) for part in sums])["table"]
     without, change = np.array([1, 0, 0]), np.array([0, -1, -1])
     assert tuple(found[:4]) == row[:4] and found[-1] == 0
     assert found[4:6] == (pytest.approx(without.mean()), pytest.approx(change.mean()))

@@ -3,9 +3,7 @@
 import errno
 import json
 import os
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import pandas as pd
 import pytest
@@ -13,14 +11,17 @@ import torch
 from torch import nn
 
 from alternet.data.batches import Batches
-from alternet.instruments.base import Itemised, Streaming
-from alternet.instruments.calibration.measure import Calibration
-from alternet.instruments.fourier.measure import Fourier
+from alternet.instruments.base import Instrument
+from alternet.instruments.calibration import Calibration
+from alternet.instruments.fourier import Fourier
+from alternet.instruments.landscape import Landscape
 from alternet.instruments.runner import NotStoredError, measure_each, run
-from alternet.instruments.variance.measure import Variance
+from alternet.instruments.spec import Spec, number
+from alternet.instruments.variance import Variance
+from alternet.instruments.variance.measure import VarianceWork
+from alternet.instruments.work import OnePass, PerItem
 from alternet.measurement import Measurement
-from alternet.probe.predictions import Predictions
-from alternet.probe.probe import Probe
+from alternet.settings import settings
 from alternet.subject.subject import Subject
 
 
@@ -55,63 +56,93 @@ def batches():
     return Batches.of(torch.rand(5, 3, 8, 8, generator=generator), targets, batch_size=2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failing(Streaming):
-    """Shares the pass of Fourier and Variance and fails in it."""
+def spec(name, *columns):
+    return Spec(
+        name=name,
+        order=0,
+        title=name,
+        question="?",
+        caution="",
+        paper="",
+        cost="",
+        example="",
+        tables={"table": {column: number("") for column in columns}},
+    )
 
-    name = "failing"
-    question = "?"
-    columns: ClassVar = {"table": ("tap",)}
-    view = Probe
 
+class FailingWork(OnePass):
     def read(self, tap, feature):
         raise RuntimeError("no such feature")
 
-    def tables(self, taps, sums):
+    def tables(self, sums):
         raise AssertionError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Squares(Itemised[None]):
+@settings
+class Failing(Instrument):
+    """Shares the pass of Fourier and Variance and fails in it."""
+
+    spec: ClassVar = spec("failing", "tap")
+
+    def open(self, subject, batches):
+        return FailingWork(self, subject, batches)
+
+
+class Square(NamedTuple):
+    number: int
+    square: float
+
+
+class SquaresWork(PerItem):
+    record = Square
+    measured: ClassVar = []
+
+    def items(self):
+        return [(number,) for number in range(self.instrument.count)]
+
+    def rows(self, item):
+        if item[0] == self.instrument.stop:
+            raise RuntimeError("stopped")
+        self.measured.append(item[0])
+        return [(item[0], torch.tensor(item[0] ** 2.0))]
+
+    def tables(self, rows):
+        return {"table": [(row.number, row.square) for row in rows]}
+
+
+@settings
+class Squares(Instrument):
     """Items without a model; `stop` simulates an error at one of them."""
 
     count: int = 4
     stop: int = -1
 
-    name = "squares"
-    question = "What are the squares?"
-    columns: ClassVar = {"table": ("number", "square")}
-    measured: ClassVar = []
+    spec: ClassVar = spec("squares", "number", "square")
 
-    def view(self, subject, batches):
-        return nullcontext()
-
-    def items(self, view):
-        return [(number,) for number in range(self.count)]
-
-    def rows(self, view, item):
-        if item[0] == self.stop:
-            raise RuntimeError("stopped")
-        self.measured.append(item[0])
-        return [(item[0], torch.tensor(item[0] ** 2.0))]
+    def open(self, subject, batches):
+        return SquaresWork(self, subject, batches)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Odd(Streaming):
-    """Does what the test gives it to do."""
-
-    name = "odd"
-    question = "?"
-    columns: ClassVar = {"table": ("value",)}
-    view = Predictions
+class OddWork(OnePass):
+    reads_features = False
     sum_of = staticmethod(lambda logits: torch.ones(1))
     rows_of = staticmethod(lambda sums: {"table": [(1.0,)]})
 
-    def sums(self, readings, logits, targets):
-        return {"x": self.sum_of(logits)}
+    def part(self, batch, readings):
+        return {"x": self.sum_of(batch.logits)}
 
-    def tables(self, taps, sums):
+    def tables(self, sums):
         return self.rows_of(sums)
+
+
+@settings
+class Odd(Instrument):
+    """Does what the test gives it to do."""
+
+    spec: ClassVar = spec("odd", "value")
+
+    def open(self, subject, batches):
+        return OddWork(self, subject, batches)
 
 
 def test_a_stored_result_is_taken_up_without_touching_the_model(subject, batches, tmp_path):
@@ -151,7 +182,7 @@ def test_another_batch_size_is_the_same_measurement(subject, batches, tmp_path):
     Fourier().measure(subject, Batches.of(images, targets, batch_size=5), out=tmp_path)
 
 
-def test_equal_views_share_one_pass(subject, batches):
+def test_works_that_look_at_the_same_things_share_one_pass(subject, batches):
     results = dict(measure_each([Fourier(), Calibration(), Variance()], subject, batches))
     assert subject.model.calls == 2 * len(batches)
     assert [result.provenance["same_pass"] for result in results.values()] == [["variance"], ["fourier"], []]  # pyright: ignore
@@ -160,23 +191,22 @@ def test_equal_views_share_one_pass(subject, batches):
         pd.testing.assert_frame_equal(result.table, alone.table, check_exact=True)  # pyright: ignore
 
 
-@dataclass(frozen=True, kw_only=True)
-class Halved(Streaming):
+class HalvedWork(OnePass):
+    def part(self, batch, readings):
+        return {"images": torch.tensor(float(len(batch.targets)))}
+
+    def tables(self, sums):
+        return {"table": [(int(sums["images"]),)]}
+
+
+@settings
+class Halved(Instrument):
     """Looks at every second batch only, of its own making."""
 
-    name = "halved"
-    question = "?"
-    columns: ClassVar = {"table": ("images",)}
-    view = Probe
+    spec: ClassVar = spec("halved", "images")
 
-    def prepare(self, batches):
-        return batches.shard(0, 2)
-
-    def sums(self, readings, logits, targets):
-        return {"images": torch.tensor(float(len(targets)))}
-
-    def tables(self, taps, sums):
-        return {"table": [(int(sums["images"]),)]}
+    def open(self, subject, batches):
+        return HalvedWork(self, subject, batches.shard(0, 2))
 
 
 def test_an_instrument_prepares_its_data_and_shares_no_pass_with_those_that_look_at_other_data(subject, batches):
@@ -188,7 +218,9 @@ def test_an_instrument_prepares_its_data_and_shares_no_pass_with_those_that_look
 
 
 def test_a_failure_costs_the_others_nothing(subject, batches, tmp_path):
-    results = {i.name: r for i, r in measure_each([Fourier(), Failing(), Variance()], subject, batches, out=tmp_path)}
+    results = {
+        i.spec.name: r for i, r in measure_each([Fourier(), Failing(), Variance()], subject, batches, out=tmp_path)
+    }
     assert str(results["failing"]) == "no such feature"
     for name in ("fourier", "variance"):
         assert isinstance(results[name], Measurement)
@@ -199,13 +231,13 @@ def test_a_failure_costs_the_others_nothing(subject, batches, tmp_path):
 
 def test_labels_are_missed_by_one_instrument_alone(subject):
     unlabelled = Batches.of(torch.rand(3, 3, 8, 8))
-    results = {i.name: r for i, r in measure_each([Calibration(), Variance()], subject, unlabelled)}
+    results = {i.spec.name: r for i, r in measure_each([Calibration(), Variance()], subject, unlabelled)}
     assert "needs labels" in str(results["calibration"])
     assert isinstance(results["variance"], Measurement)
 
 
 def test_finished_items_are_kept(subject, batches, tmp_path):
-    Squares.measured.clear()
+    SquaresWork.measured.clear()
     with pytest.raises(RuntimeError, match="stopped"):
         Squares(stop=2).measure(subject, batches, out=tmp_path)
     journal = tmp_path / "tiny_net" / "squares" / "items.0.jsonl"
@@ -216,7 +248,58 @@ def test_finished_items_are_kept(subject, batches, tmp_path):
     journal.write_text("".join(lines[:2]) + lines[2][:-4])  # as a kill in the middle of a line leaves it
     with pytest.raises(RuntimeError, match="stopped"):
         Squares(stop=2).measure(subject, batches, out=tmp_path)
-    assert Squares.measured == [0, 1, 1]
+    assert SquaresWork.measured == [0, 1, 1]
+
+
+def half_finished(folder, identity, items):
+    """A journal as a process leaves it that was killed; `identity` is what it begins with."""
+    folder.mkdir(parents=True)
+    lines = [{"identity": identity}, *({"item": json.dumps(item), "rows": rows} for item, rows in items.items())]
+    (folder / "items.0.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("row", [[0], [0, 0.0, 0.0]])
+def test_rows_of_a_journal_that_are_no_records_are_refused_before_the_work(subject, batches, tmp_path, row):
+    with pytest.raises(RuntimeError, match="stopped"):
+        Squares(stop=2).measure(subject, batches, out=tmp_path / "now")
+    (head, *_) = (tmp_path / "now" / "tiny_net" / "squares" / "items.0.jsonl").read_text().splitlines()
+    half_finished(tmp_path / "tiny_net" / "squares", json.loads(head)["identity"], {(0,): [row]})
+    SquaresWork.measured.clear()
+    with pytest.raises(ValueError, match="squares holds rows of an older version. Give another --out") as refusal:
+        Squares(stop=2).measure(subject, batches, out=tmp_path)
+    assert "\n" not in str(refusal.value)
+    assert SquaresWork.measured == []
+
+
+@pytest.mark.parametrize("augment", ["strong", "paper"])
+def test_a_journal_with_settings_in_an_older_spelling_is_taken_up(subject, batches, tmp_path, augment):
+    """The identity is the one that was written when the augmentation `strong` was called `paper`."""
+    with torch.no_grad():
+        for parameter in subject.model.parameters():
+            parameter.fill_(0.5)
+    grey = Batches.of(torch.full((5, 3, 8, 8), 0.5), torch.tensor([0, 1, 2, 0, 1]), batch_size=2)
+    written = "98fb326296cd482cc679c2783ad08aae2a0e9fb31e3694611ad00d2356bf1f89"
+    row = ["grid", -1.0, -1.0, 7.0, 8.0, 9.0, 0.25]
+    half_finished(tmp_path / "tiny_net" / "landscape", written, {("grid", 0, 0): [row]})
+    m = Landscape(points=3, draws=1, augment=augment).measure(subject, grey, out=tmp_path)
+    assert m.table.iloc[0, 1:].tolist() == row[1:]
+    assert m.table["nll"].notna().all() and m.table["nll"].nunique() == 9
+    assert m.provenance["settings"]["augment"] == "strong"
+
+
+def test_a_stored_result_with_settings_in_an_older_spelling_is_taken_up(subject, batches, tmp_path):
+    first = Landscape(points=3, draws=1).measure(subject, batches, out=tmp_path)
+    path = tmp_path / "tiny_net" / "landscape" / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["settings"]["augment"] = "paper"
+    path.write_text(json.dumps(provenance))
+    calls = subject.model.calls
+    for augment in ("strong", "paper"):
+        again = Landscape(points=3, draws=1, augment=augment).measure(subject, batches, out=tmp_path)
+        pd.testing.assert_frame_equal(again.table, first.table)
+    assert subject.model.calls == calls
+    with pytest.raises(ValueError, match=r'another settings \({"augment": "strong"}, now {"augment": "weak"}\)'):
+        Landscape(points=3, draws=1, augment="weak").measure(subject, batches, out=tmp_path)
 
 
 def test_a_finished_measurement_leaves_no_journal(subject, batches, tmp_path):
@@ -252,9 +335,9 @@ def test_a_full_disk_keeps_finished_items(subject, batches, tmp_path, monkeypatc
     with pytest.raises(OSError, match=r"rows of \[2\] could not be written.*No space left.*start again"):
         Squares().measure(subject, batches, out=tmp_path)
     monkeypatch.undo()
-    Squares.measured.clear()
+    SquaresWork.measured.clear()
     assert Squares().measure(subject, batches, out=tmp_path).table["square"].tolist() == [0.0, 1.0, 4.0, 9.0]
-    assert set(Squares.measured) <= {2, 3}
+    assert set(SquaresWork.measured) <= {2, 3}
 
 
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(subject, batches, tmp_path, monkeypatch):
@@ -286,10 +369,14 @@ def test_features_of_low_precision_are_read_in_single(subject, batches):
     subject = Subject(subject.model.bfloat16(), name="low", input_size=(3, 8, 8))
     seen = []
 
-    class Watching(Variance):
+    class WatchingWork(VarianceWork):
         def read(self, tap, feature):
             seen.append(feature.dtype)
             return super().read(tap, feature)
+
+    class Watching(Variance):
+        def open(self, subject, batches):
+            return WatchingWork(self, subject, batches)
 
     m = Watching().measure(subject, batches)
     assert set(seen) == {torch.float32}
@@ -297,14 +384,14 @@ def test_features_of_low_precision_are_read_in_single(subject, batches):
 
 
 def test_what_an_instrument_got_wrong_is_said(subject, batches, monkeypatch):
-    monkeypatch.setattr(Odd, "sum_of", staticmethod(lambda logits: torch.ones(len(logits))))
+    monkeypatch.setattr(OddWork, "sum_of", staticmethod(lambda logits: torch.ones(len(logits))))
     with pytest.raises(ValueError, match=r"sums of 'x' have the shape \(2,\) in one batch and \(1,\) in another"):
         Odd().measure(subject, batches)
     monkeypatch.undo()
-    monkeypatch.setattr(Odd, "rows_of", staticmethod(lambda sums: {"tabel": []}))
+    monkeypatch.setattr(OddWork, "rows_of", staticmethod(lambda sums: {"tabel": []}))
     with pytest.raises(TypeError, match=r"filled the tables \['tabel'\], declared \['table'\]"):
         Odd().measure(subject, batches)
-    monkeypatch.setattr(Odd, "rows_of", staticmethod(lambda sums: {"table": [(1, 2)]}))
+    monkeypatch.setattr(OddWork, "rows_of", staticmethod(lambda sums: {"table": [(1, 2)]}))
     with pytest.raises(ValueError, match="columns"):
         Odd().measure(subject, batches)
 
@@ -312,8 +399,8 @@ def test_what_an_instrument_got_wrong_is_said(subject, batches, monkeypatch):
 def test_sums_are_added_in_double_precision(subject, monkeypatch):
     """1e8 + 1 + 1 + ... keeps every 1, which float32 would lose."""
     parts = iter([1e8] + [1.0] * 63)
-    monkeypatch.setattr(Odd, "sum_of", staticmethod(lambda logits: torch.tensor([next(parts)])))
-    monkeypatch.setattr(Odd, "rows_of", staticmethod(lambda sums: {"table": [(sums["x"],)]}))
+    monkeypatch.setattr(OddWork, "sum_of", staticmethod(lambda logits: torch.tensor([next(parts)])))
+    monkeypatch.setattr(OddWork, "rows_of", staticmethod(lambda sums: {"table": [(sums["x"],)]}))
     data = Batches.of(torch.rand(64, 3, 8, 8), batch_size=1)
     assert Odd().measure(subject, data).table["value"].item() == 1e8 + 63
 
@@ -326,23 +413,17 @@ def test_the_provenance_is_json_that_holds_no_machine(subject, batches, tmp_path
     assert os.uname().nodename not in text
 
 
-class Careless(Predictions):
-    """A view that switches modes and draws random numbers without a thought."""
+@pytest.mark.parametrize(("kind", "work"), [(Odd, OddWork), (Squares, SquaresWork)])
+def test_the_model_is_safe_from_careless_work(subject, batches, monkeypatch, kind, work):
+    class Careless(work):
+        def begin(self):
+            self.subject.model.eval()
+            torch.manual_seed(3)
 
-    def __enter__(self):
-        self.subject.model.eval()
-        torch.manual_seed(3)
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-
-def test_the_model_is_safe_from_a_careless_view(subject, batches, monkeypatch):
-    monkeypatch.setattr(Odd, "view", Careless)
+    monkeypatch.setattr(kind, "open", lambda *given: Careless(*given))
     subject.model.train()
     state = torch.get_rng_state()
-    Odd().measure(subject, batches)
+    kind().measure(subject, batches)
     assert subject.model.training
     assert torch.equal(torch.get_rng_state(), state)
 

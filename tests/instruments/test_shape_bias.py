@@ -9,8 +9,9 @@ from torch import nn
 
 from alternet.data import batches
 from alternet.data.batches import Batches
+from alternet.instruments.shape_bias import ShapeBias
 from alternet.instruments.shape_bias.entry_level import CATEGORIES
-from alternet.instruments.shape_bias.measure import ShapeBias, cue_pairs, decisions, vocabulary, wilson
+from alternet.instruments.shape_bias.measure import cue_pairs, decisions, vocabulary, wilson
 from alternet.subject.subject import Subject
 
 CUES = ["bird", "cat", "dog"]

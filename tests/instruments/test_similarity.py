@@ -14,7 +14,8 @@ from torch import nn
 from alternet.data import Augmentation
 from alternet.data.batches import Batches
 from alternet.instruments.runner import measure_each
-from alternet.instruments.similarity.measure import Similarity, centred_gram, cka_and_error, products
+from alternet.instruments.similarity import Similarity
+from alternet.instruments.similarity.measure import centred_gram, cka_and_error, products
 from alternet.measurement import Measurement
 from alternet.probe.probe import Probe
 from alternet.subject.subject import Subject
@@ -377,7 +378,7 @@ def test_another_model_is_loaded_by_its_name_at_the_same_size():
 
 
 def test_wrong_calls_say_what_to_do():
-    with pytest.raises(ValueError, match="batch_size=3, expected at least 4"):
+    with pytest.raises(ValueError, match="batch_size=3, expected a number of at least 4"):
         Similarity(batch_size=3)
     with pytest.raises(ValueError, match="other=5, expected the name of a model"):
         Similarity(other=5)  # pyright: ignore[reportArgumentType]

@@ -10,7 +10,8 @@ from tests.instruments.test_hessian import whole
 from tests.loss.test_risk import NETWORKS, data, dense, loss_by_hand, subject
 from torch import Tensor
 
-from alternet.instruments.spectral_density.measure import SpectralDensity, quadrature, signs
+from alternet.instruments.spectral_density import SpectralDensity
+from alternet.instruments.spectral_density.measure import quadrature, signs
 from alternet.loss.parameters import decayed
 from alternet.measurement import Measurement
 from alternet.seeding import derived_seed
@@ -132,5 +133,7 @@ def test_as_many_steps_as_parameters_are_enough() -> None:
 @pytest.mark.parametrize(("setting", "least"), [("draws", 1), ("steps", 2)])
 def test_settings_out_of_range_are_refused(setting: str, least: int) -> None:
     SpectralDensity.with_settings({setting: least})
-    with pytest.raises(ValueError, match=f"spectral_density got {setting}={least - 1}, expected at least {least}"):
+    with pytest.raises(
+        ValueError, match=f"spectral_density got {setting}={least - 1}, expected a number of at least {least}"
+    ):
         SpectralDensity.with_settings({setting: least - 1})

@@ -13,8 +13,10 @@ from tests.contract.runs import write_run
 from torch import Tensor, nn
 
 from alternet.data.batches import Batches
+from alternet.instruments.trajectory import Trajectory
 from alternet.instruments.trajectory.figure import walk
-from alternet.instruments.trajectory.measure import Trajectory, polar, principal
+from alternet.instruments.trajectory.measure import polar
+from alternet.loss.components import principal
 from alternet.loss.snapshots import WeightPath
 from alternet.measurement import Measurement
 from alternet.subject.subject import Subject

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tests.instruments.one_tap import rows
 
-from alternet.instruments.variance.measure import Variance, variances
+from alternet.instruments.variance import Variance
+from alternet.instruments.variance.measure import variances
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "instruments.npz")
 

@@ -61,10 +61,12 @@ def _others(like: str | None) -> None:
 
 
 def _instruments() -> Iterator[tuple[str, str]]:
-    from alternet.instruments.registry import INSTRUMENTS
+    from alternet.instruments.catalogue import broken, instruments
 
-    for name, instrument in INSTRUMENTS.items():
-        yield name, instrument.question
+    for name, instrument in instruments().items():
+        yield name, instrument.spec.question
+    for name, reason in broken().items():
+        yield name, f"cannot be loaded: {reason}"
 
 
 def _datasets() -> Iterator[tuple[str, str]]:

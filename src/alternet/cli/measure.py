@@ -73,12 +73,11 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
     Raises:
         ValueError: No such instrument, or a setting that none of them knows.
     """
-    from dataclasses import fields
+    from alternet.instruments.catalogue import instrument
+    from alternet.settings import names as settings_of
 
-    from alternet.instruments.registry import instrument
-
-    kinds = {kind.name: kind for kind in map(instrument, names)}
-    known = {name: {field.name for field in fields(kind)} for name, kind in kinds.items()}
+    kinds = {kind.spec.name: kind for kind in map(instrument, names)}
+    known = {name: set(settings_of(kind)) for name, kind in kinds.items()}
     chosen = {name: {"seed": seed} if "seed" in known[name] else {} for name in kinds}
     for key, value in settings.items():
         scope, _, setting = key.rpartition(".")
@@ -87,7 +86,8 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
             raise ValueError(f"--set {key}=... addresses {scope!r}, but what is measured is {', '.join(kinds)}.")
         takers = [name for name in kinds if scope in ("", name) and setting in known[name]]
         for name in takers or [scope or _nearest(setting, known)]:
-            chosen[name][setting] = value  # without a taker, one of them refuses it and offers near matches
+            read = kinds[name].from_text if isinstance(value, str) and setting in known[name] else lambda _, v: v
+            chosen[name][setting] = read(setting, value)  # without a taker, one of them refuses it
     return [kinds[name].with_settings(chosen[name]) for name in kinds]
 
 
@@ -123,7 +123,7 @@ def measure_models(
             _note_random_weights(name, model)
             _note_no_normalisation(subject)
             for part, split in _by_split(instruments):
-                with _noted(results, f"{', '.join(kind.name for kind in part)} of {name}"):
+                with _noted(results, f"{', '.join(kind.spec.name for kind in part)} of {name}"):
                     images = _everywhere(partial(_images, data, subject, {**options, "split": split}))
                     _note_other_classes(part, subject, images)
                     results += _measure_part(part, subject, images, out)
@@ -195,7 +195,9 @@ def _note_other_classes(instruments: "Sequence[Instrument]", subject: "Subject",
     """Labels count classes and so do logits; nothing but their number can tell that they count different ones."""
     from alternet.untouched import untouched
 
-    judged = [kind.name for kind in instruments if kind.needs_labels and kind.name != "shape_bias"]  # it maps by name
+    judged = [
+        kind.spec.name for kind in instruments if "labels" in kind.spec.needs and kind.spec.name != "shape_bias"
+    ]  # it maps by name
     if not judged or not images.classes:
         return
     with untouched(subject.model):
@@ -207,7 +209,7 @@ def _note_other_classes(instruments: "Sequence[Instrument]", subject: "Subject",
 
 def _by_split(instruments: "Sequence[Instrument]") -> "list[tuple[list[Instrument], str]]":
     """The instruments that ask about the test data, and those that ask about what was trained on."""
-    parts = [([kind for kind in instruments if kind.split == split], split) for split in ("test", "train")]
+    parts = [([kind for kind in instruments if kind.spec.split == split], split) for split in ("test", "train")]
     return [(part, split) for part, split in parts if part]
 
 
@@ -230,7 +232,7 @@ def _measure_part(
     for instrument, result in measure_each(instruments, subject, images, out=out):
         results.append(result)
         if isinstance(result, Exception):
-            _say_failed(f"{instrument.name} of {subject.name}", result)
+            _say_failed(f"{instrument.spec.name} of {subject.name}", result)
         else:
             _tell(result, out)
     if skipped := images.skipped:

@@ -1,22 +1,5 @@
-"""Data: named, re-iterable batches of images, and the augmentation of training images."""
+"""Data: named, re-iterable batches of images, and the augmentation of training images; names bring torch when used."""
 
-from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation, Augmented
-from alternet.data.batches import Batches
-from alternet.data.datasets import batches, dataset, known_datasets
-from alternet.data.photos import PHOTOGRAPHS
-from alternet.data.pictures import ArrayPictures, Pictures
+import lazy_loader
 
-__all__ = [
-    "PAPER_CIFAR",
-    "PAPER_IMAGENET",
-    "PHOTOGRAPHS",
-    "WEAK",
-    "ArrayPictures",
-    "Augmentation",
-    "Augmented",
-    "Batches",
-    "Pictures",
-    "batches",
-    "dataset",
-    "known_datasets",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

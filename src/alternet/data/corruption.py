@@ -24,32 +24,6 @@ from alternet.data.pictures import Indices, Pictures, Sample, UnreadablePicture
 from alternet.data.preparation import Preparation
 from alternet.seeding import derived_seed, random_state_kept, reseed
 
-STANDARD = {
-    "gaussian_noise": "noise",
-    "shot_noise": "noise",
-    "impulse_noise": "noise",
-    "defocus_blur": "blur",
-    "glass_blur": "blur",
-    "motion_blur": "blur",
-    "zoom_blur": "blur",
-    "snow": "weather",
-    "frost": "weather",
-    "fog": "weather",
-    "brightness": "weather",
-    "contrast": "digital",
-    "elastic_transform": "digital",
-    "pixelate": "digital",
-    "jpeg_compression": "digital",
-}
-"""The corruptions that results are averaged over, each with its family."""
-
-EXTRA = {"speckle_noise": "noise", "gaussian_blur": "blur", "spatter": "weather", "saturate": "digital"}
-"""Those that were set aside for choosing hyperparameters."""
-
-FAMILIES = STANDARD | EXTRA
-
-SEVERITIES = (1, 2, 3, 4, 5)
-
 SMALLEST = 32
 """Below so many pixels a side the library's shapes (drops, flakes, kernels) do not fit into the picture."""
 

@@ -29,7 +29,7 @@ class Pictures(Dataset, ABC):
 
     Attributes:
         name: How tables and figures call the data.
-        split: `train` or `test`.
+        split: `train` or `test`, empty where the data is of neither.
         classes: Names of the classes by number; empty where they are not known.
         size: Height and width, where all pictures share them.
         mean: Mean of the red, green and blue values in [0, 1], for normalisation.
@@ -183,7 +183,7 @@ class TensorPictures(Pictures):
         if targets.shape != (len(images),):
             raise ValueError(f"{name!r} has {len(images)} images but targets {list(targets.shape)}, expected one each.")
         self.images, self.targets = images.detach().float().cpu(), targets.detach().long().cpu()
-        self.name, self.split = name, "test"
+        self.name, self.split = name, ""  # tensors are of no split that could be told
         self.size, self.channels = (images.shape[2], images.shape[3]), images.shape[1]
         top = int(self.targets.max()) + 1 if len(targets) else 0
         self.classes = tuple(classes) if classes is not None else tuple(str(number) for number in range(top))

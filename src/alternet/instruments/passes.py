@@ -1,7 +1,8 @@
-"""Passes: how instruments meet the data, as sums over one pass or as items, shared among all processes."""
+"""Passes: how work meets the data, as sums over one pass or item by item, shared among all processes."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,58 +10,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alternet.data.batches import Batches
 from alternet.distributed import gather, rank, world_size
-from alternet.instruments.base import Item, Itemised, Observation, Row, Streaming, Tables
 from alternet.instruments.moments import double
+from alternet.instruments.work import Batch, OnePass, PerItem, Row, Tables
+from alternet.probe.probe import Probe
 from alternet.progress import track
 from alternet.storage import Journal
-from alternet.subject.subject import Subject
 from alternet.taps.find import Tap
 
 T = TypeVar("T")
 Sums = dict[str, Tensor]
 
 
-def stream(instruments: Sequence[Streaming], subject: Subject, batches: Batches, *, label: str) -> list[Tables]:
-    """One pass over the data for several instruments with the same view; the tables of each.
+def stream(works: Sequence[OnePass], *, label: str) -> list[Tables]:
+    """One pass over the data for several works on the same data that look at the same things; the tables of each.
 
-    Every process sums over its share of the batches; all of them get the tables.
+    Every process sums over its shard of the batches; all of them get the tables.
     """
+    subject, batches, reads_features = works[0].subject, works[0].batches, works[0].reads_features
 
-    def my_share() -> tuple[Sequence[Tap], list[Sums]]:
-        share = batches.shard(rank(), world_size())
-        sums: list[Sums] = [{} for _ in instruments]
-        with instruments[0].view(subject) as view:
-            for images, targets in track(share, label=label, total=len(share)):
-                for total, part in zip(sums, _one_batch(instruments, view, images, targets), strict=True):
+    def my_shard() -> list[Sums]:
+        shard = batches.shard(rank(), world_size())
+        sums: list[Sums] = [{} for _ in works]
+        with ExitStack() as begun:
+            probe = begun.enter_context(Probe(subject, None if reads_features else []))
+            for work in works:
+                work.taps = probe.taps_at(*batches.shape[1:])
+                begun.enter_context(work)
+            for images, targets in track(shard, label=label, total=len(shard)):
+                for total, part in zip(sums, _parts(works, probe, images, targets), strict=True):
                     _add(total, part)
-            return tuple(view.taps), sums
+        return sums
 
-    parts = together(my_share)
-    totals: list[Sums] = [{} for _ in instruments]
-    for _, sums in parts:
+    totals: list[Sums] = [{} for _ in works]
+    for sums in together(my_shard):
         for total, part in zip(totals, sums, strict=True):
             _add(total, {key: value.cpu() for key, value in part.items()})
     if not all(totals):
         raise ValueError(f"{batches.name!r} gave no image to measure. Check that its files can be read.")
-    taps = parts[0][0]
-    return [instrument.tables(taps, total) for instrument, total in zip(instruments, totals, strict=True)]
+    return [work.tables(total) for work, total in zip(works, totals, strict=True)]
 
 
-def _one_batch(
-    instruments: Sequence[Streaming], view: Observation, images: Tensor, targets: Tensor
-) -> list[Mapping[str, Tensor]]:
-    readings: list[Sums] = [{} for _ in instruments]
+def _parts(works: Sequence[OnePass], probe: Probe, images: Tensor, targets: Tensor) -> list[Mapping[str, Tensor]]:
+    """What one batch adds to the sums of each work."""
+    readings: list[Sums] = [{} for _ in works]
 
     def visit(tap: Tap, feature: Tensor) -> None:
         feature = feature if feature.dtype == torch.float64 else feature.float()
-        for instrument, kept in zip(instruments, readings, strict=True):
-            if (reading := instrument.read(tap, feature)) is not None:
+        for work, kept in zip(works, readings, strict=True):
+            if (reading := work.read(tap, feature)) is not None:
                 kept[tap.name] = reading
 
-    logits = view.observe(images, visit)
-    return [instrument.sums(kept, logits, targets) for instrument, kept in zip(instruments, readings, strict=True)]
+    logits = probe.observe(images, visit) if works[0].reads_features else probe.logits(images)
+    batch = Batch(images, targets, logits)
+    return [work.part(batch, kept) for work, kept in zip(works, readings, strict=True)]
 
 
 def _add(total: Sums, part: Mapping[str, Tensor]) -> None:
@@ -74,37 +77,50 @@ def _add(total: Sums, part: Mapping[str, Tensor]) -> None:
         total[key] = double(value) if before is None else before + double(value)
 
 
-def itemise(
-    instrument: Itemised, subject: Subject, batches: Batches, *, label: str, folder: Path | None, identity: str
-) -> Tables:
-    """Every item once, dealt out to the processes, in any order and after any number of interruptions."""
+def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Sequence[str]) -> Tables:
+    """Every item once, dealt out to the processes, in any order and after any number of interruptions.
+
+    Args:
+        work: What is measured.
+        label: What the progress bar says.
+        folder: Where the journal of finished items lies; None keeps none.
+        identities: What the journal must say that it is of: as it is written today, then in older spellings.
+    """
     done: dict[str, list[Row]] = {}
     if folder is not None:
-        (done, *_) = together(lambda: Journal(folder, identity=identity).done() if rank() == 0 else {})
+        (done, *_) = together(lambda: Journal(folder, *identities).done() if rank() == 0 else {})
 
     def my_share() -> tuple[list[str], dict[str, list[Row]]]:
-        with instrument.view(subject, batches) as view:
-            items = {json.dumps(item): item for item in instrument.items(view)}
+        with work:
+            items = {json.dumps(item): item for item in work.items()}
             mine = [key for key in items if key not in done][rank() :: world_size()]
-            fresh = _finished(instrument, view, {key: items[key] for key in mine}, label)
-            return list(items), dict(fresh if folder is None else _noted(fresh, folder, identity))
+            todo = track(mine, label=label, total=len(mine))
+            fresh = ((key, [plain(row) for row in work.rows(items[key])]) for key in todo)
+            return list(items), dict(fresh if folder is None else _noted(fresh, folder, identities))
 
     parts = together(my_share)
     for _, fresh in parts:
         done |= fresh
-    return instrument.tables([row for key in parts[0][0] for row in done[key]])
+    return work.tables(_records(work, [row for key in parts[0][0] for row in done[key]]))
 
 
-def _finished(
-    instrument: Itemised, view: Any, items: Mapping[str, Item], label: str
+def _records(work: PerItem, rows: Sequence[Row]) -> Sequence[Any]:
+    if work.record is None:
+        return rows
+    try:
+        return [work.record(*row) for row in rows]
+    except TypeError as error:
+        raise ValueError(
+            f"A half-finished measurement of {work.instrument.spec.name} holds rows of an older version. "
+            "Give another --out, or delete that folder to start again."
+        ) from error
+
+
+def _noted(
+    finished: Iterator[tuple[str, list[Row]]], folder: Path, identities: Sequence[str]
 ) -> Iterator[tuple[str, list[Row]]]:
-    for key, item in track(items.items(), label=label, total=len(items)):
-        yield key, [plain(row) for row in instrument.rows(view, item)]
-
-
-def _noted(finished: Iterator[tuple[str, list[Row]]], folder: Path, identity: str) -> Iterator[tuple[str, list[Row]]]:
     """Pass finished items on once they are on the disk."""
-    with Journal(folder, identity=identity, part=rank()) as journal:
+    with Journal(folder, *identities, part=rank()) as journal:
         for key, rows in finished:
             try:
                 journal.add(key, rows)

@@ -4,25 +4,30 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
 from alternet.data.batches import Batches
 from alternet.distributed import gather, rank, world_size
-from alternet.instruments.base import Instrument, Itemised, Row, Streaming, Tables
 from alternet.instruments.passes import itemise, plain, stream, together
+from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of
+from alternet.seeding import random_state_kept
 from alternet.storage import Journal
 from alternet.subject.subject import Subject
 from alternet.untouched import untouched
+
+if TYPE_CHECKING:
+    from alternet.instruments.base import Instrument
 
 VERSIONED = ("alternet", "torch", "timm", "numpy")
 
@@ -37,7 +42,7 @@ class NotStoredError(OSError):
         self.measurement = measurement
 
 
-def run(instrument: Instrument, subject: Subject, batches: Batches, *, out: Path | None) -> Measurement:
+def run(instrument: "Instrument", subject: Subject, batches: Batches, *, out: Path | None) -> Measurement:
     """Measure, or take up what `out` already holds; see `Instrument.measure`."""
     ((_, result),) = measure_each([instrument], subject, batches, out=out)
     if isinstance(result, Exception):
@@ -46,8 +51,8 @@ def run(instrument: Instrument, subject: Subject, batches: Batches, *, out: Path
 
 
 def measure_each(
-    instruments: Sequence[Instrument], subject: Subject, batches: Batches, *, out: Path | None = None
-) -> Iterator[tuple[Instrument, Result]]:
+    instruments: "Sequence[Instrument]", subject: Subject, batches: Batches, *, out: Path | None = None
+) -> "Iterator[tuple[Instrument, Result]]":
     """Measure with several instruments; those that look at the model in the same way share one pass over the data.
 
     Args:
@@ -63,7 +68,9 @@ def measure_each(
     waiting: list[_Job] = []
     for instrument in instruments:
         try:
-            job = _job(instrument, subject, batches, out)
+            _require_measurable(instrument, batches)
+            with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
+                job = _Job(instrument, instrument.open(subject, batches), out)
             stored = job.taken_up()
         except Exception as error:
             yield instrument, error
@@ -74,57 +81,88 @@ def measure_each(
             yield instrument, stored
     for jobs in _sharing(waiting):
         for job, result in _measured(jobs):
-            yield job.asked, result
+            yield job.instrument, result
 
 
-def _job(instrument: Instrument, subject: Subject, batches: Batches, out: Path | None) -> "_Job":
-    if instrument.needs_labels and not batches.labelled:
+def _require_measurable(instrument: "Instrument", batches: Batches) -> None:
+    spec = instrument.spec
+    if "labels" in spec.needs and not batches.labelled:
         raise ValueError(
-            f"{instrument.name} needs labels, but {batches.name!r} has none. "
+            f"{spec.name} needs labels, but {batches.name!r} has none. "
             "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
         )
     if not batches.images:
         raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")
-    ready = instrument.ready(subject)
-    return _Job(instrument, ready, subject, ready.prepare(batches), out)
+    if spec.split == "train" and batches.split == "test":
+        warnings.warn(
+            f"{spec.name} asks about the images that a model was trained on, but {batches.name!r} is its test split. "
+            "Give the others, batches(..., split='train'), unless that is what you want to know.",
+            stacklevel=5,
+        )
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One instrument, as it was asked for and as it is ready, on one model and data, and where its result belongs."""
+    """One instrument with its work on one model and data, and where its result belongs."""
 
-    asked: Instrument
-    instrument: Instrument
-    subject: Subject
-    batches: Batches
+    instrument: "Instrument"
+    work: Work
     out: Path | None
 
     @property
     def folder(self) -> Path | None:
-        return None if self.out is None else folder_of(self.out, self.subject.name, self.instrument.name)
+        return None if self.out is None else folder_of(self.out, self.work.subject.name, self.instrument.spec.name)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides the numbers; a stored result is taken up only if all of it agrees."""
+        spec, work = self.instrument.spec, self.work
         facts = {
-            "instrument": self.instrument.name,
+            "instrument": spec.name,
             "settings": self.instrument.settings,
-            **self.subject.facts,
-            "data": {"name": self.batches.name, "fingerprint": self.batches.fingerprint},
-            **self.instrument.facts,
+            **work.subject.facts,
+            "data": {"name": work.batches.name, "fingerprint": work.batches.fingerprint},
+            **work.facts,
+            **({"version": spec.version} if spec.version > 1 else {}),
         }
         return json.loads(json.dumps(facts))
+
+    @property
+    def digests(self) -> list[str]:
+        """What a journal is known by: the digest of the identity, then that with settings in their old spelling."""
+        old = dict(self.identity["settings"])
+        for name, spellings in self.instrument.old_spellings.items():
+            old[name] = next((before for before, now in spellings.items() if now == old.get(name)), old.get(name))
+        both = [self.identity, self.identity | {"settings": old}]
+        return [hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest() for facts in both]
 
     def taken_up(self) -> Measurement | None:
         """The stored result, or nothing, after a check that the measurement can be stored."""
         if self.folder is None:
             return None
+        stored, *_ = together(lambda: self._stored() if rank() == 0 else None)
+        return stored
+
+    def _stored(self) -> Measurement | None:
         folder = self.folder
-        stored, *_ = together(lambda: _stored(folder, self.identity) if rank() == 0 else None)
+        assert folder is not None
+        if not (folder / PROVENANCE).exists():
+            _require_writable(folder)
+            return None
+        stored = Measurement.load(folder)
+        for fact, now in self.identity.items():
+            before = stored.provenance.get(fact)
+            if fact == "settings" and isinstance(before, dict):
+                before = {name: self.instrument.today(name, value) for name, value in before.items()}
+            if before != now:
+                raise ValueError(
+                    f"{folder} holds a measurement with another {fact} ({_differences(before, now)}). "
+                    "Give another --out, or delete that folder to measure again."
+                )
         return stored
 
 
-def _tried(work: Any) -> Any:
+def _tried(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except Exception as error:
@@ -132,20 +170,13 @@ def _tried(work: Any) -> Any:
 
 
 def _sharing(jobs: Sequence[_Job]) -> list[list[_Job]]:
-    """Streaming instruments with equal views of the same batches together, every other one by itself."""
-    groups: list[list[_Job]] = []
-    for job in jobs:
-        for group in groups:
-            if _view(job) is not None and _view(job) == _view(group[0]) and job.batches is group[0].batches:
-                group.append(job)
-                break
-        else:
-            groups.append([job])
-    return groups
-
-
-def _view(job: _Job) -> Any:
-    return job.instrument.view if isinstance(job.instrument, Streaming) else None
+    """The jobs that share a pass together, every other one by itself."""
+    groups: dict[Any, list[_Job]] = {}
+    for number, job in enumerate(jobs):
+        work = job.work
+        alike = (id(work.batches), work.reads_features) if isinstance(work, OnePass) else number
+        groups.setdefault(alike, []).append(job)
+    return list(groups.values())
 
 
 def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
@@ -158,25 +189,23 @@ def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
     if isinstance(tables, Exception):
         yield jobs[0], tables
         return
-    seconds = time.monotonic() - begun
-    names = [job.instrument.name for job in jobs]
+    seconds = round(time.monotonic() - begun, 3)
+    names = [job.instrument.spec.name for job in jobs]
     for job, filled in zip(jobs, tables, strict=True):
-        facts = {"seconds": round(seconds, 3), "same_pass": [name for name in names if name != job.instrument.name]}
+        facts = {"seconds": seconds, "same_pass": [name for name in names if name != job.instrument.spec.name]}
         yield job, _tried(lambda job=job, filled=filled, facts=facts: _kept(job, filled, facts))
 
 
 def _tables(jobs: Sequence[_Job]) -> list[Tables]:
-    subject, batches = jobs[0].subject, jobs[0].batches
-    label = f"{' + '.join(job.instrument.name for job in jobs)} · {subject.name}"
-    streaming = [job.instrument for job in jobs if isinstance(job.instrument, Streaming)]
+    subject = jobs[0].work.subject
+    label = f"{' + '.join(job.instrument.spec.name for job in jobs)} · {subject.name}"
     with _undisturbed(subject):
-        if streaming:
-            return stream(streaming, subject, batches, label=label)
+        if works := [job.work for job in jobs if isinstance(job.work, OnePass)]:
+            return stream(works, label=label)
         (job,) = jobs
-        if not isinstance(job.instrument, Itemised):
-            raise TypeError(f"{type(job.instrument).__name__} must derive from Streaming or Itemised.")
-        digest = hashlib.sha256(json.dumps(job.identity, sort_keys=True).encode()).hexdigest()
-        return [itemise(job.instrument, subject, batches, label=label, folder=job.folder, identity=digest)]
+        if not isinstance(job.work, PerItem):
+            raise TypeError(f"{type(job.instrument).__name__} opened {job.work!r}, expected a OnePass or a PerItem.")
+        return [itemise(job.work, label=label, folder=job.folder, identities=job.digests)]
 
 
 @contextmanager
@@ -192,9 +221,9 @@ def _undisturbed(subject: Subject) -> Iterator[None]:
 
 def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
     measurement = Measurement(
-        instrument=job.instrument.name,
+        instrument=job.instrument.spec.name,
         tables=_frames(job, tables),
-        provenances=(job.identity | _circumstances(job) | facts,),
+        provenances=(job.identity | _circumstances(job.work) | facts,),
     )
     if job.folder is not None:
         together(lambda: _save(job, measurement) if rank() == 0 else None)
@@ -202,28 +231,25 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
 
 
 def _frames(job: _Job, tables: Tables) -> dict[str, pd.DataFrame]:
-    instrument, name = job.instrument, job.subject.name
-    if set(tables) != set(instrument.columns):
-        raise TypeError(f"{instrument.name} filled the tables {sorted(tables)}, declared {sorted(instrument.columns)}.")
+    """The tables as declared; a column without any value holds numbers, as it does when it is read from its file."""
+    spec, model = job.instrument.spec, job.work.subject.name
+    if set(tables) != set(spec.tables):
+        raise TypeError(f"{spec.name} filled the tables {sorted(tables)}, declared {sorted(spec.tables)}.")
+    frames = {}
+    for table, rows in tables.items():
+        frame = pd.DataFrame([(model, *plain(row)) for row in rows], columns=list(spec.columns(table)))
+        blank = [column for column in frame if len(frame) and frame[column].isna().all()]
+        frames[table] = frame.astype(dict.fromkeys(blank, float))
+    return frames
+
+
+def _circumstances(work: Work) -> dict[str, Any]:
+    skipped = sorted({str(name) for part in gather(list(work.batches.skipped)) for name in part})
     return {
-        key: _frame([(name, *plain(row)) for row in rows], ["model", *instrument.columns[key]])
-        for key, rows in tables.items()
-    }
-
-
-def _frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:
-    """The rows; a column without any value holds numbers, as it does when it is read back from its file."""
-    frame = pd.DataFrame(rows, columns=columns)
-    blank = [column for column in columns if len(rows) and frame[column].isna().all()]
-    return frame.astype(dict.fromkeys(blank, float))
-
-
-def _circumstances(job: _Job) -> dict[str, Any]:
-    skipped = sorted({str(name) for part in gather(list(job.batches.skipped)) for name in part})
-    return {
-        "images": job.batches.images - len(skipped),
+        "images": work.batches.images - len(skipped),
         "skipped": skipped,
-        "device": job.subject.device.type,
+        "split": work.batches.split,
+        "device": work.subject.device.type,
         "processes": world_size(),
         "versions": {name: version(name) for name in VERSIONED},
     }
@@ -240,21 +266,7 @@ def _save(job: _Job, measurement: Measurement) -> None:
             "room there and start again, or take it from this error's `measurement`.",
             measurement,
         ) from error
-    Journal(job.folder, identity="").remove()
-
-
-def _stored(folder: Path, identity: dict[str, Any]) -> Measurement | None:
-    if not (folder / PROVENANCE).exists():
-        _require_writable(folder)
-        return None
-    stored = Measurement.load(folder)
-    for fact, now in identity.items():
-        if (before := stored.provenance.get(fact)) != now:
-            raise ValueError(
-                f"{folder} holds a measurement with another {fact} ({_short(before)}, now {_short(now)}). "
-                "Give another --out, or delete that folder to measure again."
-            )
-    return stored
+    Journal(job.folder, "").remove()
 
 
 def _require_writable(folder: Path) -> None:
@@ -267,6 +279,13 @@ def _require_writable(folder: Path) -> None:
         raise OSError(f"Cannot write to {folder} ({error.strerror or error}). Give another --out.") from error
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+def _differences(before: Any, now: Any) -> str:
+    """What a fact was and is; of several values only those that differ, so that long ones do not hide them."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        before, now = ({name: part[name] for name in differing if name in part} for part in (before, now))
+    return ", now ".join(_short(json.dumps(value, ensure_ascii=False)) for value in (before, now))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= 120 else text[:117] + "..."

@@ -69,6 +69,10 @@ class Probe:
         """
         return self._run(images, visit)
 
+    def logits(self, images: Images) -> Logits:
+        """The model's own answer, nothing observed; with an edit in force, the answer under it."""
+        return self._run(images, lambda tap, feature: None) if self._edits else self.subject.logits(images)
+
     def features(self, images: Images) -> tuple[dict[str, FeatureMap], Logits]:
         """Run a batch and keep a copy of every feature map, by the tap's name."""
         kept: dict[str, FeatureMap] = {}
@@ -135,7 +139,7 @@ class Probe:
         return find_tap(self.subject.taps, tap) if isinstance(tap, str) else tap
 
     def _run(self, images: Images, visit: Visit) -> Logits:
-        model, watch = self.subject.model, Watch(self._at_size(images), self._edits, visit)
+        model, watch = self.subject.model, Watch(self.taps_at(*images.shape[-2:]), self._edits, visit)
         inputs = self.subject.normalise(images)
         with scopes_followed(model, watch.enter, watch.leave), watch:
             output = model(inputs)
@@ -150,13 +154,12 @@ class Probe:
             self._timelines[key] = foreseen(self.subject, few, addresses)
         return self._timelines[key]
 
-    def _at_size(self, images: Images) -> list[Tap]:
-        """The taps for the size of these images: addresses are the same, maps have another size."""
-        size = (images.shape[-2], images.shape[-1])
+    def taps_at(self, height: int, width: int) -> tuple[Tap, ...]:
+        """The taps for images of some size: addresses are the same, maps have another size."""
         traced = self.subject.input_size
-        if traced is not None and size == traced[1:]:
-            return list(self.taps)
-        if size not in self._of_size:
-            fresh = self.subject.taps_on(images[:1].repeat(2, 1, 1, 1))
-            self._of_size[size] = {tap.name: tap for tap in fresh}
-        return [find_tap(self._of_size[size].values(), tap.name) for tap in self.taps]
+        if not self.taps or (traced is not None and (height, width) == traced[1:]):
+            return self.taps
+        if (height, width) not in self._of_size:
+            fresh = self.subject.taps_on(self.subject.example(height, width))
+            self._of_size[height, width] = {tap.name: tap for tap in fresh}
+        return tuple(find_tap(self._of_size[height, width].values(), tap.name) for tap in self.taps)

@@ -89,15 +89,16 @@ class Subject:
         entry = {"size": self.input_size, "mean": self.mean, "std": self.std}
         return {"model": model, "input": entry, "dtype": str(self.dtype).removeprefix("torch.")}
 
-    def example(self) -> Images:
-        """One grey-noise image batch [2, c, h, w] of the declared size, the same at every call."""
+    def example(self, height: int | None = None, width: int | None = None) -> Images:
+        """Two images of grey noise [2, c, h, w], of the declared size if none is given; the same at every call."""
         if self.input_size is None:
             raise ValueError(
                 f"The input size of {self.name!r} is not known: the model declares none. "
                 "State it: Subject(model, name=..., input_size=(3, 224, 224))."
             )
+        channels, *declared = self.input_size
         generator = torch.Generator().manual_seed(0)
-        return torch.rand(2, *self.input_size, generator=generator)
+        return torch.rand(2, channels, height or declared[0], width or declared[1], generator=generator)
 
     def normalise(self, images: Images) -> Tensor:
         """Move images in [0, 1] to the model's device and type, and normalise each channel."""

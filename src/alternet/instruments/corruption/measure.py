@@ -12,38 +12,47 @@ the same ones. What is corrupted on the fly is another data set than the publish
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from math import nan
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from alternet.data.batches import Batches
 from alternet.data.corrupted_sets import PairedBatches, paired
-from alternet.data.corruption import (
-    EXTRA,
-    FAMILIES,
-    SEVERITIES,
-    STANDARD,
-    corrupted,
-    makers,
-    require_corruptible,
-)
-from alternet.instruments.base import Itemised, Row, Tables
-from alternet.instruments.calibration.measure import Calibration
-from alternet.probe.predictions import Predictions
+from alternet.data.corruption import corrupted, makers, require_corruptible
+from alternet.data.corruption_names import FAMILIES, SEVERITIES, STANDARD
+from alternet.instruments.moments import mean_and_error, moments
+from alternet.instruments.work import PerItem, Tables
+from alternet.probe.probe import Probe
+from alternet.scores import calibration_error, contributions, reliability, require_classes
 from alternet.subject.subject import Subject
+
+if TYPE_CHECKING:
+    from alternet.instruments.corruption import Corruption
 
 CLEAN = "clean"
 
 METRICS = ("clean_accuracy", "mean_accuracy", "sets", *(f"severity_{s}" for s in SEVERITIES), "mce", "mce_paper")
 """Every metric of the summary, in its order."""
+
+
+class SetRow(NamedTuple):
+    """A row of the table, and the published benchmark that its set belongs to, if any."""
+
+    corruption: str
+    severity: int
+    accuracy: float
+    nll: float
+    ece: float
+    standard_error: float
+    nll_standard_error: float
+    images: int
+    family: str
+    benchmark: str
 
 
 class Estimate(NamedTuple):
@@ -107,7 +116,7 @@ def alexnet_errors(benchmark: str) -> dict[str, float]:
         >>> alexnet_errors("imagenet-c")["fog"], alexnet_errors("cifar10-c")
         (0.819324, {})
     """
-    text = files("alternet.instruments").joinpath("alexnet_errors.csv").read_text(encoding="utf-8")
+    text = files("alternet.instruments.corruption").joinpath("alexnet_errors.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return {row["corruption"]: float(row[benchmark]) for row in rows if benchmark in row}
 
@@ -133,122 +142,61 @@ def summary(scores: Scores, benchmark: str = "") -> dict[str, Estimate]:
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Corruption(Itemised[tuple[Predictions, Batches]]):
-    """Accuracy, likelihood and calibration on clean images and under common corruptions.
+class CorruptionWork(PerItem):
+    """An item is a set of images: the clean ones, or one corruption at one severity."""
 
-    Attributes:
-        published: Folder of CIFAR-10-C, CIFAR-100-C or ImageNet-C, the data being the clean images; by default the
-            corruptions are made on the fly, which needs the extra `corruptions`. The provenance holds its name alone.
-        extra: Measure the four extra corruptions too; they do not enter the summary.
-        only: Names of the corruptions to measure, separated by commas, instead of all standard ones.
-        bins: Number of equally wide bins of confidence, for the ECE.
-        seed: What the corruptions made on the fly are drawn from.
+    instrument: "Corruption"
+    record: ClassVar = SetRow
 
-    Examples:
-        >>> Corruption(only="fog, snow").corruptions
-        ('fog', 'snow')
-    """
-
-    published: str = ""
-    extra: bool = False
-    only: str = ""
-    bins: int = 10
-    seed: int = 0
-
-    name = "corruption"
-    question = "How much accuracy do noise, blur, weather and compression cost?"
-    columns: ClassVar = {
-        "table": (
-            "corruption",
-            "severity",
-            "accuracy",
-            "nll",
-            "ece",
-            "standard_error",
-            "nll_standard_error",
-            "images",
-            "family",
-        ),
-        "summary": ("metric", "value", "standard_error"),
-    }
-    needs_labels = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.bins < 1:
-            raise ValueError(f"corruption got bins={self.bins}, expected at least 1.")
-        if self.only and self.extra:
-            raise ValueError("corruption got both only and extra, expected one of them. Name the extra ones in only.")
-        if unknown := sorted(set(self.corruptions) - set(FAMILIES)):
-            raise ValueError(
-                f"corruption got only={self.only!r}, but knows no {', '.join(map(repr, unknown))}. "
-                f"Choose from {', '.join(FAMILIES)}."
-            )
-
-    @property
-    def corruptions(self) -> tuple[str, ...]:
-        """Names of the corruptions to measure, in order."""
-        if self.only:
-            return tuple(dict.fromkeys(name.strip() for name in self.only.split(",")))
-        return tuple(STANDARD) + (tuple(EXTRA) if self.extra else ())
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings as plain values; of the published folder the name alone, wherever it lies."""
-        named = Path(self.published).expanduser().resolve().name if self.published else ""
-        return super().settings | {"published": named}
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Where corruptions are made, the versions of what makes them."""
-        return {} if self.published else {"corruptions_by": makers()}
-
-    def prepare(self, batches: Batches) -> Batches:
-        """The batches, with their published counterparts if there are any, after a check of what will be needed."""
+    def __init__(self, instrument: "Corruption", subject: Subject, batches: Batches) -> None:
         if batches.augment is not None:
             raise ValueError(
                 f"corruption got augmented batches of {batches.name!r}, expected images as they are. "
                 "Measure on batches that are not frozen."
             )
-        if self.published:
-            return paired(batches, self.published, self.corruptions)
-        require_corruptible(batches, self.corruptions)
-        return batches
+        if instrument.published:
+            batches = paired(batches, instrument.published, instrument.corruptions)
+        else:
+            require_corruptible(batches, instrument.corruptions)
+        super().__init__(instrument, subject, batches)
+        self.facts = {} if instrument.published else {"corruptions_by": makers()}
 
-    @contextmanager
-    def view(self, subject: Subject, batches: Batches) -> Iterator[tuple[Predictions, Batches]]:
-        with Predictions(subject) as predictions:
-            yield predictions, batches
+    def begin(self) -> None:
+        self.probe = self.undo.enter_context(Probe(self.subject, taps=[]))
 
-    def items(self, view: tuple[Predictions, Batches]) -> list[tuple[str, int]]:
-        return [(CLEAN, 0), *((name, severity) for name in self.corruptions for severity in SEVERITIES)]
+    def items(self) -> list[tuple[str, int]]:
+        return [(CLEAN, 0), *((name, severity) for name in self.instrument.corruptions for severity in SEVERITIES)]
 
-    def rows(self, view: tuple[Predictions, Batches], item: tuple[str, int]) -> list[Row]:
-        (predictions, clean), (name, severity) = view, item
-        sums = self._sums(predictions, self._set(clean, name, severity) if severity else clean)
+    def rows(self, item: tuple[str, int]) -> list[SetRow]:
+        name, severity = item
+        sums: dict[str, Tensor] = {}
+        for images, targets in self._set(name, severity):
+            logits, labels = self.probe.logits(images).cpu(), targets.cpu()
+            require_classes(logits, labels, instrument="corruption")
+            values = contributions(logits, labels)
+            part = {metric: moments(values[metric]) for metric in ("accuracy", "nll")}
+            part["bins"] = reliability(logits, labels, self.instrument.bins)
+            sums = {key: value + sums.get(key, torch.zeros_like(value)) for key, value in part.items()}
         if not sums:
-            raise ValueError(f"No picture of {clean.name!r} could be read under {name} {severity}. Check its files.")
-        metrics = {row[0]: row[1:] for row in Calibration(bins=self.bins).tables((), sums)["table"]}
-        (accuracy, error), (nll, nll_error), (ece, _) = (metrics[metric] for metric in ("accuracy", "nll", "ece"))
+            raise ValueError(
+                f"No picture of {self.batches.name!r} could be read under {name} {severity}. Check its files."
+            )
+        (accuracy, error), (nll, nll_error) = (
+            [value.item() for value in mean_and_error(sums[metric])] for metric in ("accuracy", "nll")
+        )
+        ece, _ = calibration_error(sums["bins"])
         images, family = int(sums["accuracy"][0]), FAMILIES.get(name, CLEAN)
-        benchmark = clean.benchmark if isinstance(clean, PairedBatches) else ""
-        return [(name, severity, accuracy, nll, ece, error, nll_error, images, family, benchmark)]
+        benchmark = self.batches.benchmark if isinstance(self.batches, PairedBatches) else ""
+        return [SetRow(name, severity, accuracy, nll, ece, error, nll_error, images, family, benchmark)]
 
-    def tables(self, rows: Sequence[Row]) -> Tables:
-        scores = {(row[0], row[1]): Estimate(row[2], row[5]) for row in rows}
-        found = summary(scores, benchmark=rows[0][-1])
+    def tables(self, rows: Sequence[SetRow]) -> Tables:
+        scores = {(row.corruption, row.severity): Estimate(row.accuracy, row.standard_error) for row in rows}
+        found = summary(scores, benchmark=rows[0].benchmark)
         return {"table": [row[:-1] for row in rows], "summary": [(metric, *found[metric]) for metric in METRICS]}
 
-    def _set(self, clean: Batches, corruption: str, severity: int) -> Batches:
-        if isinstance(clean, PairedBatches):
-            return clean.corrupted(corruption, severity)
-        return corrupted(clean, corruption, severity, seed=self.seed)
-
-    def _sums(self, predictions: Predictions, batches: Batches) -> dict[str, Tensor]:
-        """What calibration sums over the images of one set."""
-        total: dict[str, Tensor] = {}
-        for images, targets in batches:
-            part = Calibration(bins=self.bins).sums({}, predictions.logits(images), targets)
-            total = {key: value + total.get(key, torch.zeros_like(value)) for key, value in part.items()}
-        return total
+    def _set(self, corruption: str, severity: int) -> Batches:
+        if severity == 0:
+            return self.batches
+        if isinstance(self.batches, PairedBatches):
+            return self.batches.corrupted(corruption, severity)
+        return corrupted(self.batches, corruption, severity, seed=self.instrument.seed)

@@ -12,22 +12,23 @@ Only the trend from unit to unit means something. A lower curve in one model tha
 other one sees more detail, since Δ also depends on how large the mean of the map is.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from alternet.instruments.base import Streaming, Tables
 from alternet.instruments.chunks import images_at_once
 from alternet.instruments.moments import double, mean_and_error, moments, require_finite
-from alternet.probe.probe import Probe
+from alternet.instruments.work import OnePass, Tables, where
 from alternet.shapes import FeatureMap
 from alternet.taps.find import Tap
+
+if TYPE_CHECKING:
+    from alternet.instruments.fourier import Fourier
 
 FLOOR = 1e-6
 """Added to amplitudes before the logarithm, as in the paper's code."""
@@ -106,53 +107,25 @@ def paper_frequencies(side: int) -> list[float]:
     return [k / max(points - 1, 1) for k in range(points)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fourier(Streaming):
-    """Δ log amplitude of the feature maps at every tap.
+class FourierWork(OnePass):
+    """Moments of Δ log amplitude over the images at every tap."""
 
-    Attributes:
-        axis: `textbook`: true frequencies, with the Nyquist frequency on even sides. `paper`: as in the paper's code,
-            the half diagonal without the Nyquist frequency, its points labelled from 0 to 1.
-        direction: `diagonal`: both axes at the same frequency, as in the paper. `radial`: mean over rings.
-
-    Examples:
-        >>> Fourier(direction="radial").settings
-        {'axis': 'textbook', 'direction': 'radial'}
-    """
-
-    axis: Literal["textbook", "paper"] = "textbook"
-    direction: Literal["diagonal", "radial"] = "diagonal"
-
-    name = "fourier"
-    question = "Which spatial frequencies do feature maps hold?"
-    columns: ClassVar = {
-        "table": ("unit", "tap", "kind", "depth", "frequency", "delta_log_amplitude", "standard_error")
-    }
-    view = Probe
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.axis == "paper" and self.direction == "radial":
-            raise ValueError(
-                "fourier got axis='paper' with direction='radial', but the paper has only the diagonal. "
-                "Give one of them."
-            )
+    instrument: "Fourier"
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
-        log_amplitude = diagonal_log_amplitude if self.direction == "diagonal" else radial_log_amplitude
+        log_amplitude = diagonal_log_amplitude if self.instrument.direction == "diagonal" else radial_log_amplitude
         values = log_amplitude(feature)
-        side = torch.full_like(values[:, :1], min(feature.shape[2:]))  # the mean over the images gives it back
-        return moments(torch.cat([values - values[:, :1], side], dim=1))
+        return moments(values - values[:, :1])
 
-    def tables(self, taps: Sequence[Tap], sums: Mapping[str, Tensor]) -> Tables:
-        return {"table": [row for tap in taps for row in self._rows(tap, sums[tap.name])]}
-
-    def _rows(self, tap: Tap, sums: Tensor) -> list[tuple]:
-        require_finite(sums, tap=tap.name)
-        (*delta, side), error = (values.tolist() for values in mean_and_error(sums))
-        axis = (frequencies if self.axis == "textbook" else paper_frequencies)(round(side))
-        where = (tap.unit, tap.name, tap.kind, tap.depth)
-        return [(*where, *point) for point in zip(axis, delta, error, strict=False)]
+    def tables(self, sums: Mapping[str, Tensor]) -> Tables:
+        axis = frequencies if self.instrument.axis == "textbook" else paper_frequencies
+        rows = []
+        for tap in self.taps:
+            require_finite(sums[tap.name], tap=tap.name)
+            delta, error = (values.tolist() for values in mean_and_error(sums[tap.name]))
+            points = zip(axis(min(tap.shape[1:])), delta, error, strict=False)  # the paper leaves the last one out
+            rows += [(*where(tap), *point) for point in points]
+        return {"table": rows}
 
 
 def _log_amplitude(spectrum: Tensor, dtype: torch.dtype) -> Tensor:

@@ -18,24 +18,34 @@ The zero frequency is left out: it is no wave, but another brightness and tint.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain, product
 from math import pi
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from alternet.data.batches import Batches
-from alternet.instruments.base import Itemised, Row, Tables
-from alternet.instruments.perturbed import Perturbed
+from alternet.instruments.perturbed import PerturbedWork
+from alternet.instruments.work import Tables
 from alternet.seeding import derived_seed
 from alternet.shapes import Images
-from alternet.subject.subject import Subject
+
+if TYPE_CHECKING:
+    from alternet.instruments.fourier_heatmap import FourierHeatmap
 
 Direction = tuple[int, int]
 """How many periods a wave has down and across the image, (ky, kx); negative where it runs the other way."""
+
+
+class Cell(NamedTuple):
+    """A row of the table: a wave, as one of its aliases, and what it costs."""
+
+    fx: float
+    fy: float
+    accuracy: float
+    delta_accuracy: float
+    standard_error: float
 
 
 def wave(height: int, width: int, direction: Direction) -> Float[Tensor, "h w"]:
@@ -103,62 +113,37 @@ def signs(channels: int, seeds: Iterable[int]) -> Float[Tensor, "n c 1 1"]:
     return 2.0 * torch.stack(draws) - 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class FourierHeatmap(Itemised[Perturbed]):
-    """Accuracy under one plane wave after the other, with the same waves for every model.
+class FourierHeatmapWork(PerturbedWork):
+    """An item is a wave, by its direction."""
 
-    A wave is added to images in [0, 1], before the model normalises them, and the sum is not clipped: clipping would
-    add further frequencies. Every wave costs a forward pass: give `side`, and few images.
+    instrument: "FourierHeatmap"
+    record: ClassVar = Cell
 
-    Attributes:
-        strength: Root mean square of the wave, in units of the image range [0, 1].
-        side: Largest number of periods across and down the image, |kx| and |ky|; 0 for all that the image can hold.
-        seed: What the signs are drawn from, with the wave and the place of the image in the data.
+    def begin(self) -> None:
+        if self.batches.shape[1:] == (1, 1):
+            raise ValueError("fourier_heatmap got images of one pixel, which hold no wave. Give larger images.")
+        super().begin()
 
-    Examples:
-        >>> FourierHeatmap(side=8).settings
-        {'strength': 0.05, 'side': 8, 'seed': 0}
-    """
+    def items(self) -> list[Direction]:
+        return directions(*self.batches.shape[1:], side=self.instrument.side)
 
-    strength: float = 0.05
-    side: int = 0
-    seed: int = 0
-
-    name = "fourier_heatmap"
-    question = "Which wave, of which frequency and direction, is the model fragile to?"
-    columns: ClassVar = {"table": ("fx", "fy", "accuracy", "delta_accuracy", "standard_error")}
-    needs_labels = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for setting in ("strength", "side"):
-            if getattr(self, setting) < 0:
-                raise ValueError(f"{self.name} got {setting}={getattr(self, setting)}, expected at least 0.")
-
-    def view(self, subject: Subject, batches: Batches) -> Perturbed:
-        if batches.shape[1:] == (1, 1):
-            raise ValueError(f"{self.name} got images of one pixel, which hold no wave. Give larger images.")
-        return Perturbed(subject, batches, instrument=self.name)
-
-    def items(self, view: Perturbed) -> list[Direction]:
-        return directions(*view.batches.shape[1:], side=self.side)
-
-    def rows(self, view: Perturbed, item: Direction) -> list[Row]:
-        height, width = view.batches.shape[1:]
-        added = self.strength * wave(height, width, item).to(view.subject.device)
+    def rows(self, item: Direction) -> list[Cell]:
+        asked, (height, width) = self.instrument, self.batches.shape[1:]
+        added = asked.strength * wave(height, width, item).to(self.subject.device)
 
         def waved(images: Images, places: range, _repeat: int) -> Images:
-            seeds = (derived_seed(self.seed, self.name, *item, place) for place in places)
+            seeds = (derived_seed(asked.seed, "fourier_heatmap", *item, place) for place in places)
             return images + signs(images.shape[1], seeds).to(images.device) * added
 
-        score = view.score(waved)
+        score = self.score(waved)
         found = (score.accuracy, score.delta_accuracy, score.standard_error)
-        at = aliases(height, width, item, side=self.side)
-        return [(2 * x / width, 2 * y / height, *found) for y, x in at]
+        at = aliases(height, width, item, side=asked.side)
+        return [Cell(2 * x / width, 2 * y / height, *found) for y, x in at]
 
-    def tables(self, rows: Sequence[Row]) -> Tables:
+    def tables(self, rows: Sequence[Cell]) -> Tables:
         """The map row by row, from the most negative frequency on."""
-        return {"table": sorted(rows, key=lambda row: (row[1], row[0]))}
+        by_frequency = sorted(rows, key=lambda cell: (cell.fy, cell.fx))
+        return {"table": by_frequency}
 
 
 def _same(length: int, index: int, *, side: int) -> list[int]:

@@ -15,20 +15,19 @@ What a band costs also depends on how much the images themselves hold there, so 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from alternet.data.batches import Batches
-from alternet.instruments.base import Itemised
-from alternet.instruments.perturbed import Perturbed
+from alternet.instruments.perturbed import PerturbedWork
 from alternet.seeding import derived_seed
 from alternet.shapes import Images
-from alternet.subject.subject import Subject
+
+if TYPE_CHECKING:
+    from alternet.instruments.frequency_noise import FrequencyNoise
 
 Ring = Literal["square", "round", "paper"]
 Mask = Float[Tensor, "h w"]
@@ -84,91 +83,46 @@ def white_noise(shape: Sequence[int], seeds: Iterable[int]) -> Images:
     return torch.stack([draw(generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrequencyNoise(Itemised[Perturbed]):
-    """Accuracy under noise of one frequency band after the other, with the same noise for every model.
+class FrequencyNoiseWork(PerturbedWork):
+    """An item is a band, by its number."""
 
-    Noise is added to images in [0, 1], before the model normalises them, and the sum is not clipped: clipping would
-    spread the noise over all frequencies.
+    instrument: "FrequencyNoise"
 
-    Attributes:
-        bands: How many bands; their frequencies are k/(bands + 1) for k = 1 … bands.
-        half_width: Half the width of a band, in units of π.
-        strength: With `equal` the root mean square of the noise over the pixels and channels of an image, in units of
-            the image range [0, 1]. With `paper` the size of δ before the mask, in units of the normalised input.
-        energy: `equal`: Gaussian noise, scaled to the same energy in every band. `paper`: as in the released code,
-            noise of random signs, a ring cut from index −m to m − 1, no scaling, added after normalisation.
-        ring: `square`: the larger of a wave's two frequencies counts. `round`: the length of the two.
-        repeats: How many times noise is drawn for every image and band.
-        seed: What it is drawn from, with the number of the band, of the repeat, and of the image in the data.
+    def begin(self) -> None:
+        for frequency in self.instrument.frequencies:
+            self._mask(*self.batches.shape[1:], frequency)
+        super().begin()
 
-    Examples:
-        >>> FrequencyNoise(bands=4).frequencies
-        (0.2, 0.4, 0.6, 0.8)
-    """
+    def items(self) -> list[tuple[int]]:
+        return [(number,) for number in range(self.instrument.bands)]
 
-    bands: int = 9
-    half_width: float = 0.1
-    strength: float = 0.05
-    energy: Literal["equal", "paper"] = "equal"
-    ring: Literal["square", "round"] = "square"
-    repeats: int = 1
-    seed: int = 0
-
-    name = "frequency_noise"
-    question = "Which spatial frequencies is the model fragile to?"
-    columns: ClassVar = {"table": ("frequency", "accuracy", "delta_accuracy", "nll", "standard_error")}
-    needs_labels = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for setting, least in (("bands", 1), ("repeats", 1), ("strength", 0)):
-            if getattr(self, setting) < least:
-                raise ValueError(f"{self.name} got {setting}={getattr(self, setting)}, expected at least {least}.")
-        if self.half_width <= 0:
-            raise ValueError(f"{self.name} got half_width={self.half_width}, expected more than 0, in units of π.")
-        if self.energy == "paper" and self.ring == "round":
-            raise ValueError(f"{self.name} got energy='paper' with ring='round', but the paper's ring is square.")
-
-    @property
-    def frequencies(self) -> tuple[float, ...]:
-        """The middle of every band, in units of π."""
-        return tuple(number / (self.bands + 1) for number in range(1, self.bands + 1))
-
-    def view(self, subject: Subject, batches: Batches) -> Perturbed:
-        for frequency in self.frequencies:
-            self._mask(*batches.shape[1:], frequency)
-        return Perturbed(subject, batches, instrument=self.name)
-
-    def items(self, view: Perturbed) -> list[tuple[int]]:
-        return [(number,) for number in range(self.bands)]
-
-    def rows(self, view: Perturbed, item: tuple[int]) -> list[tuple]:
+    def rows(self, item: tuple[int]) -> list[tuple]:
         (number,) = item
 
         def noisy(images: Images, places: range, repeat: int) -> Images:
-            return images + self._noise(images, view.subject, number, [(repeat, place) for place in places])
+            return images + self._noise(images, number, [(repeat, place) for place in places])
 
-        return [(self.frequencies[number], *view.score(noisy, repeats=self.repeats))]
+        return [(self.instrument.frequencies[number], *self.score(noisy, repeats=self.instrument.repeats))]
 
-    def _noise(self, images: Images, subject: Subject, number: int, draws: Sequence[tuple[int, int]]) -> Images:
-        height, width = images.shape[2:]
-        mask = self._mask(height, width, self.frequencies[number])
-        seeds = (derived_seed(self.seed, self.name, number, *draw) for draw in draws)
+    def _noise(self, images: Images, number: int, draws: Sequence[tuple[int, int]]) -> Images:
+        asked, (height, width) = self.instrument, images.shape[2:]
+        mask = self._mask(height, width, asked.frequencies[number])
+        seeds = (derived_seed(asked.seed, "frequency_noise", number, *draw) for draw in draws)
         white = white_noise(images.shape[1:], seeds).to(images.device)
-        if self.energy == "paper":
-            deviation = images.new_tensor(subject.std or (1.0,)).view(-1, 1, 1)  # it is added to the normalised image
-            return in_band(self.strength * white.sign(), mask) * deviation
+        if asked.energy == "paper":
+            deviation = images.new_tensor(self.subject.std or (1.0,)).view(-1, 1, 1)  # added to the normalised image
+            return in_band(asked.strength * white.sign(), mask) * deviation
         noise = in_band(white, mask)
-        return noise * (self.strength / noise.square().mean((1, 2, 3), keepdim=True).sqrt())
+        return noise * (asked.strength / noise.square().mean((1, 2, 3), keepdim=True).sqrt())
 
     def _mask(self, height: int, width: int, frequency: float) -> Mask:
-        ring = "paper" if self.energy == "paper" else self.ring
-        mask = band(height, width, frequency, half_width=self.half_width, ring=ring)
+        asked = self.instrument
+        ring = "paper" if asked.energy == "paper" else asked.ring
+        mask = band(height, width, frequency, half_width=asked.half_width, ring=ring)
         if not mask.any():
             raise ValueError(
-                f"No wave on {height}x{width} pixels has a frequency within {self.half_width}π of {frequency:.3g}π, so "
-                f"there is no such noise. Give larger images, or half_width={2 / min(height, width):.2g} or more."
+                f"No wave on {height}x{width} pixels has a frequency within {asked.half_width}π of {frequency:.3g}π, "
+                f"so there is no such noise. Give larger images, or half_width={2 / min(height, width):.2g} or more."
             )
         return mask
 

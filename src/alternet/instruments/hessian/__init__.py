@@ -1,1 +1,108 @@
-"""Hessian: settings and columns, what is measured, and its figure."""
+"""Hessian: how sharp is the loss around the weights, and does it curve downwards anywhere?"""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from alternet.instruments.loss_instrument import LossInstrument
+from alternet.instruments.spec import Spec, integer, number, text
+from alternet.settings import settings
+
+if TYPE_CHECKING:
+    from alternet.data.batches import Batches
+    from alternet.instruments.hessian.measure import HessianWork
+    from alternet.loss.lanczos import Lanczos
+    from alternet.subject.subject import Subject
+
+
+@settings
+class Hessian(LossInstrument):
+    """The extreme eigenvalues of the Hessian of NLL + L2, batch by batch.
+
+    Examples:
+        >>> Hessian(k=3, parameters="msa").settings["which"]
+        'largest_magnitude'
+    """
+
+    k: int = 5
+    """Eigenvalues of each batch."""
+
+    which: Literal["largest_magnitude", "largest", "both_ends"] = "largest_magnitude"
+    """`largest_magnitude`: by |λ|, the paper's ordering. `largest`: from the upper end. `both_ends`: half from the
+    upper end, half from the lower one."""
+
+    tolerance: float = 1e-3
+    """An eigenpair is good when ‖H·v − λ·v‖ is at most this times the largest |λ|."""
+
+    max_products: int = 200
+    """Hessian-vector products after which a batch is given as it is, with the residuals it has."""
+
+    basis: int = 32
+    """Vectors of the length of θ that are kept, which bounds the memory."""
+
+    parameters: str = "all"
+    """Which parameters: `all`, a kind of unit (`msa`, `mlp`, `conv`, ...), or names with wildcards; the others stay
+    fixed. The eigenvalues are those of that block of the Hessian."""
+
+    micro_batch: int = 0
+    """Images that pass the network at a time, 0 for the whole batch. It changes the memory, no number."""
+
+    precision: Literal["float32", "float64"] = "float32"
+    """Type of the computation, whatever that of the model."""
+
+    spec: ClassVar = Spec(
+        name="hessian",
+        order=100,
+        title="Sharpness: extreme eigenvalues of the Hessian",
+        question="How sharp is the loss around the weights, and does it curve downwards anywhere?",
+        caution=(
+            "Only the eigenvalues of largest magnitude of each batch are seen, so NEP is coupled to sharpness: where "
+            "the positive ones are large, negative ones are crowded out. Sharpness depends on how the weights are "
+            "scaled: two networks that compute the same function can have different eigenvalues, so compare networks "
+            "of one architecture, or trained alike, and do not read it as generalisation. BatchNorm is in evaluation "
+            "mode, and eigenvalues of small batches are larger than those of all data. Intervals (95 %) cover the "
+            "choice of batches, not the seed of the training."
+        ),
+        paper="Fig. 1c, 4, 6, 7",
+        cost="about 15 Hessian-vector products (45 gradients) a batch",
+        example="alternet measure hessian -m run:runs/mine --data cifar100 --limit 3200 --out out",
+        tables={
+            "table": {
+                "batch": integer("number of the batch"),
+                "rank": integer("number of the eigenvalue, in the order of `which`"),
+                "eigenvalue": number("λ of the Hessian of NLL + L2"),
+                "residual": number("‖H·v − λ·v‖ of the eigenvector that was found"),
+                "products": integer("Hessian-vector products that the batch took", drawn=False),
+                "images": integer("images of the batch", drawn=False),
+            },
+            "summary": {
+                "metric": text("nep, ape or largest"),
+                "value": number("over the eigenvalues of all batches", missing=True),
+                "low": number("low end of its 95 % interval over batches", missing=True),
+                "high": number("high end of its 95 % interval", missing=True),
+            },
+        },
+        needs=frozenset({"labels", "gradients"}),
+        split="train",
+    )
+
+    def __post_init__(self) -> None:
+        try:
+            self.lanczos()
+        except ValueError as error:
+            raise ValueError(f"hessian: {error}") from error
+
+    def lanczos(self) -> "Lanczos":
+        """The eigensolver with these settings, which it checks."""
+        from alternet.loss.lanczos import Lanczos
+
+        return Lanczos(
+            k=self.k,
+            which=self.which,
+            tolerance=self.tolerance,
+            max_products=self.max_products,
+            basis=self.basis,
+        )
+
+    def open(self, subject: "Subject", batches: "Batches") -> "HessianWork":
+        from alternet.instruments.hessian.measure import HessianWork
+
+        return HessianWork(self, subject, batches)

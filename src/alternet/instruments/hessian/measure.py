@@ -14,106 +14,58 @@ weights of two consecutive layers changes the eigenvalues and not one prediction
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 
-from alternet.data.batches import Batches
-from alternet.instruments.base import Item, Row, Tables
-from alternet.instruments.of_risk import OfRisk
-from alternet.loss.lanczos import Lanczos, Vector
+from alternet.instruments.loss_work import CurvatureWork
+from alternet.instruments.work import Tables
+from alternet.loss.lanczos import Vector
 from alternet.loss.norms import unit
-from alternet.loss.risk import Curvature, Risk
+from alternet.loss.risk import Curvature
 from alternet.loss.spectrum import summary
 from alternet.seeding import derived_seed
-from alternet.subject.subject import Subject
 
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+if TYPE_CHECKING:
+    from alternet.instruments.hessian import Hessian
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hessian(OfRisk[Risk]):
-    """The extreme eigenvalues of the Hessian of NLL + L2, batch by batch.
+class Pair(NamedTuple):
+    """A row of the table: one eigenpair of one batch."""
 
-    Attributes:
-        k: Eigenvalues of each batch.
-        which: `largest_magnitude`: by |λ|, the paper's ordering. `largest`: from the upper end. `both_ends`: half from
-            the upper end, half from the lower one.
-        tolerance: An eigenpair is good when ‖H·v − λ·v‖ is at most this times the largest |λ|.
-        max_products: Hessian-vector products after which a batch is given as it is, with the residuals it has.
-        basis: Vectors of the length of θ that are kept, which bounds the memory.
-        parameters: Which parameters: `all`, a kind of unit (`msa`, `mlp`, `conv`, ...), or names with wildcards; the
-            others stay fixed. The eigenvalues are those of that block of the Hessian.
-        micro_batch: Images that pass the network at a time, 0 for the whole batch. It changes the memory, no number.
-        precision: Type of the computation, whatever that of the model.
+    batch: int
+    rank: int
+    eigenvalue: float
+    residual: float
+    products: int
+    images: int
 
-    Examples:
-        >>> Hessian(k=3, parameters="msa").settings["which"]
-        'largest_magnitude'
-    """
 
-    k: int = 5
-    which: Literal["largest_magnitude", "largest", "both_ends"] = "largest_magnitude"
-    tolerance: float = 1e-3
-    max_products: int = 200
-    basis: int = 32
-    parameters: str = "all"
-    micro_batch: int = 0
-    precision: Literal["float32", "float64"] = "float32"
+class HessianWork(CurvatureWork):
+    """An item is a batch, by its number."""
 
-    name = "hessian"
-    question = "How sharp is the loss, and does it curve downwards?"
-    columns: ClassVar = {
-        "table": ("batch", "rank", "eigenvalue", "residual", "products", "images"),
-        "summary": ("metric", "value", "low", "high"),
-    }
+    instrument: "Hessian"
+    record: ClassVar = Pair
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        try:
-            self._lanczos  # noqa: B018 - checks the settings that it takes
-        except ValueError as error:
-            raise ValueError(f"hessian: {error}") from error
+    def items(self) -> Sequence[tuple[int]]:
+        return [(number,) for number in range(len(self.risk.batches))]
 
-    @property
-    def _lanczos(self) -> Lanczos:
-        return Lanczos(
-            k=self.k,
-            which=self.which,
-            tolerance=self.tolerance,
-            max_products=self.max_products,
-            basis=self.basis,
-        )
-
-    def view(self, subject: Subject, batches: Batches) -> Risk:
-        return self.risk(
-            subject,
-            batches,
-            parameters=self.parameters,
-            micro_batch=self.micro_batch,
-            dtype=PRECISIONS[self.precision],
-        )
-
-    def items(self, view: Risk) -> Sequence[Item]:
-        return [(number,) for number in range(len(view.batches))]
-
-    def rows(self, view: Risk, item: tuple[int]) -> Sequence[Row]:
-        (number,) = item
-        rows: list[Row] = []
-        for images, targets in view.batches.shard(number, len(view.batches)):  # none if no image of it can be read
-            curvature = view.on(images, targets)
-            generator = torch.Generator().manual_seed(derived_seed(self.seed, self.name, number))
-            found = self._lanczos(curvature, start(curvature, generator), generator=generator)
+    def rows(self, item: tuple[int]) -> Sequence[Pair]:
+        (number,), asked = item, self.instrument
+        rows: list[Pair] = []
+        for images, targets in self.risk.batches.shard(number, len(self.risk.batches)):  # none if none can be read
+            curvature = self.risk.on(images, targets)
+            generator = torch.Generator().manual_seed(derived_seed(asked.seed, "hessian", number))
+            found = asked.lanczos()(curvature, start(curvature, generator), generator=generator)
             pairs = zip(found.values.tolist(), found.residuals.tolist(), strict=True)
-            rows += [(number, rank, *pair, found.products, len(images)) for rank, pair in enumerate(pairs)]
+            rows += [Pair(number, rank, *pair, found.products, len(images)) for rank, pair in enumerate(pairs)]
         return rows
 
-    def tables(self, rows: Sequence[Row]) -> Tables:
+    def tables(self, rows: Sequence[Pair]) -> Tables:
         if not rows:
             raise ValueError("hessian found no image to measure. Check that the files can be read.")
-        batches, _, eigenvalues, *_ = zip(*rows, strict=True)
-        return {"table": rows, "summary": summary(batches, eigenvalues, seed=self.seed)}
+        batches, eigenvalues = [row.batch for row in rows], [row.eigenvalue for row in rows]
+        return {"table": rows, "summary": summary(batches, eigenvalues, seed=self.instrument.seed)}
 
 
 def start(curvature: Curvature, generator: torch.Generator) -> Vector:

@@ -18,28 +18,45 @@ The network is not retrained, so what follows a removed unit sees maps that it w
 that the unit can be spared; a large one does not say that the network needs it to solve the task.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from alternet.data.batches import Batches
-from alternet.instruments.base import Itemised, Row, Tables
-from alternet.instruments.calibration.measure import contributions
 from alternet.instruments.moments import mean_and_error, moments
+from alternet.instruments.work import PerItem, Row, Tables, where
 from alternet.probe.edits import Edits, bypassed, silenced
 from alternet.probe.probe import Probe
-from alternet.scores import require_classes
+from alternet.scores import negative_log_likelihood, require_classes
 from alternet.shapes import Labels, Logits
-from alternet.subject.subject import Subject
 from alternet.taps.find import Tap
 
-WHERE = ("unit", "tap", "kind", "depth", "stage")
-"""What leads the row of a unit in one batch; the sums over its images follow."""
+if TYPE_CHECKING:
+    from alternet.instruments.lesion import Lesion
+
+
+class Sums(NamedTuple):
+    """What one batch says of one unit.
+
+    Attributes:
+        unit: Its number; `tap`, `kind`, `depth` and `stage` say which it is.
+        moments: Count, sum and sum of squares over images of what is right and of the NLL without the unit, and of both
+            less those of the whole network; all zero of a unit that is left alone [3, 4].
+    """
+
+    unit: int
+    tap: str
+    kind: str
+    depth: float
+    stage: int
+    moments: Float64[Tensor, "3 4"]
+
+    @classmethod
+    def of(cls, unit: int, tap: str, kind: str, depth: float, stage: int, *moments: float) -> "Sums":
+        """From a row of a journal, which holds the moments one after the other."""
+        return cls(unit, tap, kind, depth, stage, torch.tensor(moments, dtype=torch.float64).view(3, 4))
 
 
 def scores(logits: Logits, targets: Labels) -> Float64[Tensor, "n 2"]:
@@ -51,107 +68,65 @@ def scores(logits: Logits, targets: Labels) -> Float64[Tensor, "n 2"]:
         >>> scores(torch.tensor([[0.0, 0.0], [torch.nan, 0.0]]), torch.tensor([0, 0])).tolist()
         [[1.0, 0.6931471805599453], [0.0, nan]]
     """
-    values = contributions(logits, targets)
     undefined = (logits.isnan() | logits.isposinf()).any(1)
-    return torch.stack([values["accuracy"].masked_fill(undefined, 0), values["nll"]], dim=1)
+    right = (logits.argmax(1) == targets).double().masked_fill(undefined, 0)
+    return torch.stack([right, negative_log_likelihood(logits, targets)], dim=1)
 
 
-@dataclass(frozen=True)
-class Study:
-    """A model under observation, the data, and how each unit is removed; a unit that cannot be removed has no edits."""
-
-    probe: Probe
-    batches: Batches
-    units: Sequence[tuple[Tap, Edits]]
-
-    def batch(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batch whose first image is at this place; nothing if none of its images can be read."""
-        number = self.batches.numbers.index(first // self.batches.batch_size)
-        yield from self.batches.shard(number, len(self.batches))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lesion(Itemised[Study]):
-    """Accuracy and likelihood without one unit at a time, beside those of the whole network on the same images.
-
-    An item is a batch: in it the part of the network ahead of a unit is computed once for all units.
+class LesionWork(PerItem):
+    """An item is a batch: in it the part of the network ahead of a unit is computed once for all units.
 
     Attributes:
-        unit: `branch`: the residual branch of every unit that has one. `paper`: of a convolutional unit its spatial
-            convolutions alone, of other units the branch.
-
-    Examples:
-        >>> Lesion(unit="paper").settings
-        {'unit': 'paper'}
+        units: The units with what removes each; one that cannot be removed has no edits.
     """
 
-    unit: Literal["branch", "paper"] = "branch"
+    instrument: "Lesion"
+    record: ClassVar = Sums.of
 
-    name = "lesion"
-    question = "How much accuracy hangs on each unit?"
-    columns: ClassVar = {
-        "table": (
-            "unit",
-            "tap",
-            "kind",
-            "depth",
-            "accuracy",
-            "delta_accuracy",
-            "nll",
-            "delta_nll",
-            "standard_error",
-            "nll_error",
-            "stage",
-        )
-    }
-    needs_labels = True
-
-    @contextmanager
-    def view(self, subject: Subject, batches: Batches) -> Iterator[Study]:
-        units = [(tap, self._removal(tap)) for tap in subject.taps if tap.silenceable]
-        if not any(edits for _, edits in units):
+    def begin(self) -> None:
+        self.units = [(tap, self._removal(tap)) for tap in self.subject.taps if tap.silenceable]
+        if not any(edits for _, edits in self.units):
             raise ValueError(
-                f"{subject.name!r} has no unit that lesion could remove: expected sums of a skip and a branch, as "
+                f"{self.subject.name!r} has no unit that lesion could remove: expected sums of a skip and a branch, as "
                 f"`alternet taps` lists them, and with unit='paper' at least one attention, MLP or convolution that "
                 "keeps its map's shape. Measure a residual network."
             )
-        with Probe(subject, taps=[]) as probe:
-            yield Study(probe, batches, units)
+        self.probe = self.undo.enter_context(Probe(self.subject, taps=[]))
 
-    def items(self, view: Study) -> Sequence[tuple[int, int]]:
+    def items(self) -> Sequence[tuple[int, int]]:
         """The places of the first image of each batch and of the one after its last."""
-        size, total = view.batches.batch_size, len(view.batches.order)
-        return [(number * size, min((number + 1) * size, total)) for number in view.batches.numbers]
+        size, total = self.batches.batch_size, len(self.batches.order)
+        return [(number * size, min((number + 1) * size, total)) for number in self.batches.numbers]
 
-    def rows(self, view: Study, item: tuple[int, int]) -> Sequence[Row]:
-        return [row for images, targets in view.batch(item[0]) for row in self._rows(view, images, targets)]
+    def rows(self, item: tuple[int, int]) -> Sequence[Row]:
+        number = self.batches.numbers.index(item[0] // self.batches.batch_size)
+        rows: list[Row] = []
+        for images, targets in self.batches.shard(number, len(self.batches)):  # none if no image of it can be read
+            variants = self.probe.variants(images, [{}, *(edits for _, edits in self.units if edits)])
+            logits, labels = next(variants).cpu(), targets.cpu()
+            require_classes(logits, labels, instrument="lesion")
+            whole = scores(logits, labels)
+            for tap, edits in self.units:
+                without = scores(next(variants).cpu(), labels) if edits else whole[:0]
+                values = torch.cat([without, without - whole[: len(without)]], dim=1)
+                rows.append((*where(tap), tap.stage, *moments(values).flatten().tolist()))
+        return rows
 
-    def tables(self, rows: Sequence[Row]) -> Tables:
-        sums: dict[tuple, Tensor] = {}
-        for row in rows:
-            unit, values = tuple(row[: len(WHERE)]), torch.tensor(row[len(WHERE) :], dtype=torch.float64)
-            sums[unit] = sums.get(unit, 0) + values.view(3, -1)
-        if not sums:
+    def tables(self, rows: Sequence[Sums]) -> Tables:
+        if not rows:
             raise ValueError("lesion was given no image that could be read. Check the files of the data.")
-        return {"table": [_result(unit, total) for unit, total in sums.items()]}
+        of_unit: dict[int, list[Sums]] = {}
+        for row in rows:
+            of_unit.setdefault(row.unit, []).append(row)
+        table = []
+        for parts in of_unit.values():
+            total, at = sum((part.moments for part in parts[1:]), start=parts[0].moments), parts[0]
+            (accuracy, nll, delta, delta_nll), (_, _, error, nll_error) = (v.tolist() for v in mean_and_error(total))
+            numbers = (accuracy, delta, nll, delta_nll, error, nll_error)
+            table.append((at.unit, at.tap, at.kind, at.depth, *numbers, at.stage))
+        return {"table": table}
 
     def _removal(self, tap: Tap) -> Edits:
-        if self.unit == "branch" or tap.kind not in ("conv", "stem"):
+        if self.instrument.unit == "branch" or tap.kind not in ("conv", "stem"):
             return silenced(tap)
         return bypassed(tap) if tap.convolutions else {}
-
-    def _rows(self, view: Study, images: Tensor, targets: Labels) -> Iterator[Row]:
-        variants = view.probe.variants(images, [{}, *(edits for _, edits in view.units if edits)])
-        logits, targets = next(variants).cpu(), targets.cpu()
-        require_classes(logits, targets, instrument=self.name)
-        whole = scores(logits, targets)
-        for tap, edits in view.units:
-            without = scores(next(variants).cpu(), targets) if edits else whole[:0]
-            values = torch.cat([without, without - whole[: len(without)]], dim=1)
-            yield (tap.unit, tap.name, tap.kind, tap.depth, tap.stage, *moments(values).flatten().tolist())
-
-
-def _result(unit: tuple, sums: Float64[Tensor, "3 4"]) -> Row:
-    (accuracy, nll, delta, delta_nll), (_, _, error, nll_error) = (part.tolist() for part in mean_and_error(sums))
-    *where, stage = unit
-    return *where, accuracy, delta, nll, delta_nll, error, nll_error, stage

@@ -12,23 +12,20 @@ its classes, as the authors recommend, and the largest is the decision.
 A model that recognises neither cue decides for each of them as often as the other: 50 % is also what blindness gives.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from math import nan, sqrt
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor
 
-from alternet.data.batches import Batches
-from alternet.instruments.base import Itemised, Row, Tables
 from alternet.instruments.shape_bias.entry_level import CATEGORIES, IMAGENET_CLASSES
-from alternet.probe.predictions import Predictions
+from alternet.instruments.work import Batch, OnePass, Row, Tables
 from alternet.scores import require_numbers
 from alternet.shapes import Labels, Logits
-from alternet.subject.subject import Subject
+
+if TYPE_CHECKING:
+    from alternet.instruments.shape_bias import ShapeBias
 
 ALL = "all"
 """Stands for all classes together in the table `bias`."""
@@ -37,12 +34,14 @@ Vocabulary = Mapping[str, Sequence[int]]
 """Which classes of the model, by number, have a name in common."""
 
 
-class Conflict(NamedTuple):
-    """What to look at: a model, images, and the shape and texture of every class of images."""
+class Count(NamedTuple):
+    """A row of the table: the images of a pair of cues and what was decided."""
 
-    predictions: Predictions
-    batches: Batches
-    pairs: Sequence[tuple[str, str]]
+    shape: str
+    texture: str
+    images: int
+    chose_shape: int
+    chose_texture: int
 
 
 def cue_pairs(classes: Sequence[str]) -> list[tuple[str, str]]:
@@ -129,68 +128,42 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShapeBias(Itemised[Conflict]):
-    """Decisions for shape and for texture, by pair of classes, and the share of the former.
+class ShapeBiasWork(OnePass):
+    """Decisions for the shape and for the texture, counted by pair of classes.
 
     Attributes:
-        classes: What the model calls its classes, in the order of its outputs, separated by commas. `auto`: a model
-            with as many outputs as there are classes of cues has these in alphabetical order, as if trained on a folder
-            of them or on `photos`; one with 1000 has those of ImageNet-1K, which are joined to 16 categories.
-
-    Examples:
-        >>> ShapeBias().settings
-        {'classes': 'auto'}
+        pairs: Shape and texture of every class of the images.
     """
 
-    classes: str = "auto"
+    reads_features: ClassVar = False
+    instrument: "ShapeBias"
 
-    name = "shape_bias"
-    question = "Does the model go by shape or by texture?"
-    columns: ClassVar = {
-        "table": ("shape", "texture", "images", "chose_shape", "chose_texture"),
-        "bias": ("shape", "images", "decisions", "shape_bias", "low", "high"),
-    }
-    needs_labels = True
+    def begin(self) -> None:
+        self.pairs = cue_pairs(self.batches.classes)
 
-    @contextmanager
-    def view(self, subject: Subject, batches: Batches) -> Iterator[Conflict]:
-        pairs = cue_pairs(batches.classes)
-        with Predictions(subject) as predictions:
-            yield Conflict(predictions, batches, pairs)
+    def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Images of every pair, and how many of them were decided for the shape and for the texture [pairs, 3]."""
+        logits, targets = batch.logits.cpu(), batch.targets.cpu()
+        require_numbers(logits)
+        cues = sorted({cue for pair in self.pairs for cue in pair})
+        known = vocabulary(self.instrument.classes, cues, logits.shape[1])
+        numbers = {name: number for number, name in enumerate(known)}
+        wanted = torch.tensor([[numbers[cue] for cue in pair] for pair in self.pairs])[targets]
+        chosen = (decisions(logits, list(known.values()))[:, None] == wanted).double()
+        counts = torch.zeros(len(self.pairs), 3, dtype=torch.float64)
+        return {"counts": counts.index_add_(0, targets, torch.cat([torch.ones_like(chosen[:, :1]), chosen], dim=1))}
 
-    def items(self, view: Conflict) -> list[tuple[str]]:
-        return [(ALL,)]
-
-    def rows(self, view: Conflict, item: Any) -> Sequence[Row]:
-        counts = self._counts(view)
-        counted = zip(view.pairs, counts.tolist(), strict=True)
-        rows = [(*pair, *count) for pair, count in counted if pair[0] != pair[1] and count[0]]
+    def tables(self, sums: Mapping[str, Tensor]) -> Tables:
+        counted = zip(self.pairs, sums["counts"].long().tolist(), strict=True)
+        rows = [Count(*pair, *count) for pair, count in counted if pair[0] != pair[1] and count[0]]
         if not rows:
-            raise ValueError(f"{view.batches.name!r} gave no image whose shape and texture are of different classes.")
-        return rows
-
-    def tables(self, rows: Sequence[Row]) -> Tables:
-        shapes = dict.fromkeys(row[0] for row in rows)
-        parts = {ALL: rows} | {shape: [row for row in rows if row[0] == shape] for shape in shapes}
+            raise ValueError(f"{self.batches.name!r} gave no image whose shape and texture are of different classes.")
+        shapes = dict.fromkeys(row.shape for row in rows)
+        parts = {ALL: rows} | {shape: [row for row in rows if row.shape == shape] for shape in shapes}
         return {"table": rows, "bias": [_bias(name, part) for name, part in parts.items()]}
 
-    def _counts(self, view: Conflict) -> Int64[Tensor, "pairs 3"]:
-        """Images of every pair, and how many of them were decided for the shape and for the texture."""
-        cues = sorted({cue for pair in view.pairs for cue in pair})
-        total = torch.zeros(len(view.pairs), 3, dtype=torch.int64)
-        for images, targets in view.batches:
-            logits = view.predictions.logits(images).cpu()
-            require_numbers(logits)
-            known = vocabulary(self.classes, cues, logits.shape[1])
-            numbers = {name: number for number, name in enumerate(known)}
-            wanted = torch.tensor([[numbers[cue] for cue in pair] for pair in view.pairs])[targets]
-            chosen = (decisions(logits, list(known.values()))[:, None] == wanted).long()
-            total.index_add_(0, targets, torch.cat([torch.ones_like(chosen[:, :1]), chosen], dim=1))
-        return total
 
-
-def _bias(name: str, rows: Sequence[Row]) -> Row:
-    images, shape, texture = (sum(row[column] for row in rows) for column in (2, 3, 4))
-    made = shape + texture
+def _bias(name: str, rows: Sequence[Count]) -> Row:
+    shape, texture = sum(row.chose_shape for row in rows), sum(row.chose_texture for row in rows)
+    made, images = shape + texture, sum(row.images for row in rows)
     return (name, images, made, shape / made if made else nan, *wilson(shape, made))

@@ -1,1 +1,89 @@
-"""Similarity: settings and columns, what is measured, and its figure."""
+"""Similarity: which units make alike features, within one model or in two?"""
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from alternet.instruments.base import Instrument
+from alternet.instruments.spec import Spec, integer, number, text
+from alternet.settings import settings
+
+if TYPE_CHECKING:
+    from alternet.data.batches import Batches
+    from alternet.instruments.similarity.measure import SimilarityWork
+    from alternet.subject.subject import Subject
+
+
+FEWEST = 4
+"""Images that a mini-batch must have for the unbiased HSIC to exist: it compares four images at a time."""
+
+
+@settings
+class Similarity(Instrument):
+    """Linear CKA between all units of a model, or between the units of two.
+
+    Examples:
+        >>> Similarity(batch_size=32).settings
+        {'batch_size': 32, 'other': None, 'seed': 0}
+    """
+
+    batch_size: Annotated[int, Field(ge=FEWEST)] = 64
+    """Images of a mini-batch, at least 4. Images are compared within it, whatever the size of the batches that they
+    come in; a last one of fewer than 4 images adds nothing."""
+
+    other: Any = None
+    """A second model: its name as on the command line, or in Python also a Subject. A name is loaded at the image size
+    of the model measured."""
+
+    seed: int = 0
+    """What the order of the images is drawn from, since a mini-batch must be a fair sample."""
+
+    spec: ClassVar = Spec(
+        name="similarity",
+        order=30,
+        title="Similarity of units",
+        question="Which units, of one model or of two, make alike features, and do they fall into blocks?",
+        caution=(
+            "Units near one another in a residual network are alike because the skip hands most of the features on: a"
+            " block structure above 0 is not by itself a division of labour. CKA is decided by the directions of "
+            "largest variance and says nothing about what the next layers read. What follows ± is one standard error "
+            "over mini-batches."
+        ),
+        paper="Fig. D.3",
+        cost="one forward pass",
+        example="alternet measure similarity -m resnet50@pretrained --data photos --out out",
+        tables={
+            "table": {
+                "unit_a": integer("number of the first unit"),
+                "tap_a": text("its tap"),
+                "model_b": text("model of the second unit"),
+                "unit_b": integer("number of the second unit"),
+                "tap_b": text("its tap"),
+                "cka": number("linear CKA, unbiased; 1 for the same features up to a rotation", missing=True),
+                "standard_error": number("of it, over the mini-batches", missing=True),
+            },
+            "units": {
+                "side": text("a for the model measured, b for the other"),
+                "unit": integer("number of the unit"),
+                "tap": text("its tap"),
+                "kind": text("what acts in it"),
+                "stage": integer("number of its resolution"),
+                "depth": number("0 at the first unit to 1 at the last", drawn=False),
+            },
+        },
+        needs=frozenset({"features"}),
+    )
+
+    def __post_init__(self) -> None:
+        if not (self.other is None or isinstance(self.other, str) or hasattr(self.other, "taps_on")):
+            raise ValueError(f"similarity got other={self.other!r}, expected the name of a model or a Subject.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        other = self.other if self.other is None or isinstance(self.other, str) else self.other.name
+        return {"batch_size": self.batch_size, "other": other, "seed": self.seed}
+
+    def open(self, subject: "Subject", batches: "Batches") -> "SimilarityWork":
+        from alternet.instruments.similarity.measure import SimilarityWork
+
+        return SimilarityWork(self, subject, batches)

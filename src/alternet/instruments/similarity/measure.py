@@ -15,27 +15,29 @@ below 0 and is reported as it is. A high value says that the same images are nea
 the same thing is computed, and few directions of large variance can decide it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from itertools import product
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from alternet.data.batches import Batches
-from alternet.instruments.base import Streaming, Tables
 from alternet.instruments.chunks import VALUES
 from alternet.instruments.moments import double, require_finite
-from alternet.probe.pair import SECOND, Pair
+from alternet.instruments.similarity import FEWEST
+from alternet.instruments.work import Batch, OnePass, Tables
 from alternet.probe.probe import Probe
-from alternet.shapes import FeatureMap, Logits
+from alternet.shapes import FeatureMap
 from alternet.subject.subject import Subject
 from alternet.taps.find import Tap
 
-FEWEST = 4
-"""Images that a mini-batch must have for the unbiased HSIC to exist."""
+if TYPE_CHECKING:
+    from alternet.instruments.similarity import Similarity
+
+SECOND = "second model: "
+"""Before the names of the second model's taps, since both models may have one of the same name."""
 
 
 def u_centred(gram: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
@@ -112,100 +114,62 @@ def cka_and_error(sums: Mapping[str, Tensor], batches: int) -> tuple[Float64[Ten
     return cka, error if batches > 1 else torch.full_like(error, torch.nan)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Similarity(Streaming):
-    """Linear CKA between all units of a model, or between the units of two.
+class SimilarityWork(OnePass):
+    """Sums of products of Gram matrices over mini-batches, of the taps of one model or of two.
 
     Attributes:
-        batch_size: Images of a mini-batch, at least 4. Images are compared within it, whatever the size of the batches
-            that they come in; a last one of fewer than 4 images adds nothing.
-        other: A second model: its name as on the command line, or in Python also a Subject. A name is loaded at the
-            image size of the model measured.
-        seed: What the order of the images is drawn from, since a mini-batch must be a fair sample.
-
-    Examples:
-        >>> Similarity(batch_size=32).settings
-        {'batch_size': 32, 'other': None, 'seed': 0}
+        second: The other model, if there is one.
     """
 
-    batch_size: int = 64
-    other: str | Subject | None = None
-    seed: int = 0
+    instrument: "Similarity"
 
-    models: ClassVar[tuple[Subject, ...]] = ()
-    """The one or two that it looks at, once it is ready for them."""
+    def __init__(self, instrument: "Similarity", subject: Subject, batches: Batches) -> None:
+        shuffled = batches.shuffled(seed=instrument.seed, batch_size=instrument.batch_size)
+        super().__init__(instrument, subject, shuffled)
+        self.second = _beside(subject, instrument.other)
+        self.facts = {} if self.second is None else {"other": self.second.facts}
 
-    name = "similarity"
-    question = "Which units make alike features?"
-    columns: ClassVar = {
-        "table": ("unit_a", "tap_a", "model_b", "unit_b", "tap_b", "cka", "standard_error"),
-        "units": ("side", "unit", "tap", "kind", "stage", "depth"),
-    }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.batch_size < FEWEST:
-            raise ValueError(
-                f"similarity got batch_size={self.batch_size}, expected at least {FEWEST}: the unbiased HSIC compares "
-                "four images at a time."
-            )
-        if not isinstance(self.other, str | Subject | None):
-            raise ValueError(f"similarity got other={self.other!r}, expected the name of a model or a Subject.")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        other = self.other.name if isinstance(self.other, Subject) else self.other
-        return {"batch_size": self.batch_size, "other": other, "seed": self.seed}
-
-    def ready(self, subject: Subject) -> Self:
-        met = replace(self)
-        object.__setattr__(met, "models", (subject, *_beside(subject, self.other)))
-        return met
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {"other": self.models[1].facts} if self.models[1:] else {}
-
-    @property
-    def view(self):  # pyright: ignore[reportIncompatibleMethodOverride] - it depends on a setting
-        return partial(Pair, second=self.models[1]) if self.models[1:] else Probe
-
-    def prepare(self, batches: Batches) -> Batches:
-        return batches.shuffled(seed=self.seed, batch_size=self.batch_size)
+    def begin(self) -> None:
+        if self.second is not None:
+            self.beside = self.undo.enter_context(Probe(self.second))
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
-        return (
-            centred_gram(feature) if len(feature) >= FEWEST else double(feature.new_zeros(len(feature), len(feature)))
-        )
+        n = len(feature)
+        return centred_gram(feature) if n >= FEWEST else double(feature.new_zeros(n, n))
 
-    def sums(self, readings: Mapping[str, Tensor], logits: Logits, targets: Tensor) -> dict[str, Tensor]:
-        grams = [readings[name] for name in sorted(readings)]
-        stacked = torch.stack([gram.to(grams[0].device) for gram in grams])
-        return products(stacked) | {"batches": stacked.new_tensor(float(len(logits) >= FEWEST))}
+    def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        grams = dict(readings)
+        if self.second is not None:
 
-    def tables(self, taps: Sequence[Tap], sums: Mapping[str, Tensor]) -> Tables:
+            def visit(tap: Tap, feature: FeatureMap) -> None:
+                feature = feature if feature.dtype == torch.float64 else feature.float()
+                grams[f"{SECOND}{tap.name}"] = self.read(tap, feature)
+
+            self.beside.observe(batch.images, visit)
+        ordered = [grams[name] for name in sorted(grams)]
+        stacked = torch.stack([gram.to(ordered[0].device) for gram in ordered])
+        return products(stacked) | {"batches": stacked.new_tensor(float(len(batch.logits) >= FEWEST))}
+
+    def tables(self, sums: Mapping[str, Tensor]) -> Tables:
         batches = int(sums["batches"])
         if not batches:
             raise ValueError(
                 f"similarity compares the images of a mini-batch and found none of {FEWEST} or more. Give more images."
             )
-        names = sorted(tap.name for tap in taps)
+        first, second = self.subject, self.second or self.subject
+        lead = SECOND if self.second else ""
+        names = sorted({*(tap.name for tap in first.taps), *(f"{lead}{tap.name}" for tap in second.taps)})
         for name, own in zip(names, sums["hsic"].diagonal(), strict=True):
             require_finite(own, tap=name)
         cka, error = (values.tolist() for values in cka_and_error(sums, batches))
         places = {name: place for place, name in enumerate(names)}
-        rows = [(*pair, cka[i][j], error[i][j]) for pair, i, j in self._pairs(places)]
-        sides = zip("ab", self.models, strict=False)
+        rows = []
+        for a, b in product(first.taps, second.taps):
+            i, j = places[a.name], places[f"{lead}{b.name}"]
+            rows.append((a.unit, a.name, second.name, b.unit, b.name, cka[i][j], error[i][j]))
+        sides = [("a", first), *([("b", second)] if self.second else [])]
         units = [(side, t.unit, t.name, t.kind, t.stage, t.depth) for side, model in sides for t in model.taps]
         return {"table": rows, "units": units}
-
-    def _pairs(self, places: Mapping[str, int]) -> Iterator[tuple[tuple, int, int]]:
-        """Unit and tap, the model beside it, its unit and tap; and where the sums of the two stand."""
-        first, *others = self.models
-        second, lead = (others[0], SECOND) if others else (first, "")
-        for a in first.taps:
-            for b in second.taps:
-                yield (a.unit, a.name, second.name, b.unit, b.name), places[a.name], places[f"{lead}{b.name}"]
 
 
 def _rows(features: FeatureMap) -> Float[Tensor, "n p"]:
@@ -213,12 +177,12 @@ def _rows(features: FeatureMap) -> Float[Tensor, "n p"]:
     return features.permute(0, *sorted((1, 2, 3), key=features.stride, reverse=True)).flatten(1)
 
 
-def _beside(subject: Subject, other: str | Subject | None) -> tuple[Subject, ...]:
+def _beside(subject: Subject, other: str | Subject | None) -> Subject | None:
     """The second model, unless there is none or it is the first one again."""
     if isinstance(other, str):
         other = _loaded(other, subject)
     if other is None or (other.name, other.weights_sha256) == (subject.name, subject.weights_sha256):
-        return ()
+        return None
     if other.name == subject.name:
         raise ValueError(
             f"similarity got two models named {other.name!r} with different weights. Give one of them another name."
@@ -229,7 +193,7 @@ def _beside(subject: Subject, other: str | Subject | None) -> tuple[Subject, ...
             f"similarity shows both models the same images, but {subject.name!r} takes {channels[0]} channels and "
             f"{other.name!r} takes {channels[1]}. Choose models of one kind of images."
         )
-    return (other,)
+    return other
 
 
 def _loaded(name: str, subject: Subject) -> Subject:

@@ -13,89 +13,60 @@ Unlike `Hessian`, which sees the few extreme eigenvalues of small batches, this 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from alternet.data.batches import Batches
-from alternet.instruments.base import Row, Tables
-from alternet.instruments.hessian.measure import PRECISIONS
-from alternet.instruments.of_risk import OfRisk
+from alternet.instruments.loss_work import CurvatureWork
+from alternet.instruments.work import Tables
 from alternet.loss.lanczos import Krylov, Operator, Ritz
 from alternet.loss.quadrature import Node, moments
-from alternet.loss.risk import Risk
 from alternet.seeding import derived_seed
-from alternet.subject.subject import Subject
+
+if TYPE_CHECKING:
+    from alternet.instruments.spectral_density import SpectralDensity
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpectralDensity(OfRisk[Risk]):
-    """The density of the Hessian's eigenvalues by stochastic Lanczos quadrature, an item a random vector.
+class Draw(NamedTuple):
+    """What one random vector says: nodes by rising eigenvalue, L2's part of the trace, and the length of θ."""
 
-    Attributes:
-        draws: Random vectors; two or more give standard errors.
-        steps: Steps of Lanczos from each, two or more: that many products over all the data, and as many vectors of the
-            length of θ in memory. More steps tell nearer eigenvalues apart.
-        parameters: Which parameters: `all`, a kind of unit (`msa`, `mlp`, `conv`, ...), or names with wildcards.
-        micro_batch: Images that pass the network at a time, 0 for whole batches.
-        precision: Type of the computation, whatever that of the model.
-        batch_size: Images in a batch; only the mixing of images depends on it.
+    draw: int
+    l2_trace: float
+    parameters: int
+    eigenvalues: list[float]
+    weights: list[float]
+    residuals: list[float]
 
-    Examples:
-        >>> SpectralDensity(draws=4).settings["steps"]
-        64
-    """
 
-    draws: int = 8
-    steps: int = 64
-    parameters: str = "all"
-    micro_batch: int = 0
-    precision: Literal["float32", "float64"] = "float32"
-    batch_size: int = 64
+class SpectralDensityWork(CurvatureWork):
+    """An item is a random vector, by its number."""
 
-    name = "spectral_density"
-    question = "How are all eigenvalues of the Hessian distributed?"
-    columns: ClassVar = {
-        "table": ("draw", "node", "eigenvalue", "weight", "residual"),
-        "moments": ("metric", "value", "standard_error"),
-    }
+    instrument: "SpectralDensity"
+    record: ClassVar = Draw
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for setting, least in {"draws": 1, "steps": 2}.items():  # of one step λ² would not be exact
-            if getattr(self, setting) < least:
-                raise ValueError(f"spectral_density got {setting}={getattr(self, setting)}, expected at least {least}.")
+    def items(self) -> Sequence[tuple[int]]:
+        return [(draw,) for draw in range(self.instrument.draws)]
 
-    def view(self, subject: Subject, batches: Batches) -> Risk:
-        """The loss over all the data; raises what `Risk` raises."""
-        options = {"parameters": self.parameters, "micro_batch": self.micro_batch}
-        return self.risk(subject, batches, dtype=PRECISIONS[self.precision], **options)
-
-    def items(self, view: Risk) -> Sequence[tuple[int]]:
-        """The random vectors."""
-        return [(draw,) for draw in range(self.draws)]
-
-    def rows(self, view: Risk, item: tuple[int]) -> Sequence[Row]:
-        """The nodes from one random vector, by rising eigenvalue; then L2's part of the trace, and the length of θ."""
-        (draw,) = item
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.name, draw))
-        vector = signs(view.theta, generator)
-        l2 = float((vector * view.penalty_product(vector)).sum(dtype=torch.float64))
-        ritz = quadrature(view.product, vector, self.steps, generator)
+    def rows(self, item: tuple[int]) -> Sequence[Draw]:
+        (draw,), risk = item, self.risk
+        generator = torch.Generator().manual_seed(derived_seed(self.instrument.seed, "spectral_density", draw))
+        vector = signs(risk.theta, generator)
+        l2 = float((vector * risk.penalty_product(vector)).sum(dtype=torch.float64))
+        ritz = quadrature(risk.product, vector, self.instrument.steps, generator)
         weights = ritz.coordinates[0].square()
-        nodes = zip(ritz.values.tolist(), weights.tolist(), ritz.residuals.tolist(), strict=True)
-        return [(draw, number, *node, l2, view.space.size) for number, node in enumerate(sorted(nodes))]
+        nodes = sorted(zip(ritz.values.tolist(), weights.tolist(), ritz.residuals.tolist(), strict=True))
+        return [Draw(draw, l2, risk.space.size, *map(list, zip(*nodes, strict=True)))]
 
-    def tables(self, rows: Sequence[Row]) -> Tables:
+    def tables(self, rows: Sequence[Draw]) -> Tables:
         """The nodes, and what the eigenvalues add up to."""
-        draws: dict[int, list[Node]] = {}
-        for draw, _, eigenvalue, weight, *_ in rows:
-            draws.setdefault(draw, []).append(Node(eigenvalue, weight))
-        l2 = {row[0]: row[-2] for row in rows}
-        sums = moments(list(draws.values()), list(l2.values()), rows[0][-1])
-        return {"table": [row[:-2] for row in rows], "moments": sums}
+        nodes = [
+            (row.draw, number, *node)
+            for row in rows
+            for number, node in enumerate(zip(row.eigenvalues, row.weights, row.residuals, strict=True))
+        ]
+        draws = [list(map(Node, row.eigenvalues, row.weights)) for row in rows]
+        return {"table": nodes, "moments": moments(draws, [row.l2_trace for row in rows], rows[0].parameters)}
 
 
 def signs(like: Tensor, generator: torch.Generator) -> Tensor:

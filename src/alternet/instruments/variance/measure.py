@@ -9,18 +9,15 @@ The values scale with the square of the features. So a unit may be compared with
 models nor two stages with another normalisation may be compared by their level.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from alternet.instruments.base import Streaming, Tables
 from alternet.instruments.chunks import images_at_once
 from alternet.instruments.moments import mean_and_error, moments, require_finite
-from alternet.probe.probe import Probe
+from alternet.instruments.work import OnePass, Tables, where
 from alternet.shapes import FeatureMap
 from alternet.taps.find import Tap
 
@@ -37,30 +34,19 @@ def variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
     return torch.cat([_variances(part) for part in features.split(images_at_once(features))])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variance(Streaming):
-    """Feature-map variance at every tap. There is nothing to set.
-
-    Examples:
-        >>> Variance().settings
-        {}
-    """
-
-    name = "variance"
-    question = "How much do feature maps vary over space?"
-    columns: ClassVar = {"table": ("unit", "tap", "kind", "depth", "variance", "sample_variance", "standard_error")}
-    view = Probe
+class VarianceWork(OnePass):
+    """Moments of both variances over the images at every tap."""
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
         return moments(variances(feature))
 
-    def tables(self, taps: Sequence[Tap], sums: Mapping[str, Tensor]) -> Tables:
-        return {"table": [self._row(tap, sums[tap.name]) for tap in taps]}
-
-    def _row(self, tap: Tap, sums: Tensor) -> tuple:
-        require_finite(sums, tap=tap.name)
-        (variance, sample), (error, _) = (values.tolist() for values in mean_and_error(sums))
-        return tap.unit, tap.name, tap.kind, tap.depth, variance, sample, error
+    def tables(self, sums: Mapping[str, Tensor]) -> Tables:
+        rows = []
+        for tap in self.taps:
+            require_finite(sums[tap.name], tap=tap.name)
+            (variance, sample), (error, _) = (values.tolist() for values in mean_and_error(sums[tap.name]))
+            rows.append((*where(tap), variance, sample, error))
+        return {"table": rows}
 
 
 def _variances(features: FeatureMap) -> Float[Tensor, "n 2"]:

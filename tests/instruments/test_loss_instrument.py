@@ -12,9 +12,9 @@ from torch import nn
 from alternet.data.augment import WEAK
 from alternet.data.batches import Batches
 from alternet.instruments.base import Instrument
-from alternet.instruments.hessian.measure import Hessian
-from alternet.instruments.landscape.measure import Landscape
-from alternet.instruments.spectral_density.measure import SpectralDensity
+from alternet.instruments.hessian import Hessian
+from alternet.instruments.landscape import Landscape
+from alternet.instruments.spectral_density import SpectralDensity
 from alternet.measurement import Measurement
 from alternet.subject.subject import Subject
 from alternet.training.recipe import Recipe
@@ -83,7 +83,7 @@ def test_a_weight_decay_that_means_nothing_is_refused(weight_decay: float) -> No
         SpectralDensity(augment="none", draws=1, steps=3),
         Landscape(augment="none", **SETTINGS),
     ],
-    ids=lambda instrument: instrument.name,
+    ids=lambda instrument: instrument.spec.name,
 )
 def test_what_is_drawn_does_not_depend_on_the_default_type_of_numbers(instrument: Instrument) -> None:
     subject, batches = net(None), data()

@@ -1,0 +1,38 @@
+"""What the instruments of the loss have in common: which loss, on which augmented data; no torch."""
+
+from dataclasses import field
+from typing import ClassVar, Literal
+
+from alternet.instruments.base import Convention, Instrument
+from alternet.settings import Count, Natural, NotNegative, settings
+
+
+@settings
+class LossInstrument(Instrument):
+    """An instrument of NLL + L2 on frozen augmented batches of the training data (Park and Kim 2022, appendix A)."""
+
+    augment: Literal["strong", "strong-imagenet", "weak", "none", "recipe"] = "strong"
+    """Augmentation of the images: the strong one of the paper for CIFAR or ImageNet, the weak one, none, or that of the
+    `recipe` which the model was trained with, for a model that comes from a run. Batches that are frozen already are
+    taken as they are."""
+
+    batch_size: Count = 16
+    """Images in a batch; the numbers depend on it where images are mixed."""
+
+    weight_decay: NotNegative = 0.05
+    """Factor of the L2 part."""
+
+    l2: Literal["textbook", "paper"] = "textbook"
+    """`textbook`: half the squared norm of the decayed parameters. `paper`: the sum of norms of all parameters."""
+
+    batch_norm: Literal["running", "batch"] = "running"
+    """BatchNorm with its `running` statistics or those of each `batch`."""
+
+    seed: Natural = 0
+    """What order, augmentation and random vectors are drawn from."""
+
+    convention: Convention = field(default="textbook", repr=False, compare=False)
+    """`paper` sets at once all settings in which the paper's code departs from the textbook."""
+
+    as_paper: ClassVar = {"l2": "paper"}
+    old_spellings: ClassVar = {"augment": {"paper": "strong", "paper-imagenet": "strong-imagenet"}}

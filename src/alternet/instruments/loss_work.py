@@ -1,0 +1,94 @@
+"""What the instruments of the loss do alike: they freeze augmented batches and open NLL + L2 on them."""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, NamedTuple
+
+import torch
+
+from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
+from alternet.data.batches import Batches
+from alternet.instruments.work import PerItem
+from alternet.loss.risk import Risk, Value
+from alternet.subject.history import augmentation_of
+from alternet.subject.subject import Subject
+
+AUGMENTATIONS: dict[str, Callable[[Subject], Augmentation]] = {
+    "strong": lambda _: PAPER_CIFAR,
+    "strong-imagenet": lambda _: PAPER_IMAGENET,
+    "weak": lambda _: WEAK,
+    "none": lambda _: Augmentation(),
+    "recipe": augmentation_of,
+}
+"""How the images are varied, once, before anything is measured, by the setting `augment`."""
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Point(NamedTuple):
+    """The loss at one point of the space of weights, None for what is undefined there.
+
+    Attributes:
+        nll: Negative log-likelihood, in nats.
+        l2: The penalty, without the factor of weight decay.
+        loss: nll + weight decay · l2.
+        accuracy: Share of right answers.
+    """
+
+    nll: float | None
+    l2: float | None
+    loss: float | None
+    accuracy: float | None
+
+    @classmethod
+    def of(cls, value: Value) -> "Point":
+        """What is defined of a value: without a finite NLL there is no loss, and no logit that could be right."""
+        l2 = value.l2 if isfinite(value.l2) else None
+        if not isfinite(value.nll):
+            return cls(None, l2, None, None)
+        return cls(value.nll, l2, None if l2 is None else value.loss, value.accuracy)
+
+
+class LossWork(PerItem):
+    """NLL + L2 of a model on frozen augmented batches.
+
+    Attributes:
+        risk: The loss, once the work has begun.
+    """
+
+    risk: Risk
+
+    def __init__(self, instrument: Any, subject: Subject, batches: Batches) -> None:
+        if batches.augment is None:
+            augmentation = AUGMENTATIONS[instrument.augment](subject)
+            batches = batches.frozen(augmentation, seed=instrument.seed, batch_size=instrument.batch_size)
+        super().__init__(instrument, subject, batches)
+
+    def begin(self) -> None:
+        self.risk = self.undo.enter_context(self.loss())
+
+    def loss(self, **options: Any) -> Risk:
+        """The loss that is measured, a model in half precision in single precision; `options` go to `Risk`."""
+        asked = self.instrument
+        options = {"dtype": torch.promote_types(self.subject.dtype, torch.float32)} | options
+        return Risk(
+            self.subject,
+            self.batches,
+            weight_decay=asked.weight_decay,
+            l2=asked.l2,
+            batch_norm=asked.batch_norm,
+            **options,
+        )
+
+
+class CurvatureWork(LossWork):
+    """The loss with the settings that the instruments of its Hessian share."""
+
+    def loss(self, **options: Any) -> Risk:
+        asked = self.instrument
+        chosen = {
+            "parameters": asked.parameters,
+            "micro_batch": asked.micro_batch,
+            "dtype": PRECISIONS[asked.precision],
+        }
+        return super().loss(**chosen | options)

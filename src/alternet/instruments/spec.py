@@ -1,0 +1,91 @@
+"""Spec: what an instrument says of itself, once, for runner, command line, figures, report and docs; no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Type = Literal["text", "integer", "number"]
+Need = Literal["labels", "features", "gradients", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        type: What it holds.
+        says: What a value means, with its unit, in a line.
+        missing: Whether a value may be undefined by its definition, as the standard error of a single image is.
+        drawn: Whether the figure reads it; a stored table without a column that is not drawn is still shown.
+    """
+
+    type: Type
+    says: str
+    missing: bool = False
+    drawn: bool = True
+
+
+def text(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
+    """A column of words."""
+    return Column(type="text", says=says, missing=missing, drawn=drawn)
+
+
+def integer(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
+    """A column of whole numbers."""
+    return Column(type="integer", says=says, missing=missing, drawn=drawn)
+
+
+def number(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
+    """A column of numbers."""
+    return Column(type="number", says=says, missing=missing, drawn=drawn)
+
+
+MODEL = {"model": text("name of the model")}
+"""What leads every table; the runner fills it."""
+
+UNIT = {
+    "unit": integer("number of the unit, from 0 in forward order"),
+    "tap": text("where its feature map is read, as `alternet taps` names it"),
+    "kind": text("what acts in it: stem, conv, msa, mlp, mixer or pool"),
+    "depth": number("0 at the first unit to 1 at the last"),
+}
+"""The columns of a table with a row a unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One instrument, as everybody but its mathematics knows it.
+
+    Attributes:
+        name: Stem of its folder, its files and its command.
+        order: Where it stands in lists and in the report.
+        title: Heading of its section in a report.
+        question: What it answers, in one line.
+        caution: What one may not conclude from it.
+        paper: Where the paper, or another source, has it.
+        cost: What a measurement costs, in passes.
+        example: The command line that answers the question.
+        tables: Every table that it fills, by name, with its columns but for the leading `model`; `table` is the main.
+        needs: What it cannot do without: labels, feature maps, gradients, a training run.
+        split: Which part of the data it asks about: `train` where the question is about what was trained on.
+        extra: The optional dependencies of this package that it needs, if any.
+        version: Raised when the same settings give other numbers; a stored result of another version is refused.
+    """
+
+    name: str
+    order: int
+    title: str
+    question: str
+    caution: str
+    paper: str
+    cost: str
+    example: str
+    tables: Mapping[str, Mapping[str, Column]]
+    needs: frozenset[Need] = frozenset()
+    split: Literal["test", "train"] = "test"
+    extra: str = ""
+    version: int = 1
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Names of a table's columns, the leading `model` included."""
+        return (*MODEL, *self.tables[table])
