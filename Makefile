@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check same bench docs format clean
+.PHONY: demo test check same shape bench docs format clean
 
 demo: $(INSTALLED)
 	$(BIN)/alternet demo --out runs/demo
@@ -23,6 +23,9 @@ check: test
 BASE ?= HEAD~1
 same: $(INSTALLED)
 	$(BIN)/python scripts/same.py $(BASE) $(if $(QUICK),--quick)
+
+shape: $(INSTALLED)
+	$(BIN)/python scripts/shape.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
