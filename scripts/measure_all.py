@@ -16,7 +16,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from torch import Tensor, nn
 import alternet as an
 from alternet.seeding import derived_seed
 
-CLASSES, SIDE, LIMIT = 18, 32, 24
+CLASSES, SIDE, LIMIT, BATCH = 18, 32, 16, 6
 OTHER, RUN, FOLDER = "other.safetensors", "run", "images"
 ONE = {"k": 1, "max_products": 5, "batch_size": 4}
 """Settings of a cheap Hessian."""
@@ -38,8 +37,11 @@ ONE = {"k": 1, "max_products": 5, "batch_size": 4}
 QUICK = ("tokens", "handwritten")
 """The networks that `--quick` measures."""
 
+OF_THE_LOSS = ("hessian", "spectral-density", "landscape", "interpolation")
+"""What is measured on images of the training split."""
+
 FEW = ("hessian", "landscape-eigenvectors", "corruption-all")
-"""What is dear is measured on a third of the images."""
+"""What is dear is measured on half of the images."""
 
 Make = Callable[["Layout"], Any]
 
@@ -81,13 +83,13 @@ class Layout:
         for key, buffer in model.named_buffers():
             if key.endswith("running_mean"):
                 buffer.normal_(0, 0.1)
-        subject = an.Subject(model.eval(), name=name, **facts)
+        model.eval()
         Path(name).mkdir()
         own = {key: value.detach().clone() for key, value in model.state_dict().items()}
         path = [_moved(model, own, seed, far) for seed, far in enumerate((1.0, 0.6, 0.3, 0.0))]
         save_file(path[1], f"{name}/{OTHER}")
         write_history(Path(name) / RUN, path)
-        self.subject = replace(subject, history=Path(name) / RUN)
+        self.subject = an.Subject(model, name=name, history=Path(name) / RUN, **facts)
 
 
 def _moved(model: nn.Module, own: Mapping[str, Tensor], seed: int, far: float) -> dict[str, Tensor]:
@@ -140,8 +142,8 @@ SETTINGS: dict[str, Make] = {
     "fourier-paper": lambda _: an.Fourier(axis="paper"),
     "fourier-radial": lambda _: an.Fourier(direction="radial"),
     "variance": lambda _: an.Variance(),
-    "similarity": lambda _: an.Similarity(batch_size=12),
-    "similarity-other": lambda _: an.Similarity(batch_size=8, other=second(), seed=1),
+    "similarity": lambda _: an.Similarity(batch_size=8),
+    "similarity-other": lambda _: an.Similarity(batch_size=5, other=second(), seed=1),
     "lesion": lambda _: an.Lesion(),
     "lesion-paper": lambda _: an.Lesion(unit="paper"),
     "frequency-noise": lambda _: an.FrequencyNoise(bands=2, repeats=2),
@@ -180,6 +182,24 @@ DEAR: dict[str, Make] = {
 """What is measured on one network alone."""
 
 
+KINDS = (
+    an.Fourier,
+    an.Variance,
+    an.Similarity,
+    an.Lesion,
+    an.FrequencyNoise,
+    an.FourierHeatmap,
+    an.ShapeBias,
+    an.Calibration,
+    an.Corruption,
+    an.Hessian,
+    an.SpectralDensity,
+    an.Landscape,
+    an.Interpolation,
+    an.Trajectory,
+)
+
+
 def second() -> an.Subject:
     """A second model to compare with."""
     return an.load("test_vit", img_size=SIDE, num_classes=CLASSES, seed=4, name="second")
@@ -188,8 +208,8 @@ def second() -> an.Subject:
 def data_for(label: str, split: str) -> an.Batches:
     """The images that suit an instrument."""
     name = "cue-conflict" if label.startswith("shape-bias") else "photos"
-    limit = LIMIT // 3 if label.startswith(FEW) else LIMIT
-    return an.batches(name, split=split, img_size=SIDE, limit=limit, batch_size=12)
+    limit = LIMIT // 2 if label.startswith(FEW) else LIMIT
+    return an.batches(name, split=split, img_size=SIDE, limit=limit, batch_size=BATCH)
 
 
 def measure(layout: Layout, settings: Mapping[str, Make], failures: dict[str, str]) -> Iterator[str]:
@@ -197,7 +217,7 @@ def measure(layout: Layout, settings: Mapping[str, Make], failures: dict[str, st
     for label, make in settings.items():
         try:
             instrument = make(layout)
-            split = "train" if instrument.split == "train" else "test"
+            split = "train" if label.startswith(OF_THE_LOSS) else "test"
             instrument.measure(layout.subject, data_for(label, split), out=Path(layout.name) / label)
         except (ValueError, RuntimeError, TypeError, FloatingPointError) as error:
             failures[f"{layout.name} {label}"] = " ".join(str(error).split())
@@ -219,16 +239,11 @@ def facts() -> dict[str, Any]:
         "folder": an.batches(FOLDER, split="train", img_size=SIDE),
         "shuffled": plain.shuffled(seed=3, batch_size=8),
     } | frozen
-    kinds = [name for name in an.__all__ if isinstance(getattr(an, name), type) and hasattr(getattr(an, name), "split")]
-    instruments = {name: getattr(an, name)() for name in kinds if name != "Batches"}
+    by_default = {kind.__name__: kind().settings for kind in KINDS}
     return {
         "fingerprints": {name: data.fingerprint for name, data in sets.items()},
         "contents": {name: digest_of_batches(data) for name, data in sets.items()},
-        "settings": {name: instrument.settings for name, instrument in instruments.items()},
-        "splits": {name: [kind.split, kind.needs_labels] for name, kind in instruments.items()},
-        "columns": {
-            name: {key: list(names) for key, names in kind.columns.items()} for name, kind in instruments.items()
-        },
+        "settings": by_default,
         "seeds": {str(parts): derived_seed(*parts) for parts in ((0, "image", 17), (1, "a", 2, "b"), (2**32 - 1, 0))},
         "recipes": {name: an.Recipe.load(name).as_dict() for name in ("paper", "paper-imagenet", "quick", "weak")},
     }
@@ -256,7 +271,7 @@ def write_images(folder: Path) -> None:
 
 def train(failures: dict[str, str]) -> None:
     """Two tiny trainings, one from Python and one from the command line; then the command line measures that run."""
-    recipe = an.Recipe.load("quick").with_settings({"epochs": 2, "batch_size": 8, "model_ema": True, "mixup": 0.5})
+    recipe = an.Recipe(lr=1e-3, epochs=2, batch_size=8, model_ema=True, mixup=0.5, drop_path=0.1, snapshot_every=1)
     an.train("test_vit", FOLDER, recipe, "trained", img_size=SIDE, device="cpu", model_args={"patch_size": 8})
     quick = ["--recipe", "quick", *changes(epochs=2, batch_size=8, snapshot_every=1, aa="rand-m5-n1")]
     small = ["--img-size", str(SIDE), "--device", "cpu", "--seed", "1"]
