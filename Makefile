@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check bench docs format clean
+.PHONY: demo test check same shape bench docs format clean
 
 demo: $(INSTALLED)
 	$(BIN)/alternet demo --out runs/demo
@@ -18,6 +18,14 @@ check: test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(MAKE) docs
+
+# Does the code of another commit give the same bits? make same BASE=main~3 (QUICK=1 for less than a minute)
+BASE ?= HEAD~1
+same: $(INSTALLED)
+	$(BIN)/python scripts/same.py $(BASE) $(if $(QUICK),--quick)
+
+shape: $(INSTALLED)
+	$(BIN)/python scripts/shape.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
