@@ -9,8 +9,9 @@ import torch
 from tests.taps.tap_networks import CHANNELS, Attention, Function, Net, Tokens, conv, mlp, residual, subject
 from torch import Tensor, nn
 
+from alternet.kinds import KINDS
 from alternet.subject.subject import Subject
-from alternet.taps.find import KINDS, find_tap
+from alternet.taps.find import find_tap
 
 
 def units(model: nn.Module, height: int = 6, width: int = 10) -> list[tuple[str, str]]:

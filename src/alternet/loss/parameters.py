@@ -12,7 +12,7 @@ from jaxtyping import Float
 from timm.optim import param_groups_weight_decay  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
-from alternet.taps.kinds import KINDS
+from alternet.kinds import KINDS
 
 if TYPE_CHECKING:
     from alternet.subject.subject import Subject

@@ -9,13 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from alternet.plotting.style import FAINT, INK, KINDS, MARKERS, Drawing, elide, grid, kind_name, label, title
+from alternet.kinds import KINDS, kind_of
+from alternet.plotting.style import FAINT, INK, Drawing, elide, grid, kind_name, label, title
 
-SHADES: dict[str, dict[str, Any]] = {
-    "msa": {"facecolor": "#C8C8C8"},
-    "pool": {"facecolor": "#CFE6F7", "hatch": "////", "edgecolor": "#7FB2D9"},
-    "mixer": {"facecolor": "#F3E3B5", "hatch": "....", "edgecolor": "#C9AE5D"},
-}
+SHADES = {name: dict(kind.shade) for name, kind in KINDS.items() if kind.shade}
 """How the span of a unit is filled; units of other kinds stay white, as in the paper."""
 
 
@@ -116,11 +113,9 @@ def curve(axis: Axes, points: pd.DataFrame, value: str, style: dict[str, Any]) -
             zorder=3,
         )
     for kind, part in rows.groupby("kind", sort=False):
-        face = style["color"] if kind == "msa" else "white"
-        marks = axis.scatter(
-            part["depth"], part[value], 26, marker=MARKERS.get(str(kind), "X"), zorder=4, linewidth=1.2
-        )
-        marks.set(facecolor=face, edgecolor=style["color"])
+        it = kind_of(str(kind))
+        marks = axis.scatter(part["depth"], part[value], 26, marker=it.marker, zorder=4, linewidth=1.2)
+        marks.set(facecolor=style["color"] if it.filled else "white", edgecolor=style["color"])
 
 
 def finish(axis: Axes) -> None:
@@ -144,15 +139,15 @@ def model_handles(styles: dict[str, dict[str, Any]], *, width: int = 34) -> list
 
 
 def _marker(kind: str) -> Line2D:
-    face = INK if kind == "msa" else "white"
+    it = kind_of(kind)
     return Line2D(
         [],
         [],
         linestyle="none",
-        marker=MARKERS.get(kind, "X"),
-        markerfacecolor=face,
+        marker=it.marker,
+        markerfacecolor=INK if it.filled else "white",
         markeredgecolor=INK,
-        label=label(kind_name(kind)),
+        label=label(it.words),
     )
 
 

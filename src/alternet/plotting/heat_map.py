@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from alternet.kinds import KINDS
 from alternet.plotting.depth_axis import SHADES
 from alternet.plotting.interactive import layout, numbers, plain_text, rgb
 from alternet.plotting.style import FAINT, INK, elide, kind_name, label, say_empty
@@ -136,9 +137,8 @@ def plot(heat: Heat, *, quantity: str) -> dict[str, Any]:
 
 def key(heat: Heat) -> tuple[str, ...]:
     """What the strips and colours of the plotly figure mean, as far as they occur."""
-    names = {"msa": "grey", "pool": "blue", "mixer": "yellow"}
     kinds = {*heat.down.kinds, *heat.across.kinds}
-    strips = [f"{colour} in the strips: {kind_name(kind)}" for kind, colour in names.items() if kind in kinds]
+    strips = [f"{it.hue} in the strips: {it.words}" for it in KINDS.values() if it.hue and it.name in kinds]
     lines = ["lines: a stage ends"] if heat.down.borders or heat.across.borders else []
     below = ["black: below 0"] if heat.lowest < 0 else []
     return (*strips, *lines, *below, *(["white: undefined"] if heat.undefined else []))

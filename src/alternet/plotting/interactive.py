@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from alternet.kinds import KINDS
 from alternet.plotting import style
 from alternet.plotting.depth_axis import ERROR, SHADES, Span, alike, merged, spans
-from alternet.plotting.style import FAINT, INK, KINDS, elide, kind_name
+from alternet.plotting.style import FAINT, INK, elide, kind_name
 
 SYMBOLS = {
     "stem": "diamond",

@@ -13,6 +13,8 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alternet.kinds import kind_of
+
 INK, FAINT = "#222222", "#767676"
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
@@ -23,17 +25,6 @@ DASHES = ("solid", (0, (6, 1.5)), (0, (2, 1)), (0, (6, 1, 1, 1)), (0, (10, 2)), 
 
 POINTS = ("o", "s", "^", "D", "v", "P")
 """One a model where points are drawn that stand for no unit."""
-
-MARKERS = {"stem": "D", "msa": "o", "conv": "s", "mlp": "^", "mixer": "P", "pool": "v"}
-KINDS = {
-    "stem": "stem",
-    "msa": "attention",
-    "conv": "convolution",
-    "mlp": "MLP",
-    "mixer": "token mixing",
-    "pool": "subsampling",
-}
-"""The kinds of units in words."""
 
 RC: dict[str, Any] = {
     "font.size": 9,
@@ -110,7 +101,7 @@ def _look(place: int) -> dict[str, Any]:
 
 def kind_name(kind: str) -> str:
     """A kind of unit in words; one that this version does not know stands for itself."""
-    return KINDS.get(kind, kind)
+    return kind_of(kind).words
 
 
 def elide(name: str, width: int) -> str:

@@ -2,12 +2,7 @@
 
 import pandas as pd
 
-from alternet.plotting.style import KINDS, kind_name
-
-PLURALS = {"msa": "attention", "conv": "convolutions", "mlp": "MLPs", "mixer": "token mixing", "pool": "subsampling"}
-SINGULAR = frozenset({"msa", "mixer", "pool"})
-LOWERING = frozenset({"msa"})
-"""Kinds of which the paper says that they lower a quantity; of all others it says that they raise it."""
+from alternet.kinds import KINDS, kind_of
 
 
 def changes(points: pd.DataFrame, value: str) -> pd.Series:
@@ -69,15 +64,14 @@ def signed(number: float) -> str:
 
 
 def _clause(kind: str, change: pd.Series, *, quantity: str) -> str:
-    name, known = PLURALS.get(kind, f"{kind_name(kind)} units"), change.dropna()
+    it, known = kind_of(kind), change.dropna()
     if known.empty:
-        return f"{name}: no value to compare in {_units(len(change))}"
-    lowers = kind in LOWERING
-    verb = "lower" if lowers else "raise"
-    hits = int((known < 0).sum() if lowers else (known > 0).sum())
+        return f"{it.plural}: no value to compare in {_units(len(change))}"
+    verb = ("lower" if it.lowers else "raise") + ("s" if it.singular else "")
+    hits = int((known < 0).sum() if it.lowers else (known > 0).sum())
     median = signed(float(known.median()))
     median = median if quantity == "it" else f"median change {median}"
-    clause = f"{name} {verb}{'s' if kind in SINGULAR else ''} {quantity} in {hits} of {_units(len(known))} ({median})"
+    clause = f"{it.plural} {verb} {quantity} in {hits} of {_units(len(known))} ({median})"
     lost = len(change) - len(known)
     return f"{clause}, with no value to compare in {lost} more" if lost else clause
 

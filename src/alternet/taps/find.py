@@ -10,15 +10,13 @@ from torch import Tensor, nn
 
 from alternet.taps.blocks import Block, Blocks
 from alternet.taps.graph import Graph
-from alternet.taps.kinds import KINDS, Judge
+from alternet.taps.kinds import Judge
 from alternet.taps.layout import Layout, layout_of
 from alternet.taps.operations import ACTIVATIONS
 from alternet.taps.pixels import Sites
 from alternet.taps.trace import Scope, Trace, Value, record
 from alternet.taps.units import PROJECTED, Residuals, Sum
 from alternet.untouched import untouched
-
-__all__ = ["KINDS", "Address", "Tap", "find_tap", "find_taps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class Tap:
         unit: Number of the unit, from 0 in forward order.
         name: Readable and unique: the path of the module that computes the unit, as in `blocks.3.attn`; the second
             unit of a module ends in `:2`.
-        kind: One of `KINDS`.
+        kind: Name of one of `alternet.kinds.KINDS`.
         stage: Counts the resolutions of the maps from 0, in the order in which they first appear.
         depth: 0 at the first unit to 1 at the last.
         shape: Channels, height and width of the feature map of the traced image size.

@@ -11,8 +11,6 @@ from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, MOVES, PO
 from alternet.taps.pixels import Sites, thin, varies
 from alternet.taps.trace import Ref, Value
 
-KINDS = ("stem", "conv", "msa", "mlp", "mixer", "pool")
-
 
 class Judge:
     """Tells the kinds of calls of one trace."""
