@@ -18,6 +18,7 @@ from tests.training.toy import ToyLessons, pictures, toy
 from alternet.training import Feed, Recipe, Row, TrainingRun, train
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.model import build_model
+from alternet.training.run import require_same
 
 CLOCKED = ["seconds", "data_seconds", "images_per_second"]
 RECIPE = Recipe(lr=3e-3, epochs=4, warmup_epochs=1, batch_size=16, snapshot_every=2, drop_path=0.3, seed=5)
@@ -163,6 +164,17 @@ def test_a_finished_run_is_not_repeated(whole: Path) -> None:
 def test_another_training_in_the_same_folder_is_refused(whole: Path, changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         run(whole, **changes)
+
+
+def test_a_run_older_than_an_option_is_taken_up(whole: Path, tmp_path: Path) -> None:
+    facts = json.loads((whole / "run.json").read_text())
+    before = {name: value for name, value in facts["recipe"].items() if name != "channels_last"}
+    identity = {"recipe": AVERAGED.as_dict()}
+    (tmp_path / "run.json").write_text(json.dumps(facts | {"recipe": before}))
+    require_same(tmp_path, identity)
+    (tmp_path / "run.json").write_text(json.dumps(facts | {"recipe": before | {"strange": 1}}))
+    with pytest.raises(ValueError, match=r"another recipe \(strange: 1, now None\)"):
+        require_same(tmp_path, identity)
 
 
 def test_a_feed_of_another_recipe_is_refused(tmp_path: Path) -> None:

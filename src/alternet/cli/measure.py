@@ -87,8 +87,19 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
             raise ValueError(f"--set {key}=... addresses {scope!r}, but what is measured is {', '.join(kinds)}.")
         takers = [name for name in kinds if scope in ("", name) and setting in known[name]]
         for name in takers or [scope or _nearest(setting, known)]:
-            chosen[name][setting] = value  # without a taker, one of them refuses it and offers near matches
+            chosen[name][setting] = _read(
+                kinds[name], setting, value
+            )  # without a taker, one of them refuses it and offers near matches
     return [kinds[name].with_settings(chosen[name]) for name in kinds]
+
+
+def _read(kind: type, setting: str, value: Any) -> Any:
+    """A text by the setting's declared type, where the instrument declares it to `settings`; else as YAML."""
+    from alternet.settings import from_text, from_yaml
+
+    if not isinstance(value, str):
+        return value
+    return from_text(kind, setting, value) if setting in getattr(kind, "__pydantic_fields__", ()) else from_yaml(value)
 
 
 def _nearest(setting: str, known: Mapping[str, Collection[str]]) -> str:

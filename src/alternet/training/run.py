@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from alternet.storage import write_json
+from alternet.training.recipe import Recipe
 
 RUN, WEIGHTS, AVERAGED, LOG = "run.json", "weights.safetensors", "ema.safetensors", "log.csv"
 CHECKPOINT, SNAPSHOTS = "checkpoint.safetensors", "snapshots"
@@ -60,8 +61,12 @@ def require_same(folder: Path, identity: Mapping[str, Any]) -> None:
     stored = _stored(folder)
     if stored is None:
         return
+    defaults = {"recipe": Recipe().as_dict()}  # an option that is newer than the run had this effect then
     for fact, now in identity.items():
-        if (before := stored.get(fact)) != now:
+        before = stored.get(fact)
+        if isinstance(before, dict):
+            before = defaults.get(fact, {}) | before
+        if before != now:
             raise ValueError(
                 f"{folder} holds a training with another {fact} ({_difference(before, now)}). "
                 "Give another --out, or delete that folder to train anew."
