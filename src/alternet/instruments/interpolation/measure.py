@@ -20,8 +20,9 @@ from alternet.instruments.base import Row
 from alternet.instruments.of_risk import OfRisk, known
 from alternet.loss.risk import Risk
 from alternet.loss.snapshots import WeightPath
+from alternet.runs import TrainingRun
 from alternet.subject.subject import Subject
-from alternet.subject.weights import read_weights, weights_of_run
+from alternet.subject.weights import read_weights
 
 
 class Line(NamedTuple):
@@ -120,7 +121,7 @@ class Interpolation(OfRisk[Line]):
     @property
     def _file(self) -> Path:
         path = Path(expanduser(self.towards.removeprefix("run:")))
-        return weights_of_run(path) if self.towards.startswith("run:") else path
+        return TrainingRun(path).weights if self.towards.startswith("run:") else path
 
 
 def _checksum(file: Path) -> str:
