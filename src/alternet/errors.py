@@ -15,14 +15,23 @@ def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:
     return ", ".join(get_close_matches(name, names, n=3, cutoff=0.5) or names[:shown])
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
+def unknown(what: str, name: str, known: Iterable[str], *, see: str = "") -> ValueError:
     """The error for a name that there is not, with near matches.
+
+    Args:
+        what: How the sentence begins.
+        name: The name.
+        known: The names that there are.
+        see: What lists them, where they are too many for a few to help when none is near.
 
     Examples:
         >>> unknown("No instrument", "fuorier", ["fourier"])
         ValueError("No instrument 'fuorier'. Did you mean fourier?")
     """
-    return ValueError(f"{what} {name!r}. Did you mean {nearest(name, known)}?")
+    names = list(known)
+    if see and not get_close_matches(name, names, n=1, cutoff=0.5):
+        return ValueError(f"{what} {name!r}. See: {see}.")
+    return ValueError(f"{what} {name!r}. Did you mean {nearest(name, names)}?")
 
 
 def in_one_line(error: BaseException) -> str:

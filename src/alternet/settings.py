@@ -1,5 +1,7 @@
 """Settings: frozen dataclasses whose values are checked by their declared types, with errors of one line."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import field, fields
 from functools import wraps
@@ -20,6 +22,9 @@ CONFIG = ConfigDict(
 
 List = Annotated[tuple[Element, ...], Strict(False)]
 """A tuple that may be given as a list, as YAML and JSON bring it."""
+
+Pair = Annotated[tuple[Element, Element], Strict(False)]
+"""Two values, which may be given as a list."""
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -71,10 +76,10 @@ def explained(what: str, error: ValidationError) -> str:
     first: Any = error.errors()[0]
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
-    name, *where = first["loc"]
+    name, *where = first["loc"] or ("",)
     if first["type"] == "unexpected_keyword_argument":
         return f"{what} has no setting {str(name)!r}."
-    place = "".join(f"[{part}]" for part in where if isinstance(part, int))
+    place = "" if first["type"] == "missing" else "".join(f"[{part}]" for part in where if isinstance(part, int))
     return f"{what} got {name}{place}={first['input']!r}, expected {_expected(first)}."
 
 
@@ -97,6 +102,8 @@ _EXPECTED = {
     "bool_parsing": "true or false",
     "string_type": "text",
     "tuple_type": "a list",
+    "missing": "more values",
+    "too_long": "at most {max_length} values",
     "greater_than_equal": "a number of at least {ge}",
     "greater_than": "a number above {gt}",
     "less_than_equal": "a number of at most {le}",
@@ -111,8 +118,9 @@ def names(kind: type) -> list[str]:
 
 
 def meaning(kind: type, name: str) -> str:
-    """What a setting means: the docstring below it, in one line."""
-    return " ".join((kind.__pydantic_fields__[name].description or "").split())  # pyright: ignore
+    """What a setting means: the docstring below it, in one line; pydantic does not hand it on to subclasses."""
+    declared = (base.__dict__.get("__pydantic_fields__", {}).get(name) for base in kind.__mro__)
+    return next((" ".join(field.description.split()) for field in declared if field and field.description), "")
 
 
 def require_known(kind: type, given: Mapping[str, Any], what: str) -> None:
@@ -137,21 +145,57 @@ def from_text(kind: type, name: str, text: str) -> Any:
     Raises:
         ValueError: The text is nothing of that type.
     """
-    adapter = TypeAdapter(get_type_hints(kind, include_extras=True)[name], config=CONFIG)
+    adapter, value = _adapter(kind, name), from_yaml(text)
     try:
-        try:
-            return adapter.validate_strings(text)
-        except ValidationError:
-            value = _plain(text)
-            if isinstance(value, list | None):
-                return adapter.validate_python(value)
-            raise
+        if value is None or isinstance(value, list):
+            try:
+                return _validated(adapter, value)
+            except ValidationError:
+                if isinstance(value, list):
+                    raise
+        return adapter.validate_strings(text)
     except ValidationError as error:
         raise ValueError(f"{called(kind)} got {name}={text!r}, expected {_expected(error.errors()[0])}.") from error
 
 
-def _plain(text: str) -> Any:
+def from_file(kind: type, name: str, value: Any) -> Any:
+    """The value that YAML or JSON gives to a setting: a list serves as a tuple, and a text is read as `from_text` does.
+
+    Raises:
+        ValueError: The value is nothing of the setting's type.
+    """
+    if isinstance(value, str):
+        return from_text(kind, name, value)
     try:
-        return yaml.safe_load(text)
+        return _validated(_adapter(kind, name), value)
+    except ValidationError as error:
+        raise ValueError(f"{called(kind)} got {name}={value!r}, expected {_expected(error.errors()[0])}.") from error
+
+
+def from_yaml(text: str) -> Any:
+    """What a text says in YAML, where 1e-3 is a number as everywhere else; a text that is no YAML stays a text.
+
+    Examples:
+        >>> from_yaml("[1e-3, a]"), from_yaml("a: [")
+        ([0.001, 'a'], 'a: [')
+    """
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError:
         return text
+
+
+class Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3 for a text, as it wants a decimal point and a sign; this one takes it for a number."""
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _adapter(kind: type, name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(get_type_hints(kind, include_extras=True)[name], config=CONFIG)
+
+
+def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """Validate as JSON, where strict types take a list for a tuple."""
+    return adapter.validate_json(json.dumps(value, default=str))

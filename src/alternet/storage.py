@@ -19,6 +19,14 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^\w.+=-]", "_", re.sub(r"^[.-]", "_", name.strip()), flags=re.ASCII)[:200] or "_"
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that is too long, or a folder that may not be looked into, holds none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: a temporary neighbour, flushed to the disk, then renamed.
 

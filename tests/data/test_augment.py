@@ -178,9 +178,9 @@ def test_the_presets_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hflip": 1.5}, r"hflip must lie in \[0, 1\], got 1.5"),
-        ({"mixup": -1.0}, "mixup must not be negative"),
-        ({"crop": "center"}, "crop must be one of pad, resize, none, got 'center'"),
+        ({"hflip": 1.5}, "hflip=1.5, expected a number of at most 1"),
+        ({"mixup": -1.0}, "mixup=-1.0, expected a number of at least 0"),
+        ({"crop": "center"}, "crop='center', expected one of 'pad', 'resize', 'none'"),
         ({"scale": (0.9, 0.1)}, "two rising parts"),
         ({"aa": "rnd-m9"}, "no augmentation policy 'rnd-m9'"),
         ({"aa": "rand-mx"}, "no augmentation policy 'rand-mx'"),

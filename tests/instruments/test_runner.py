@@ -16,7 +16,8 @@ from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.landscape import Landscape
 from alternet.instruments.runner import NotStoredError, measure_each, run
-from alternet.instruments.spec import Spec, number
+from alternet.instruments.spec import Spec
+from alternet.instruments.spec import number as number_column
 from alternet.instruments.variance import Variance
 from alternet.instruments.variance.measure import VarianceWork
 from alternet.instruments.work import OnePass, PerItem
@@ -66,7 +67,7 @@ def spec(name, *columns):
         paper="",
         cost="",
         example="",
-        tables={"table": {column: number("") for column in columns}},
+        tables={"table": {column: number_column("") for column in columns}},
     )
 
 

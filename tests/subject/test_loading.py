@@ -9,6 +9,7 @@ import timm
 import torch
 import torchvision
 
+from alternet.subject import loading
 from alternet.subject.loading import _classifier, check, load
 from alternet.subject.weights import number_of_classes
 
@@ -24,6 +25,11 @@ def test_timm_states_its_facts():
     net = load("test_vit")
     assert net.input_size == (3, 160, 160) and net.prefix_tokens == 1
     assert net.mean == (0.5, 0.5, 0.5) and not net.model.training
+
+
+def test_a_model_goes_where_training_and_the_command_put_theirs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loading, "local_device", lambda name: torch.device(name or "meta"))
+    assert load("test_vit").device.type == "meta" and load("test_vit", device="cpu").device.type == "cpu"
 
 
 def test_random_weights_follow_the_seed_and_leave_the_random_state():

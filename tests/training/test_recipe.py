@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from alternet.data import PAPER_CIFAR, Augmentation, Batches
+from alternet.settings import meaning, names
 from alternet.training.recipe import SHIPPED, Recipe, known_recipes
 
 AUTHORS = {"opt": "adamw", "lr": 1.25e-4, "weight_decay": 0.05, "filter_bias_and_bn": False, "sched": "cosine"}
@@ -57,23 +60,22 @@ def test_a_file_is_read_and_goes_round(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("learning_rate: 1.0", "no option 'learning_rate'"),
+        ("learning_rate: 1.0", "no setting 'learning_rate'"),
         ("batchsize: 3", "Did you mean batch_size"),
-        ("lr: 1e-3", "write it as 0.001"),
         ("lr: .nan", "finite"),
-        ("epochs: 2.5", "epochs must be int"),
-        ("epochs: true", "epochs must be int"),
-        ("epochs: 0", "epochs must lie in [1, inf)"),
-        ("model_ema: 1", "model_ema must be bool"),
-        ("smoothing: 1.5", "[0, 1]"),
-        ("momentum: 1.0", "[0, 1)"),
+        ("epochs: 2.5", "epochs=2.5, expected an integer"),
+        ("epochs: true", "epochs=True, expected an integer"),
+        ("epochs: 0", "a number of at least 1"),
+        ("model_ema: 1", "model_ema=1, expected true or false"),
+        ("smoothing: 1.5", "a number of at most 1"),
+        ("momentum: 1.0", "a number below 1"),
         ("aa: random", "no augmentation policy"),
-        ("lr: 0", "(0, inf)"),
-        ("sched: cosinus", "one of cosine, multistep, step"),
+        ("lr: 0", "a number above 0"),
+        ("sched: cosinus", "one of 'cosine', 'multistep', 'step'"),
         ("opt: adamv", "Did you mean adam"),
-        ("decay_milestones: 60", "a list of int"),
-        ("decay_milestones: [a]", "decay_milestones must be int"),
-        ("scale: [0.5]", "scale must be"),
+        ("decay_milestones: 60", "decay_milestones=60, expected a list"),
+        ("decay_milestones: [a]", "expected an integer"),
+        ("scale: [0.5]", "scale=[0.5], expected more values"),
         ("epochs: 2\nwarmup_epochs: 3", "more than all 2 epochs"),
         ("- lr", "must hold options"),
         ("lr: [", "is not YAML"),
@@ -102,5 +104,30 @@ def test_settings_change_some_options_and_keep_the_rest() -> None:
     assert (changed.epochs, changed.scale, changed.lr) == (2, (0.5, 1.0), 1.25e-4)
     with pytest.raises(ValueError, match="Did you mean epochs"):
         changed.with_settings({"epoch": 3})
-    with pytest.raises(ValueError, match="lr must be float"):
+    with pytest.raises(ValueError, match="lr='high', expected a number"):
         changed.with_settings({"lr": "high"})
+
+
+def test_a_number_may_be_written_with_an_exponent_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("lr: 1e-3\nscale: [1e-1, 1]\nweight_decay: '0.5'")
+    recipe = Recipe.load(tmp_path / "mine.yaml")
+    assert (recipe.lr, recipe.scale, recipe.weight_decay) == (0.001, (0.1, 1.0), 0.5)
+    texts = {"lr": "1e-4", "decay_milestones": "[3, 5]", "aa": "null", "clip_grad": "5", "model_ema": "true"}
+    changed = Recipe.load("paper").with_settings(texts)
+    values = (changed.lr, changed.decay_milestones, changed.aa, changed.clip_grad, changed.model_ema)
+    assert values == (0.0001, (3, 5), None, 5.0, True)
+
+
+def test_a_recipe_is_an_augmentation_and_no_more_than_that_in_a_fingerprint() -> None:
+    """The values are those of version 0.1.0, so stored measurements stay valid."""
+    images = Batches.of((torch.arange(1152) / 1152).view(6, 3, 8, 8), torch.arange(6) % 3)
+    recipe = Recipe.load("paper")
+    assert len(recipe.facts) == 14
+    plain = Augmentation.of(recipe.as_dict())
+    assert type(plain) is Augmentation and plain.facts == recipe.facts
+    for augment in (recipe, plain, PAPER_CIFAR):
+        assert images.frozen(augment, seed=1).fingerprint == "db24b98abbd8c2b9"
+
+
+def test_every_option_says_what_it_means() -> None:
+    assert all(meaning(Recipe, name).endswith(".") for name in names(Recipe))

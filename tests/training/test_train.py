@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from tests.training.toy import ToyLessons, pictures, toy
 
+from alternet.subject.creating import create_for_data
 from alternet.training import Feed, Recipe, Row, TrainingRun, train
 from alternet.training.checkpoint import read_checkpoint
-from alternet.training.model import build_model
 
 CLOCKED = ["seconds", "data_seconds", "images_per_second"]
 RECIPE = Recipe(lr=3e-3, epochs=4, warmup_epochs=1, batch_size=16, snapshot_every=2, drop_path=0.3, seed=5)
@@ -100,7 +100,7 @@ def test_the_snapshots_are_the_weights_of_their_time(whole: Path, tmp_path: Path
         ("warmup.safetensors", 1, 4),
         ("epoch-0002.safetensors", 2, 8),
     ]
-    fresh, _ = build_model("test_vit", AVERAGED, (3, 8, 8), 4, {"patch_size": 4})
+    fresh, _ = create_for_data("test_vit", (3, 8, 8), 4, {"patch_size": 4, "drop_path_rate": 0.3}, seed=AVERAGED.seed)
     first = load_file(whole / "snapshots/init.safetensors")
     assert all(torch.equal(value, first[name]) for name, value in fresh.state_dict().items())
 
@@ -163,6 +163,17 @@ def test_a_finished_run_is_not_repeated(whole: Path) -> None:
 def test_another_training_in_the_same_folder_is_refused(whole: Path, changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         run(whole, **changes)
+
+
+def test_a_run_older_than_an_option_is_taken_up(whole: Path, tmp_path: Path) -> None:
+    facts = json.loads((whole / "run.json").read_text())
+    before = {name: value for name, value in facts["recipe"].items() if name != "channels_last"}
+    identity = {"recipe": AVERAGED.as_dict()}
+    (tmp_path / "run.json").write_text(json.dumps(facts | {"recipe": before}))
+    TrainingRun(tmp_path).require_same(identity, AVERAGED.as_dict())
+    (tmp_path / "run.json").write_text(json.dumps(facts | {"recipe": before | {"strange": 1}}))
+    with pytest.raises(ValueError, match=r"another recipe \(strange: 1, now None\)"):
+        TrainingRun(tmp_path).require_same(identity, AVERAGED.as_dict())
 
 
 def test_a_feed_of_another_recipe_is_refused(tmp_path: Path) -> None:
@@ -283,6 +294,6 @@ def test_a_model_that_cannot_be_built_is_told(tmp_path: Path, model: str, recipe
 
 
 def test_a_convolutional_network_takes_any_size_and_the_arguments_build_it_again() -> None:
-    model, arguments = build_model("test_resnet", Recipe(drop_path=0.1), (1, 16, 24), 7, {})
+    model, arguments = create_for_data("test_resnet", (1, 16, 24), 7, {"drop_path_rate": 0.1}, seed=0)
     assert arguments == {"in_chans": 1, "drop_path_rate": 0.1}
     assert model.eval()(torch.rand(2, 1, 16, 24)).shape == (2, 7)

@@ -86,8 +86,9 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
             raise ValueError(f"--set {key}=... addresses {scope!r}, but what is measured is {', '.join(kinds)}.")
         takers = [name for name in kinds if scope in ("", name) and setting in known[name]]
         for name in takers or [scope or _nearest(setting, known)]:
-            read = kinds[name].from_text if isinstance(value, str) and setting in known[name] else lambda _, v: v
-            chosen[name][setting] = read(setting, value)  # without a taker, one of them refuses it
+            text = isinstance(value, str) and setting in known[name]
+            taken = kinds[name].from_text(setting, value) if text else value
+            chosen[name][setting] = taken  # without a taker, one of them refuses it and offers near matches
     return [kinds[name].with_settings(chosen[name]) for name in kinds]
 
 

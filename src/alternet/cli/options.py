@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,24 +39,19 @@ Settings = Annotated[
 ]
 
 
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """`["bins=15"]` as `{"bins": 15}`; values are read as YAML.
+def parse_settings(pairs: list[str]) -> dict[str, str]:
+    """`["bins=15"]` as `{"bins": "15"}`; the type of the setting decides later what the text says.
 
     Examples:
         >>> parse_settings(["bins=15", "axis=paper"])
-        {'bins': 15, 'axis': 'paper'}
+        {'bins': '15', 'axis': 'paper'}
     """
-    import yaml
-
     settings = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise ValueError(f"--set takes KEY=VALUE, got {pair!r}; for example --set bins=15.")
-        try:
-            settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f"--set {pair}: the value cannot be read. Quote it: --set '{key}=...'.") from error
+        settings[key] = value
     return settings
 
 

@@ -26,11 +26,13 @@ def train(
     --set epochs=10 changes the recipe, --set model.stem=imagenet the model.
     """
     from alternet.distributed import local_device, processes, rank
+    from alternet.settings import from_yaml
     from alternet.training import Recipe
     from alternet.training import train as train_model
 
-    changes = {"seed": seed} | parse_settings(settings)
-    of_model = {key.removeprefix("model."): changes.pop(key) for key in list(changes) if key.startswith("model.")}
+    given = parse_settings(settings)
+    of_model = {key.removeprefix("model."): from_yaml(text) for key, text in given.items() if key.startswith("model.")}
+    changes = {"seed": seed, **{key: text for key, text in given.items() if not key.startswith("model.")}}
     chosen, target = Recipe.load(recipe).with_settings(changes), local_device(device)
     with processes(target):
         first = rank() == 0

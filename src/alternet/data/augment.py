@@ -6,7 +6,7 @@ their appendix F is `WEAK`.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -21,56 +21,18 @@ from torchvision.transforms import Compose, RandomCrop
 from alternet.data.pictures import Pictures, Sample, UnreadablePicture
 from alternet.data.preparation import Preparation, unit_range
 from alternet.seeding import random_state_kept, reseed
-
-_CHOICES = {
-    "crop": ("pad", "resize", "none"),
-    "interpolation": ("random", "bilinear", "bicubic"),
-    "remode": ("const", "rand", "pixel"),
-}
+from alternet.settings import Natural, NotNegative, Pair, Share, from_file, names, settings
 
 
-def _check_policy(policy: str | None) -> None:
-    if policy is None:
-        return
-    try:
-        for part in policy.split("-")[1:]:  # timm passes over parts that it cannot read
-            if not re.fullmatch(r"[a-z]+\d+(\.\d+)?", part):
-                raise ValueError(part)
-        transforms_imagenet_train(32, auto_augment=policy)
-    except (AssertionError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"timm knows no augmentation policy {policy!r}. Give for example rand-m9-n2-mstd1.0, augmix-m5-w4-d2, "
-            "original, v0 or 3a."
-        ) from error
-
-
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Augmentation:
     """How training images are varied, under timm's option names; every default switches its option off.
 
     Order as in timm: crop, flip, RandAugment or colour jitter, random erasing of the normalised image, mixup or CutMix
     of the batch, label smoothing.
 
-    Attributes:
-        aa: RandAugment or AutoAugment policy of timm, for example `rand-m9-n2-mstd1.0`.
-        color_jitter: Strength of the colour jitter; as in timm, `aa` switches it off (except for `3a`).
-        hflip: Probability of a horizontal flip.
-        crop: `pad` shifts the image by up to `padding` pixels over black (the CIFAR habit), `resize` takes a random
-            part of it and resizes that (the ImageNet habit), `none` keeps it whole.
-        padding: Pixels of padding on each side for `crop="pad"`.
-        scale: Smallest and largest part of the area for `crop="resize"`.
-        interpolation: Of `crop="resize"` and of `aa`; `random` draws bilinear or bicubic each time, as timm's training
-            script does.
-        mixup: Alpha of mixup (Zhang et al., 2018).
-        cutmix: Alpha of CutMix (Yun et al., 2019).
-        mixup_prob: Probability of mixing a batch at all.
-        mixup_switch_prob: Probability of CutMix where both are on.
-        smoothing: Label smoothing.
-        reprob: Probability of random erasing (Zhong et al., 2020).
-        remode: What is erased becomes the mean colour (`const`) or noise (`rand` one colour, `pixel`).
-
     Raises:
-        ValueError: A probability or a policy is not valid.
+        ValueError: A value is of another type or out of range, or timm does not know the policy.
 
     Examples:
         >>> Augmentation(hflip=0.5, crop="pad").mixes
@@ -78,49 +40,64 @@ class Augmentation:
     """
 
     aa: str | None = None
-    color_jitter: float = 0.0
-    hflip: float = 0.0
+    """RandAugment or AutoAugment policy of timm, for example `rand-m9-n2-mstd1.0`; None for none."""
+    color_jitter: NotNegative = 0.0
+    """Strength of the colour jitter; as in timm, `aa` switches it off (except for `3a`)."""
+    hflip: Share = 0.0
+    """Probability of a horizontal flip."""
     crop: Literal["pad", "resize", "none"] = "none"
-    padding: int = 4
-    scale: tuple[float, float] = (0.08, 1.0)
+    """`pad` shifts the image by up to `padding` pixels over black (the CIFAR habit), `resize` takes a random part of it
+    and resizes that (the ImageNet habit), `none` keeps it whole."""
+    padding: Natural = 4
+    """Pixels of padding on each side for `crop: pad`."""
+    scale: Pair[float] = (0.08, 1.0)
+    """Smallest and largest part of the area for `crop: resize`."""
     interpolation: Literal["random", "bilinear", "bicubic"] = "random"
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mixup_prob: float = 1.0
-    mixup_switch_prob: float = 0.5
-    smoothing: float = 0.0
-    reprob: float = 0.0
+    """Of `crop: resize` and of `aa`; `random` draws bilinear or bicubic each time, as timm's training script does."""
+    mixup: NotNegative = 0.0
+    """Alpha of mixup (Zhang et al., 2018)."""
+    cutmix: NotNegative = 0.0
+    """Alpha of CutMix (Yun et al., 2019)."""
+    mixup_prob: Share = 1.0
+    """Probability of mixing a batch at all."""
+    mixup_switch_prob: Share = 0.5
+    """Probability of CutMix where both are on."""
+    smoothing: Share = 0.0
+    """Label smoothing."""
+    reprob: Share = 0.0
+    """Probability of random erasing (Zhong et al., 2020)."""
     remode: Literal["const", "rand", "pixel"] = "const"
+    """What is erased becomes the mean colour (`const`) or noise (`rand` one colour, `pixel`)."""
 
     def __post_init__(self) -> None:
-        for name in ("hflip", "mixup_prob", "mixup_switch_prob", "smoothing", "reprob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}.")
-        for name in ("mixup", "cutmix", "padding", "color_jitter"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}. 0 switches it off.")
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale must be two rising parts of the area in (0, 1], got {list(self.scale)}.")
-        _check_policy(self.aa)
+        if self.aa is None:
+            return
+        try:
+            for part in self.aa.split("-")[1:]:  # timm passes over parts that it cannot read
+                if not re.fullmatch(r"[a-z]+\d+(\.\d+)?", part):
+                    raise ValueError(part)
+            transforms_imagenet_train(32, auto_augment=self.aa)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"timm knows no augmentation policy {self.aa!r}. Give for example rand-m9-n2-mstd1.0, "
+                "augmix-m5-w4-d2, original, v0 or 3a."
+            ) from error
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
-        """The augmentation among other options, such as those of a recipe or of the `run.json` of a training.
+        """The augmentation among other options in plain values, such as those in the `run.json` of a training.
 
         Raises:
             KeyError: An option is missing.
-            TypeError: A value has the wrong type.
             ValueError: A value is not valid.
 
         Examples:
-            >>> Augmentation.of(asdict(WEAK) | {"lr": 0.1}) == WEAK
+            >>> Augmentation.of(WEAK.facts | {"lr": 0.1}) == WEAK
             True
         """
-        chosen: dict[str, Any] = {field.name: options[field.name] for field in fields(cls)}
-        return cls(**{**chosen, "scale": tuple(chosen["scale"])})
+        return cls(**{name: from_file(cls, name, options[name]) for name in names(cls)})
 
     @property
     def mixes(self) -> bool:
@@ -134,8 +111,8 @@ class Augmentation:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return asdict(self) | {"scale": list(self.scale)}
+        """What decides how images are varied, as plain values, which go into fingerprints; of a recipe no more."""
+        return {name: getattr(self, name) for name in names(Augmentation)} | {"scale": list(self.scale)}
 
     def mix(self, images: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Mix a batch with itself reversed, and smooth its labels; draws from NumPy's global generator.

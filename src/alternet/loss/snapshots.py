@@ -1,7 +1,5 @@
 """Snapshots: the weights of a training run from its start to its end, without holding them all in memory."""
 
-import csv
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from alternet.loss.parameters import ParameterVector
+from alternet.runs import WEIGHTS, TrainingRun
 from alternet.subject.history import history_of
 from alternet.subject.subject import Subject
 
@@ -32,12 +31,12 @@ class WeightPath:
 
     def __init__(self, subject: Subject) -> None:
         """Find the files; they are opened by `with`."""
-        history = history_of(subject, "no weights on the way")
+        run = TrainingRun(history_of(subject, "no weights on the way"))
         self._name = subject.name
         self.space = ParameterVector({name: p.shape for name, p in subject.model.named_parameters()})
-        listed = _listed(history)
-        self.steps = (*listed, max(_last_step(history), *listed))
-        self.files = (*listed.values(), history / "weights.safetensors")
+        snapshots = run.snapshots
+        self.steps = (*snapshots, max(run.steps, *snapshots))
+        self.files = (*snapshots.values(), run.folder / WEIGHTS)  # not their average: the path that SGD went
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -97,26 +96,3 @@ class WeightPath:
                     f"{tuple(shape)}. Take the run's own model, at its own image size."
                 )
         return opened
-
-
-def _listed(history: Path) -> dict[int, Path]:
-    """The snapshots by rising step, whatever their order in the list."""
-    index = history / "snapshots" / "snapshots.json"
-    try:
-        entries = [(int(entry["step"]), str(entry["file"])) for entry in json.loads(index.read_text(encoding="utf-8"))]
-    except FileNotFoundError as error:
-        raise ValueError(f"{history} holds no weights on the way: {index} is missing. Train again there.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{index} is damaged ({error}). Train again into another folder.") from error
-    if not entries or len(dict(entries)) < len(entries):
-        told = "lists the same step twice" if entries else "lists no snapshot"
-        raise ValueError(f"{index} {told}, expected one file for each step. Train again into another folder.")
-    return {step: index.parent / Path(file).name for step, file in sorted(entries)}
-
-
-def _last_step(history: Path) -> int:
-    log = history / "log.csv"
-    try:
-        return int(list(csv.DictReader(log.read_text(encoding="utf-8").splitlines()))[-1]["step"])
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise ValueError(f"{log} does not say how many steps were done ({error}). Train again there.") from error

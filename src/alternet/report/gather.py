@@ -1,16 +1,12 @@
 """Gather: what lies under the folders of a report, measurements and training logs, told apart by model and folder."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
 from alternet.instruments.figures import FIGURES
 from alternet.measurement import PROVENANCE, Measurement
-
-RUN, LOG = "run.json", "log.csv"
+from alternet.runs import LOG, RUN, TrainingRun
 
 
 @dataclass(frozen=True)
@@ -91,16 +87,15 @@ def _load(folder: Path) -> Measurement:
 
 def _training(folder: Path) -> Measurement:
     """The log of a training run as a measurement of its model."""
+    run = TrainingRun(folder)
     try:
-        facts = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        facts = run.facts
         model = facts["model"]
         if not isinstance(model, str):
             raise TypeError(f"its `model` is {model!r}, expected a name")
-        rows = pd.read_csv(folder / LOG).assign(model=model)
+        rows = run.log.assign(model=model)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{folder} holds a damaged training run: {RUN} or {LOG} cannot be read ({error}). Train it again."
-        ) from error
+        raise ValueError(f"{folder} holds a damaged training run ({error}). Train it again.") from error
     rows.insert(0, "model", rows.pop("model"))
     provenance = {**facts, "instrument": "training", "model": {"name": model}}
     return Measurement(instrument="training", tables={"table": rows}, provenances=(provenance,))

@@ -1,9 +1,9 @@
 """History: the training run that a model comes from, and how it varied its images."""
 
-import json
 from pathlib import Path
 
 from alternet.data.augment import Augmentation
+from alternet.runs import RUN, TrainingRun
 from alternet.subject.subject import Subject
 
 
@@ -31,11 +31,11 @@ def augmentation_of(subject: Subject) -> Augmentation:
     Raises:
         ValueError: The model has no run, or the run does not say.
     """
-    facts = history_of(subject, "no recipe whose augmentation could be taken") / "run.json"
+    history = history_of(subject, "no recipe whose augmentation could be taken")
     try:
-        return Augmentation.of(json.loads(facts.read_text(encoding="utf-8"))["recipe"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Augmentation.of(TrainingRun(history).facts["recipe"])
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{facts} does not say how the images were augmented ({error}). Name an augmentation instead, for example "
-            "augment=weak."
+            f"{history / RUN} does not say how the images were augmented ({error}). Name an augmentation instead, for "
+            "example augment=weak."
         ) from error

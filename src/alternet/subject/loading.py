@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,15 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-import alternet.models  # registers our models in timm
-from alternet.models import load_released
+from alternet.distributed import local_device
+from alternet.errors import unknown
+from alternet.models import NAMES, load_released
 from alternet.models.released import CLASSIFIERS
+from alternet.runs import TrainingRun
 from alternet.seeding import random_state_kept
+from alternet.subject.creating import create, require_known
 from alternet.subject.subject import Subject
-from alternet.subject.weights import fill, find_run, find_weights, number_of_classes, read_run, read_weights
+from alternet.subject.weights import fill, find_weights, number_of_classes, read_weights
 from alternet.untouched import untouched
 
 
@@ -27,7 +29,7 @@ def load(
     *,
     img_size: int | None = None,
     num_classes: int | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     seed: int = 0,
     name: str | None = None,
 ) -> Subject:
@@ -39,7 +41,7 @@ def load(
             a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`. Without WEIGHTS they are random.
         img_size: Side of the images; position embeddings are resampled as timm does.
         num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
-        device: Where the model shall be.
+        device: Where the model shall be; by default a GPU if there is one.
         seed: Seed of random weights.
         name: How tables and figures call it; by default `model` itself.
 
@@ -55,12 +57,13 @@ def load(
         raise ValueError(f"The image size must be at least 1, got {img_size}.")
     check(model)
     kind, rest = _split(model)
+    target = local_device(None if device is None else str(device))
     with random_state_kept(seed=seed), _size_refused(model, img_size):
         network, facts = BUILDERS[kind](rest, img_size, num_classes)
     if img_size is not None:
         channels = (facts.get("input_size") or _channels(network))[0]
         facts["input_size"] = (channels, img_size, img_size)
-    subject = Subject(network.to(device).eval(), name=name or model, **facts)
+    subject = Subject(network.to(target).eval(), name=name or model, **facts)
     if img_size is not None:
         with untouched(network), _size_refused(model, img_size):
             subject.logits(subject.example())
@@ -89,12 +92,12 @@ def check(model: str) -> None:
     """
     kind, rest = _split(model)
     name, _, weights = rest.partition("@")
-    if kind == "" and not timm.is_model(name):
-        raise ValueError(_unknown(name, timm.list_models(), "timm model"))
-    if kind == "tv" and name not in _torchvision_names():
-        raise ValueError(_unknown(name, _torchvision_names(), "torchvision classifier"))
+    if kind == "":
+        require_known(name)
+    if kind == "tv" and name not in (known := torchvision.models.list_models(module=torchvision.models)):
+        raise unknown("There is no torchvision classifier", name, known, see="alternet list models")
     if kind == "run":
-        find_run(_path(rest))
+        TrainingRun(_path(rest)).require_weights()
     elif kind != "hf" and weights not in ("", "pretrained"):
         find_weights(_path(weights))
 
@@ -127,10 +130,6 @@ def _path(text: str) -> Path:
         return Path(text)
 
 
-def _torchvision_names() -> list[str]:
-    return torchvision.models.list_models(module=torchvision.models)
-
-
 Built = tuple[nn.Module, dict[str, Any]]
 
 
@@ -140,7 +139,7 @@ def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Buil
         return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
     state = read_weights(_path(weights))
     overlay: dict[str, Any] = {"num_classes": num_classes or number_of_classes(state, _classifier(name))}
-    if name in alternet.models.NAMES and (released := _released(name, overlay["num_classes"], state)):
+    if name in NAMES and (released := _released(name, overlay["num_classes"], state)):
         return released, {}
     try:
         overlay["state_dict"] = state
@@ -153,15 +152,10 @@ def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Buil
 def _create_timm(name: str, img_size: int | None, num_classes: int | None, **options: Any) -> nn.Module:
     if num_classes is not None:
         options["num_classes"] = num_classes
+    if img_size is not None:
+        options["img_size"] = img_size
     try:
-        if img_size is None:
-            return timm.create_model(name, **options)
-        try:
-            return timm.create_model(name, img_size=img_size, **options)
-        except TypeError as error:
-            if "img_size" not in str(error):
-                raise
-            return timm.create_model(name, **options)
+        return create(name, **options)[0]
     except (OSError, RuntimeError) as error:
         if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
             raise ValueError(_unreachable(name, error)) from error
@@ -181,7 +175,7 @@ def _classifier(name: str) -> tuple[str, ...]:
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     classifier = getattr(config, "classifier", None) or ()
     names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    return (*names, *CLASSIFIERS) if name in alternet.models.NAMES else names
+    return (*names, *CLASSIFIERS) if name in NAMES else names
 
 
 POSITIONED = "vit_"
@@ -254,21 +248,21 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None)
 
 
 def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Built:
-    run = read_run(_path(folder))
-    if num_classes not in (None, run.num_classes):
-        raise ValueError(f"run:{folder} has {run.num_classes} classes, got {num_classes}. Leave the number out.")
-    side = {} if img_size in (None, run.input_size[-1]) else {"img_size": img_size}
+    run = TrainingRun(_path(folder))
+    weights, facts = read_weights(run.weights), run.model
+    if num_classes not in (None, facts.num_classes):
+        raise ValueError(f"run:{folder} has {facts.num_classes} classes, got {num_classes}. Leave the number out.")
     try:
-        model = timm.create_model(run.model, num_classes=run.num_classes, **run.model_args)
+        model, _ = create(facts.model, num_classes=facts.num_classes, **facts.model_args)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"run:{folder} names a model that cannot be built ({error}). Is alternet up to date?"
         ) from error
-    fill(model, run.weights, f"run:{folder}")
+    fill(model, weights, f"run:{folder}")
     resize = getattr(model, "set_input_size", None)
-    if side and callable(resize):
-        resize(**side)
-    return model, {"input_size": run.input_size, "mean": run.mean, "std": run.std, "history": _path(folder)}
+    if img_size not in (None, facts.input_size[-1]) and callable(resize):
+        resize(img_size=img_size)
+    return model, {"input_size": facts.input_size, "mean": facts.mean, "std": facts.std, "history": run.folder}
 
 
 BUILDERS = {"": _from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}
@@ -277,12 +271,6 @@ BUILDERS = {"": _from_timm, "tv": _from_torchvision, "hf": _from_transformers, "
 def _channels(model: nn.Module) -> tuple[int]:
     config = getattr(model, "pretrained_cfg", {})
     return (getattr(model, "in_chans", None) or (config.get("input_size") or (3,))[0],)
-
-
-def _unknown(name: str, known: list[str], what: str) -> str:
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"Did you mean {', '.join(near)}?" if near else "See: alternet list models."
-    return f"There is no {what} {name!r}. {hint}"
 
 
 def _unreachable(name: str, error: Exception) -> str:

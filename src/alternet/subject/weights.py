@@ -1,16 +1,16 @@
-"""Weight files and training runs, read without trusting them, and put into a model strictly."""
+"""Weight files, read without trusting them, and put into a model strictly."""
 
-import json
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from alternet.storage import is_file
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
@@ -43,7 +43,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def find_weights(path: Path) -> None:
     """Refuse a weight file that is missing or of a kind that cannot be read."""
-    if not _is_file(path):
+    if not is_file(path):
         raise ValueError(f"There is no weight file {path}. Give a .safetensors or .pth file, or write @pretrained.")
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} is no weight file that can be read: expected one of {', '.join(SUFFIXES)}.")
@@ -76,72 +76,6 @@ def number_of_classes(state: Mapping[str, Tensor], classifier: tuple[str, ...]) 
     """
     matrices = [state[key] for name in classifier if (key := f"{name}.weight") in state]
     return len(matrices[0]) if matrices else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What a training run wrote about its model."""
-
-    model: str
-    model_args: dict[str, Any]
-    num_classes: int
-    input_size: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    weights: dict[str, Tensor]
-
-
-def find_run(folder: Path) -> None:
-    """Refuse a folder that is no finished training run."""
-    if not _is_file(folder / "run.json"):
-        raise ValueError(f"{folder} is no training run: it has no run.json. Train one: alternet train --out {folder}.")
-    if not (folder / "weights.safetensors").is_file():
-        raise ValueError(f"The training in {folder} is not finished. Start the same alternet train again to go on.")
-
-
-def weights_of_run(folder: Path) -> Path:
-    """The file of the weights that a run came to: the averaged ones where it averaged.
-
-    Raises:
-        ValueError: The folder is no training run, or the run is not finished.
-    """
-    find_run(folder)
-    averaged = folder / "ema.safetensors"
-    return averaged if averaged.is_file() else folder / "weights.safetensors"
-
-
-def read_run(folder: Path) -> Run:
-    """The finished training run in a folder.
-
-    Raises:
-        ValueError: The folder is no training run, or the run is not finished, or a file is damaged.
-    """
-    weights = read_weights(weights_of_run(folder))
-    try:
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return Run(
-            model=str(facts["model"]),
-            model_args=dict(facts["model_args"]),
-            num_classes=int(facts["num_classes"]),
-            input_size=_triple(facts["input_size"]),
-            mean=tuple(map(float, facts["mean"])),
-            std=tuple(map(float, facts["std"])),
-            weights=weights,
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / 'run.json'} is damaged ({error}). Train again into another folder.") from error
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long, a folder that may not be looked into
-        return False
-
-
-def _triple(value: Any) -> tuple[int, int, int]:
-    channels, height, width = map(int, value)
-    return channels, height, width
 
 
 def _unpickled(path: Path) -> Any:

@@ -100,7 +100,7 @@ class Feed:
         """
         _require_trainable(train, test)
         return cls(
-            lessons=train.augmented(recipe.augmentation),
+            lessons=train.augmented(recipe),
             test_images=test,
             name=train.name,
             fingerprint=f"{train.fingerprint}-{test.fingerprint}",

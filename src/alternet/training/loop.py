@@ -11,16 +11,15 @@ import torch
 from alternet.data import batches
 from alternet.distributed import gather, local_device, processes, rank
 from alternet.progress import track
+from alternet.runs import CHECKPOINT, Row, TrainingRun
 from alternet.seeding import derived_seed, random_state_kept
-from alternet.training.archive import Archive
+from alternet.subject.creating import create_for_data
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
 from alternet.training.feed import Feed
 from alternet.training.learner import Learner
-from alternet.training.log import Row
-from alternet.training.model import build_model
 from alternet.training.recipe import Recipe
-from alternet.training.run import CHECKPOINT, TrainingRun, finished, require_same
+from alternet.training.run_writer import RunWriter
 
 Report = Callable[[Row], None]
 
@@ -64,13 +63,15 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         >>> list(run.log.columns[:5])
         ['epoch', 'step', 'lr', 'train_loss', 'test_accuracy']
     """
-    folder, target = Path(out), local_device(None if device is None else str(device))
+    folder, run, target = Path(out), TrainingRun(Path(out)), local_device(None if device is None else str(device))
     with processes(target), random_state_kept(), _resumable(folder):
         feed = _given(data, recipe) if isinstance(data, Feed) else _named(data, recipe, img_size, workers)
-        network, arguments = build_model(model, recipe, feed.input_size, len(feed.classes), model_args or {})
+        own = {"drop_path_rate": recipe.drop_path} if recipe.drop_path > 0 else {}
+        own |= model_args or {}
+        network, arguments = create_for_data(model, feed.input_size, len(feed.classes), own, seed=recipe.seed)
         identity = _identity(model, arguments, feed, recipe)
-        require_same(folder, identity)
-        if not finished(folder):
+        run.require_same(identity, Recipe().as_dict())
+        if not run.finished:
             gather(None)  # every process has looked before the first one writes
             learner = Learner(
                 model=network,
@@ -82,7 +83,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
             )
             _run(learner, feed, folder, identity, report)
             gather(None)
-    return TrainingRun(folder)
+    return run
 
 
 def _given(feed: Feed, recipe: Recipe) -> Feed:
@@ -101,18 +102,18 @@ def _named(name: str, recipe: Recipe, img_size: int | None, workers: int) -> Fee
 
 def _run(learner: Learner, feed: Feed, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
     rows = _resume(learner, folder)
-    with Archive(folder, identity, rows) if rank() == 0 else nullcontext() as archive:
-        if archive is not None and not rows:
-            archive.keep_start(learner)
+    with RunWriter(folder, identity, rows) if rank() == 0 else nullcontext() as writer:
+        if writer is not None and not rows:
+            writer.keep_start(learner)
         for epoch in range(len(rows), learner.recipe.total_epochs):
             rows.append(_epoch(learner, feed, epoch, rows))
-            if archive is not None:
-                archive.keep_epoch(learner, rows)
+            if writer is not None:
+                writer.keep_epoch(learner, rows)
             if report is not None and rank() == 0:
                 report(rows[-1])
         skipped = sorted({name for part in gather(feed.skipped) for name in part})
-        if archive is not None:
-            archive.finish(learner, rows, skipped)
+        if writer is not None:
+            writer.finish(learner, rows, skipped)
 
 
 def _epoch(learner: Learner, feed: Feed, epoch: int, rows: list[Row]) -> Row:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from alternet.instruments.loss_instrument import LossInstrument
 from alternet.instruments.spec import Spec, number
+from alternet.runs import TrainingRun
 from alternet.settings import Count, Natural, settings
 
 if TYPE_CHECKING:
@@ -82,10 +83,8 @@ class Interpolation(LossInstrument):
     @property
     def file(self) -> Path:
         """The file of the other weights, where `towards` names some."""
-        from alternet.subject.weights import weights_of_run
-
         path = Path(expanduser(self.towards.removeprefix("run:")))
-        return weights_of_run(path) if self.towards.startswith("run:") else path
+        return TrainingRun(path).weights if self.towards.startswith("run:") else path
 
     def open(self, subject: "Subject", batches: "Batches") -> "InterpolationWork":
         from alternet.instruments.interpolation.measure import InterpolationWork

@@ -1,24 +1,27 @@
-"""The archive: everything that a run stores, in an order in which a kill at any moment loses at most one epoch."""
+"""Writing a run: everything that training stores, in an order in which a kill at any moment loses one epoch at most."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pandas as pd
+
 from alternet.distributed import world_size
-from alternet.storage import write_json
+from alternet.runs import AVERAGED, CHECKPOINT, EVENTS, INDEX, LOG, RUN, SNAPSHOTS, WEIGHTS, Row
+from alternet.storage import write_atomically, write_json
 from alternet.training.checkpoint import write_checkpoint, write_weights
 from alternet.training.learner import Learner
-from alternet.training.log import Log, Row
 from alternet.training.recipe import Recipe
-from alternet.training.run import AVERAGED, CHECKPOINT, SNAPSHOTS, WEIGHTS, record
 
+VERSIONED = ("alternet", "torch", "timm", "numpy")
 FILES = {"ema": AVERAGED, "model": WEIGHTS}
 """In the order in which they are written: a folder that has the weights is complete."""
 
 
-class Archive:
+class RunWriter:
     """Writes the folder of a run; one process of it does.
 
     Args:
@@ -35,7 +38,7 @@ class Archive:
         with _told(folder):
             for cut_off in folder.glob(f".{CHECKPOINT}.*"):
                 cut_off.unlink()
-            record(folder, identity, finished=False)
+            self._record(finished=False)
             self.log = Log(folder, rows)
 
     def keep_epoch(self, learner: Learner, rows: Sequence[Row]) -> None:
@@ -63,7 +66,7 @@ class Archive:
                 "processes": world_size(),
                 "skipped": list(skipped),
             }
-            record(self.folder, self.identity, finished=True, **circumstances)
+            self._record(finished=True, **circumstances)
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _snapshot(self, learner: Learner, done: int) -> None:
@@ -77,15 +80,59 @@ class Archive:
             if epoch <= done
         ]
         write_weights(self.folder / SNAPSHOTS / f"{names[done]}.safetensors", learner.model.state_dict())
-        write_json(self.folder / SNAPSHOTS / "snapshots.json", index)
+        write_json(self.folder / SNAPSHOTS / INDEX, index)
 
-    def __enter__(self) -> "Archive":
+    def _record(self, **circumstances: Any) -> None:
+        versions = {name: version(name) for name in VERSIONED}
+        write_json(self.folder / RUN, {**self.identity, "versions": versions, **circumstances})
+
+    def __enter__(self) -> "RunWriter":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.log.close()
+
+
+class Log:
+    """Writes `log.csv` whole after every epoch, and TensorBoard events in `events/`.
+
+    Args:
+        folder: The run's folder.
+        rows: The rows of the epochs that an interrupted run has finished. Events of later ones, which a kill may
+            have left behind, are marked as void.
+    """
+
+    def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
+
+        self.path = folder / LOG
+        self._events = SummaryWriter(str(folder / EVENTS), purge_step=len(rows) + 1)
+        if rows:
+            self.write(rows)
+
+    def watch(self, row: Row) -> None:
+        """Put one row into the events."""
+        for name, value in row.items():
+            if value is not None and name != "epoch":
+                self._events.add_scalar(_tag(name), value, row["epoch"])
+        self._events.flush()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Put all rows into the CSV file."""
+        table = pd.DataFrame(rows, columns=list(Row.__annotations__))
+        write_atomically(self.path, table.to_csv(index=False, lineterminator="\n"))
+
+    def close(self) -> None:
+        """Close the events."""
+        self._events.close()
+
+
+def _tag(name: str) -> str:
+    """TensorBoard groups by what is left of the slash: `test_nll` is drawn as `test/nll`."""
+    group, _, rest = name.partition("_")
+    return f"{group}/{rest}" if group in ("train", "test", "ema") else f"run/{name}"
 
 
 def snapshot_names(recipe: Recipe) -> dict[int, str]:
