@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.base import Instrument
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.fourier.measure import FLOOR, diagonal_log_amplitude

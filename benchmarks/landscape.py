@@ -10,7 +10,7 @@ from typing import Any
 import timm
 import torch
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.landscape import Landscape
 from alternet.subject.subject import Subject
 from benchmarks.turns import bare_passes, in_turns, row

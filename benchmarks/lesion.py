@@ -13,7 +13,7 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.lesion import Lesion
 from alternet.probe.probe import Probe
 from alternet.subject.subject import Subject

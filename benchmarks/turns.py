@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.subject.subject import Subject
 
 

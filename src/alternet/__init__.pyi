@@ -1,7 +1,7 @@
 # What `import alternet` offers, said once: read by type checkers, by lazy_loader at run time, and by the docs.
 from .data.augment import Augmentation as Augmentation
-from .data.batches import Batches as Batches
 from .data.datasets import batches as batches
+from .data.image_batches import Batches as Batches
 from .instruments.calibration import Calibration as Calibration
 from .instruments.corruption import Corruption as Corruption
 from .instruments.fourier import Fourier as Fourier

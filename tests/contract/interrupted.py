@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.base import Instrument
 from alternet.instruments.spec import Spec, integer, number
 from alternet.instruments.work import PerItem

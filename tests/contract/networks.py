@@ -4,7 +4,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.subject.subject import Subject
 
 CLASSES, IMAGES = 10, 7

@@ -8,7 +8,7 @@ import torch
 from tests.contract.documented import blocks, run
 from tests.contract.networks import data, network
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments import figures
 from alternet.probe.probe import Probe
 from alternet.report import render

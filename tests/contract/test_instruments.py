@@ -14,7 +14,7 @@ from tests.contract.optional import case, cases
 from tests.contract.runs import with_history
 from tests.contract.state import differences, lived_in, of
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments import figures
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments

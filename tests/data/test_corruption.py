@@ -9,7 +9,6 @@ from PIL import Image
 from tests.contract.state import differences, of
 
 from alternet.data import batches
-from alternet.data.batches import Batches
 from alternet.data.corruption import (
     ANY_SIZE,
     EXTRA,
@@ -21,6 +20,7 @@ from alternet.data.corruption import (
     makers,
     require_corruptible,
 )
+from alternet.data.image_batches import Batches
 
 library = pytest.importorskip("imagecorruptions", reason="the extra corruptions is not installed")
 

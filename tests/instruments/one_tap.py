@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn, zeros
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.variance import Variance
 from alternet.subject.subject import Subject

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassJaccardIndex
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.calibration.measure import METRICS, mean_iou, overlaps
 from alternet.instruments.work import Batch

@@ -10,7 +10,7 @@ from tests.instruments.perturbed_networks import Constant, Detail, Seen, subject
 from torch import nn
 
 import alternet
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.catalogue import instrument
 from alternet.instruments.fourier_heatmap import FourierHeatmap
 from alternet.instruments.fourier_heatmap.measure import aliases, directions, signs, wave

@@ -9,7 +9,7 @@ import torch
 from tests.instruments.perturbed_networks import Constant, Detail, Seen, subject
 from torch import nn
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.catalogue import instrument
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.instruments.frequency_noise.measure import band, in_band, white_noise

@@ -22,7 +22,7 @@ from tests.loss.test_risk import NETWORKS, K, Softmax, data, dense, loss_by_hand
 from torch import Tensor, nn
 
 from alternet.data.augment import PAPER_CIFAR
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.hessian import Hessian
 from alternet.subject.subject import Subject
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tests.contract.runs import write_run
 from torch import Tensor, nn
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.interpolation import Interpolation
 from alternet.loss.risk import Risk
 from alternet.subject.subject import Subject

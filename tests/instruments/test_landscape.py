@@ -13,7 +13,7 @@ import torch
 from tests.contract.runs import write_run
 from torch import Tensor, nn
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.landscape import Landscape
 from alternet.instruments.landscape.measure import RADII, LandscapeWork
 from alternet.loss.flatness import Ray, flatness

@@ -18,7 +18,7 @@ from tests.taps.tap_networks import CHANNELS, Function, Net, conv, mlp, residual
 from torch import Tensor, nn
 
 from alternet.data.augment import Augmentation
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.lesion import Lesion
 from alternet.instruments.lesion.measure import Sums
 from alternet.measurement import Measurement

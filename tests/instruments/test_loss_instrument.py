@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from alternet.data.augment import WEAK
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.base import Instrument
 from alternet.instruments.hessian import Hessian
 from alternet.instruments.landscape import Landscape

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier

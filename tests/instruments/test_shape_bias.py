@@ -8,7 +8,7 @@ from timm.data.imagenet_info import ImageNetInfo
 from torch import nn
 
 from alternet.data import batches
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.shape_bias import ShapeBias
 from alternet.instruments.shape_bias.entry_level import CATEGORIES
 from alternet.instruments.shape_bias.measure import cue_pairs, decisions, vocabulary, wilson

@@ -12,7 +12,7 @@ from tests.contract.state import differences, lived_in, of
 from torch import nn
 
 from alternet.data import Augmentation
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.runner import measure_each
 from alternet.instruments.similarity import Similarity
 from alternet.instruments.similarity.measure import centred_gram, cka_and_error, products

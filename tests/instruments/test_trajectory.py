@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from tests.contract.runs import write_run
 from torch import Tensor, nn
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.trajectory import Trajectory
 from alternet.instruments.trajectory.figure import walk
 from alternet.instruments.trajectory.measure import polar

@@ -13,7 +13,7 @@ from torch.autograd.functional import hessian
 from torch.func import functional_call
 
 from alternet.data.augment import PAPER_CIFAR
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.loss.parameters import chosen, decayed
 from alternet.loss.penalty import SquaredNorm, SumOfNorms
 from alternet.loss.risk import Risk

@@ -9,7 +9,7 @@ import torch
 from tests.training.toy import toy
 from torch import Tensor
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.training import feed as feeds
 from alternet.training.feed import Feed
 from alternet.training.recipe import Recipe

@@ -3,10 +3,10 @@ from .augment import PAPER_IMAGENET as PAPER_IMAGENET
 from .augment import WEAK as WEAK
 from .augment import Augmentation as Augmentation
 from .augment import Augmented as Augmented
-from .batches import Batches as Batches
 from .datasets import batches as batches
 from .datasets import dataset as dataset
 from .datasets import known_datasets as known_datasets
+from .image_batches import Batches as Batches
 from .photos import PHOTOGRAPHS as PHOTOGRAPHS
 from .pictures import ArrayPictures as ArrayPictures
 from .pictures import Pictures as Pictures

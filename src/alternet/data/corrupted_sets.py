@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from alternet.data.batches import Batches
 from alternet.data.corruption_names import SEVERITIES
 from alternet.data.folder import Folder, ImageNet
+from alternet.data.image_batches import Batches
 from alternet.data.pictures import ArrayPictures, Pictures
 from alternet.data.preparation import Preparation
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.data.pictures import Indices, Pictures, Sample, UnreadablePicture
 from alternet.data.preparation import Preparation
 from alternet.seeding import derived_seed, random_state_kept, reseed

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from alternet.data.batches import Batches
 from alternet.data.cifar import Cifar
 from alternet.data.cue_conflict import CueConflict, CueConflictFolder, require_test
 from alternet.data.digits import Digits
 from alternet.data.folder import Folder, ImageNet
+from alternet.data.image_batches import Batches
 from alternet.data.photos import Photos
 from alternet.data.pictures import Pictures
 from alternet.data.preparation import Preparation

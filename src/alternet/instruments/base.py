@@ -10,7 +10,7 @@ from alternet.instruments.spec import Spec
 from alternet.settings import from_text, require_known, settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.work import Work
     from alternet.measurement import Measurement
     from alternet.subject.subject import Subject

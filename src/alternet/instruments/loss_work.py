@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.work import PerItem
 from alternet.loss.risk import Risk, Value
 from alternet.subject.history import augmentation_of

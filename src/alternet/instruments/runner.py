@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.distributed import gather, rank, world_size
 from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.instruments.work import OnePass, PerItem, Tables, Work

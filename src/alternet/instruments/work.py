@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.shapes import FeatureMap, Images, Logits
 from alternet.subject.subject import Subject
 from alternet.taps.find import Tap

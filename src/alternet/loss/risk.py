@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.loss.derivatives import refused_in_a_line, require_second_derivative
 from alternet.loss.likelihood import nll
 from alternet.loss.parameters import ParameterVector, chosen, decayed

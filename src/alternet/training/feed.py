@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.distributed import rank, world_size
 from alternet.training.recipe import Recipe
 
@@ -93,7 +93,7 @@ class Feed:
 
         Examples:
             >>> import torch
-            >>> from alternet.data.batches import Batches
+            >>> from alternet.data.image_batches import Batches
             >>> split = Batches.of(torch.rand(12, 3, 8, 8), torch.arange(12) % 2)
             >>> len(Feed.of(split, split, Recipe(batch_size=5)))
             2

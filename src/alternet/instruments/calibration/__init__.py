@@ -7,7 +7,7 @@ from alternet.instruments.spec import Spec, integer, number, text
 from alternet.settings import Count, settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.calibration.measure import CalibrationWork
     from alternet.subject.subject import Subject
 

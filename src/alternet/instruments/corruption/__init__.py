@@ -9,7 +9,7 @@ from alternet.instruments.spec import Spec, integer, number, text
 from alternet.settings import Count, settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.corruption.measure import CorruptionWork
     from alternet.subject.subject import Subject
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from alternet.data.batches import Batches
 from alternet.data.corrupted_sets import PairedBatches, paired
 from alternet.data.corruption import corrupted, makers, require_corruptible
 from alternet.data.corruption_names import FAMILIES, SEVERITIES, STANDARD
+from alternet.data.image_batches import Batches
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.instruments.work import PerItem, Tables
 from alternet.probe.probe import Probe

@@ -7,7 +7,7 @@ from alternet.instruments.spec import Spec, number
 from alternet.settings import Natural, NotNegative, settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.fourier_heatmap.measure import FourierHeatmapWork
     from alternet.subject.subject import Subject
 

@@ -8,7 +8,7 @@ from alternet.instruments.spec import Spec, number
 from alternet.settings import Count, NotNegative, Positive, settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.frequency_noise.measure import FrequencyNoiseWork
     from alternet.subject.subject import Subject
 

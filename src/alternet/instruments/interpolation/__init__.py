@@ -13,7 +13,7 @@ from alternet.runs import TrainingRun
 from alternet.settings import Count, Natural, settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.interpolation.measure import InterpolationWork
     from alternet.subject.subject import Subject
 

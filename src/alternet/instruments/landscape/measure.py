@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.loss_work import LossWork, Point
 from alternet.instruments.work import Item, Tables
 from alternet.loss import flatness

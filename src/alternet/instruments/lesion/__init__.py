@@ -8,7 +8,7 @@ from alternet.instruments.spec import UNIT, Spec, integer, number
 from alternet.settings import settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.lesion.measure import LesionWork
     from alternet.subject.subject import Subject
 

@@ -9,7 +9,7 @@ from alternet.instruments.spec import Spec, integer, number, text
 from alternet.settings import settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.similarity.measure import SimilarityWork
     from alternet.subject.subject import Subject
 

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from alternet.data.batches import Batches
+from alternet.data.image_batches import Batches
 from alternet.instruments.chunks import VALUES
 from alternet.instruments.moments import double, require_finite
 from alternet.instruments.similarity import FEWEST

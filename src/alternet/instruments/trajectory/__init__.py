@@ -7,7 +7,7 @@ from alternet.instruments.spec import Spec, integer, number
 from alternet.settings import settings
 
 if TYPE_CHECKING:
-    from alternet.data.batches import Batches
+    from alternet.data.image_batches import Batches
     from alternet.instruments.trajectory.measure import TrajectoryWork
     from alternet.subject.subject import Subject
 
