@@ -22,15 +22,23 @@ def listing(
     kind: Annotated[
         Kind | None, typer.Argument(help="By default everything but timm's and torchvision's names.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One instrument or recipe: its settings and what they mean.")
+    ] = None,
     like: Annotated[str | None, typer.Option(help="Only names that contain this, or match it as a pattern.")] = None,
 ) -> None:
-    """List models, instruments, data sets, recipes or figures."""
+    """List models, instruments, data sets, recipes or figures, or the settings of one instrument."""
+    if name is not None:
+        if kind is not Kind.instruments:
+            raise ValueError(f"Only instruments are listed one by one, got {kind} {name}. Leave {name} out.")
+        _instrument(name)
+        return
     for one in [kind] if kind else list(Kind):
         if kind is None:
             typer.secho(f"\n{one}", bold=True)
-        for name, line in LISTS[one]():
-            if like is None or like in name or fnmatch(name, like):
-                typer.echo(f"{name:<28} {line}".rstrip())
+        for entry, line in LISTS[one]():
+            if like is None or like in entry or fnmatch(entry, like):
+                typer.echo(f"{entry:<28} {line}".rstrip())
         if one is Kind.models:
             _others(like)
 
@@ -67,6 +75,32 @@ def _instruments() -> Iterator[tuple[str, str]]:
         yield name, instrument.spec.question
     for name, reason in broken().items():
         yield name, f"cannot be loaded: {reason}"
+
+
+def _instrument(name: str) -> None:
+    """What an instrument answers, what it fills, and its settings with their defaults."""
+    import textwrap
+    from dataclasses import fields
+
+    from alternet.instruments.catalogue import instrument
+    from alternet.settings import meaning
+
+    kind = instrument(name)
+    spec = kind.spec
+    typer.secho(f"{spec.name}: {spec.title}", bold=True)
+    typer.echo(textwrap.fill(f"{spec.question} Source: {spec.paper}. Cost: {spec.cost}.", 100))
+    if spec.needs:
+        typer.echo(f"Needs {', '.join(sorted(spec.needs))}.")
+    typer.echo(f"\n  {spec.example}\n")
+    for field in fields(kind):
+        typer.echo(f"--set {field.name}={field.default}")
+        typer.echo(textwrap.indent(textwrap.fill(meaning(kind, field.name), 92), "    "))
+    for table, columns in spec.tables.items():
+        typer.secho(f"\n{table}.csv", bold=True)
+        for column, what in columns.items():
+            typer.echo(f"  {column:<24} {what.says}")
+    if spec.caution:
+        typer.echo("\n" + textwrap.fill(f"Mind: {spec.caution}", 100))
 
 
 def _datasets() -> Iterator[tuple[str, str]]:

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from alternet.instruments.loss_instrument import LossInstrument
 from alternet.instruments.spec import Spec, number
-from alternet.runs import TrainingRun
 from alternet.settings import Count, Natural, settings
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ class Interpolation(LossInstrument):
     @property
     def file(self) -> Path:
         """The file of the other weights, where `towards` names some."""
+        from alternet.runs import TrainingRun
+
         path = Path(expanduser(self.towards.removeprefix("run:")))
         return TrainingRun(path).weights if self.towards.startswith("run:") else path
 
