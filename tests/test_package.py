@@ -48,6 +48,46 @@ def test_an_unknown_public_name_says_what_there_is():
         _ = alternet.fuorier
 
 
+def test_every_instrument_is_exported():
+    """The stub is the one list of instruments; it is held against the folders."""
+    from alternet.instruments.catalogue import instruments
+
+    stub = (ROOT / "src" / "alternet" / "__init__.pyi").read_text()
+    listed = re.findall(r"from \.instruments\.(\w+) import (\w+) as", stub)
+    assert dict(listed) == {name: kind.__name__ for name, kind in instruments().items()}
+
+
+def test_the_lists_of_the_docs_are_what_the_specs_say():
+    done = python(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import lists\n"
+        "for page in lists.LISTS: assert page.read_text() == lists.written(page), f'run scripts/lists.py for {page}'"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_instruments_are_listed_without_torch():
+    done = python("import sys; from alternet.instruments.catalogue import instruments; n = len(instruments())\n"
+                  "print(n, {'torch', 'matplotlib', 'pandas', 'timm'} & set(sys.modules))")  # fmt: skip
+    assert done.stdout.strip() == "14 set()", done.stdout + done.stderr
+
+
+def test_rooms_are_independent():
+    """An instrument's folder imports no other's: what two share lives beside them or below."""
+    import grimp
+
+    graph = grimp.build_graph("alternet")
+    rooms = {m for m in graph.find_children("alternet.instruments") if graph.find_children(m)}
+    assert len(rooms) == 14
+    crossing = [
+        (room, target)
+        for room in rooms
+        for module in graph.find_descendants(room)
+        for target in graph.find_modules_directly_imported_by(module)
+        if any(target == other or target.startswith(f"{other}.") for other in rooms - {room})
+    ]
+    assert crossing == []
+
+
 def fenced(kind: str) -> list[str]:
     pages = [ROOT / "README.md", ROOT / "docs" / "index.md"]
     return [block for page in pages for block in re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.DOTALL)]

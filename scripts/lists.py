@@ -1,0 +1,51 @@
+"""Write the lists of the docs that repeat what the specs of the instruments and the stub of the package say.
+
+Run `python scripts/lists.py` after a change there; a test sees whether it was done. Each list stands between two marks,
+`<!-- instruments -->` and `<!-- end -->`, and is never edited by hand.
+"""
+
+import re
+from pathlib import Path
+
+from alternet.instruments.catalogue import instruments
+
+ROOT = Path(__file__).parents[1]
+STUB = ROOT / "src" / "alternet" / "__init__.pyi"
+
+
+def asked() -> str:
+    """The table of the README: what one asks, and the command that answers."""
+    rows = [f"| {kind.spec.question} | `{kind.spec.example}` |" for kind in instruments().values()]
+    return "\n".join(["| you ask | you run |", "|---|---|", *rows])
+
+
+def index() -> str:
+    """The table of the docs: question, page, what is needed, and the cost."""
+    rows = []
+    for name, kind in instruments().items():
+        needs = ", ".join(sorted(kind.spec.needs - {"features", "gradients"})) or "images alone"
+        rows.append(f"| {kind.spec.question} | [`{name}`](instruments/{name}.md) | {needs} | {kind.spec.cost} |")
+    return "\n".join(["| question | instrument | needs | cost |", "|---|---|---|---|", *rows])
+
+
+def interface() -> str:
+    """The page of the Python interface: every public name, in the order of the stub."""
+    exports = re.findall(r"^from \.(\S+) import (\w+) as", STUB.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return "\n".join(f"::: alternet.{module}.{name}" for module, name in exports)
+
+
+LISTS = {ROOT / "README.md": asked, ROOT / "docs" / "index.md": index, ROOT / "docs" / "api.md": interface}
+MARKED = re.compile(r"(<!-- instruments -->\n).*?(\n<!-- end -->)", flags=re.DOTALL)
+
+
+def written(page: Path) -> str:
+    """The page with its list as it should be."""
+    text, count = MARKED.subn(lambda found: f"{found[1]}{LISTS[page]()}{found[2]}", page.read_text(encoding="utf-8"))
+    if count != 1:
+        raise ValueError(f"{page} has {count} marked lists, expected one.")
+    return text
+
+
+if __name__ == "__main__":
+    for page in LISTS:
+        page.write_text(written(page), encoding="utf-8")
