@@ -3,7 +3,7 @@
 import pkgutil
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from types import ModuleType
 
 import alternet.instruments
@@ -16,31 +16,33 @@ GROUP = "alternet.instruments"
 
 @cache
 def instruments() -> dict[str, type[Instrument]]:
-    """Every instrument by name, in the order of lists and reports: ours, then those of other packages.
-
-    Raises:
-        ValueError: An instrument of another package has the name of one that is there already.
-    """
-    rooms = [name for _, name, is_folder in pkgutil.iter_modules(alternet.instruments.__path__) if is_folder]
-    found = [_instrument_in(import_module(f"{alternet.instruments.__name__}.{room}")) for room in rooms]
-    known = {kind.spec.name: kind for kind in sorted(found, key=lambda kind: kind.spec.order)}
-    for entry in _plugins():
-        kind = _loaded(entry)
-        if isinstance(kind, str):
-            continue
-        if kind.spec.name in known:
-            raise ValueError(
-                f"The package {entry.dist.name if entry.dist else entry.value!r} brings an instrument "
-                f"{kind.spec.name!r}, but there is one of that name already. Rename it, or uninstall the package."
-            )
-        known[kind.spec.name] = kind
-    return known
+    """Every instrument by name, in the order of lists and reports: ours, then those of other packages."""
+    return _found()[0]
 
 
+@cache
 def broken() -> dict[str, str]:
-    """Entry points that cannot be used, each with the reason."""
-    loaded = {entry.name: _loaded(entry) for entry in _plugins()}
-    return {name: reason for name, reason in loaded.items() if isinstance(reason, str)}
+    """Entry points that cannot be used, each with the reason: whatever somebody else's package does, ours go on."""
+    return _found()[1]
+
+
+@cache
+def _found() -> tuple[dict[str, type[Instrument]], dict[str, str]]:
+    rooms = [name for _, name, is_folder in pkgutil.iter_modules(alternet.instruments.__path__) if is_folder]
+    ours = [_instrument_in(import_module(f"{alternet.instruments.__name__}.{room}")) for room in rooms]
+    known = {kind.spec.name: kind for kind in sorted(ours, key=lambda kind: kind.spec.order)}
+    refused: dict[str, str] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            named = entry.load()
+            kind = _instrument_in(named) if isinstance(named, ModuleType) else _require_instrument(named)
+            if kind.spec.name in known:
+                raise ValueError(f"there is an instrument {kind.spec.name!r} already")
+            known[kind.spec.name] = kind
+        except Exception as error:
+            package = entry.dist.name if entry.dist else entry.value
+            refused[entry.name] = f"{type(error).__name__}: {error}; it is of the package {package}"
+    return known, refused
 
 
 def instrument(name: str) -> type[Instrument]:
@@ -61,21 +63,6 @@ def instrument(name: str) -> type[Instrument]:
             f"The instrument {name!r} cannot be loaded ({broken()[name]}). Repair its package or uninstall it."
         )
     raise unknown("No instrument", name, known)
-
-
-@cache
-def _plugins() -> tuple[EntryPoint, ...]:
-    return tuple(sorted(entry_points(group=GROUP), key=lambda entry: entry.name))
-
-
-@cache
-def _loaded(entry: EntryPoint) -> type[Instrument] | str:
-    """What an entry point names, or why it cannot be used: whatever somebody else's module does, ours go on."""
-    try:
-        named = entry.load()
-        return _instrument_in(named) if isinstance(named, ModuleType) else _require_instrument(named)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
 
 
 def _require_instrument(named: object) -> type[Instrument]:
