@@ -140,3 +140,28 @@ def test_the_provenance_is_plain_json(tmp_path):
     facts = {"instrument": "fourier", "model": {"name": "naïve"}, "seed": 0}
     assert json.loads(text) == facts | {"rows": {"table": len(FLOATS)}}
     assert "naïve" in text
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\r", "\r", 'a"\rb', "a\r\nb", "a\nb", "a,b", "a;b\r,c"], ids=repr)
+def test_a_name_may_hold_whatever_a_file_system_allows(tmp_path, name):
+    """A carriage return once made a stored result unreadable."""
+    table = pd.DataFrame({"model": ["m", "m"], "tap": [name, "plain"], "value": [1.0, 2.0]})
+    m = Measurement(
+        instrument="mine", tables={"table": table}, provenances=({"instrument": "mine", "model": {"name": "m"}},)
+    )
+    m.save(tmp_path)
+    back = Measurement.load(tmp_path / "m" / "mine").table
+    assert back["tap"].tolist() == [name, "plain"]
+    assert back["value"].tolist() == [1.0, 2.0]
+
+
+def test_words_that_look_like_numbers_stay_words(tmp_path):
+    """Labels of a user's own instrument once came back as int64; the types of columns are stored beside the numbers."""
+    table = pd.DataFrame({"model": ["m", "m"], "label": ["007", "1e3"], "value": [1, 2]})
+    m = Measurement(
+        instrument="mine", tables={"table": table}, provenances=({"instrument": "mine", "model": {"name": "m"}},)
+    )
+    m.save(tmp_path)
+    back = Measurement.load(tmp_path / "m" / "mine")
+    pd.testing.assert_frame_equal(back.table, table)
+    assert "columns" not in back.provenance

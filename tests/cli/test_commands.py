@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -253,3 +254,15 @@ def test_train_measure_report(tmp_path: Path, capsys):
     assert accuracy == pytest.approx(pd.read_csv(tmp_path / "run/log.csv").test_accuracy.iloc[-1], abs=1e-6)
     assert run(["report", f"{tmp_path}", "--out", f"{tmp_path / 'report.html'}"]) == 0
     assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_a_reader_that_goes_away_is_no_failure():
+    """As `alternet list models --like a | head -1` does: far more lines than a pipe holds, and one is read."""
+    call = [sys.executable, "-m", "alternet.cli", "list", "models", "--like", "a"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
+        assert listing.stdout.readline().startswith("alternet_18")
+        listing.stdout.close()
+        errors = listing.stderr.read()
+    assert (listing.returncode, errors) == (0, "")

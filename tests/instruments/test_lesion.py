@@ -260,6 +260,16 @@ def test_a_killed_study_starts_afresh_with_another_batch_size(killed, tmp_path):
     pd.testing.assert_frame_equal(resumed, straight, rtol=1e-4, atol=1e-6)
 
 
+def test_a_killed_study_of_an_older_version_is_refused(killed, tmp_path):
+    out = copytree(killed, tmp_path / "out")
+    journal = out / "net" / "lesion" / "items.0.jsonl"
+    head, *items = map(json.loads, journal.read_text().splitlines())
+    shorter = [item | {"rows": [row[:-1] for row in item["rows"]]} for item in items]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in [head, *shorter]))
+    with pytest.raises(ValueError, match="lesion holds rows of an older version. Give another --out"):
+        Lesion().measure(*study(), out=out)
+
+
 def kill_in_the_third_batch(out: Path) -> None:
     subject, batches = study()
 

@@ -55,7 +55,10 @@ def main() -> NoReturn:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     code = run(arguments, debug=debug)
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # what was still to be written has no reader any more
+        _forget_output()
     sys.exit(code)
 
 
@@ -84,13 +87,20 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except (KeyboardInterrupt, typer.Abort) as error:
         line = "Stopped. What is finished is kept; start the same command again to go on."
         return _tell(line, INTERRUPTED, error, debug)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:  # typer ends the program where the reader of its output went away
+        if not isinstance(error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError):
+            raise
+        _forget_output()
         return DONE
     except ValueError as error:
         return _tell(told(error), WRONG_CALL, error, debug)
     except Exception as error:  # whatever it is, the user gets one line and an exit code
         return _tell(told(error), FAILED, error, debug)
+
+
+def _forget_output() -> None:
+    """Let what Python still holds for the standard output go nowhere, so that it does not complain as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(line: str, code: int, error: BaseException, debug: bool) -> int:
