@@ -3,19 +3,19 @@
 from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation, Augmented
 from alternet.data.batches import Batches
 from alternet.data.datasets import batches, dataset, known_datasets
+from alternet.data.image_dataset import ArrayImages, ImageDataset
 from alternet.data.photos import PHOTOGRAPHS
-from alternet.data.pictures import ArrayPictures, Pictures
 
 __all__ = [
     "PAPER_CIFAR",
     "PAPER_IMAGENET",
     "PHOTOGRAPHS",
     "WEAK",
-    "ArrayPictures",
+    "ArrayImages",
     "Augmentation",
     "Augmented",
     "Batches",
-    "Pictures",
+    "ImageDataset",
     "batches",
     "dataset",
     "known_datasets",
