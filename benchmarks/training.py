@@ -20,9 +20,9 @@ from torch.nn.utils import clip_grad_norm_
 
 import alternet.models  # noqa: F401 - registers the models
 from alternet.data import batches
-from alternet.training import Feed, Recipe
+from alternet.training import Recipe, TrainData
 from alternet.training.epoch import Losses, Stopwatch, train_epoch
-from alternet.training.learner import Learner
+from alternet.training.trainer import Trainer
 
 TARGET = ">= 0.95"
 CASES = {
@@ -58,11 +58,11 @@ def compared(what: str, name: str, batch_size: int) -> dict:
 
 def our_steps(model: nn.Module, device: torch.device, batch_size: int) -> Iterator[None]:
     """Our loop over one batch again and again, one step at each `next`."""
-    learner = Learner(model=model, recipe=RECIPE, device=device, steps_per_epoch=STEPS, mean=MEAN, std=STD)
-    losses, watch = Losses(learner), Stopwatch()
+    trainer = Trainer(model=model, recipe=RECIPE, device=device, steps_per_epoch=STEPS, mean=MEAN, std=STD)
+    losses, watch = Losses(trainer), Stopwatch()
     model.train()
     for images, targets in watch.timed(repeated(device, batch_size)):
-        losses.add(learner.step(images, targets), len(images))
+        losses.add(trainer.step(images, targets), len(images))
         yield
 
 
@@ -101,16 +101,16 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def waiting() -> dict:
     """An epoch on the photographs with and without the time that the loop waits for them."""
     recipe = Recipe.load("quick")
-    feed = Feed.of(batches("photos", split="train", limit=1280), batches("photos", split="test"), recipe)
+    data = TrainData.of(batches("photos", split="train", limit=1280), batches("photos", split="test"), recipe)
     torch.manual_seed(0)
-    model = timm.create_model("alternet_mini", num_classes=len(feed.classes))
+    model = timm.create_model("alternet_mini", num_classes=len(data.classes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    learner = Learner(
-        model=model, recipe=recipe, device=device, steps_per_epoch=len(feed), mean=feed.mean, std=feed.std
+    trainer = Trainer(
+        model=model, recipe=recipe, device=device, steps_per_epoch=len(data), mean=data.mean, std=data.std
     )
-    next(feed.epoch(1))  # what is done once, such as cutting the photographs
+    next(data.epoch(1))  # what is done once, such as cutting the photographs
     begun = time.perf_counter()
-    _, _, waited = train_epoch(learner, feed.epoch(0))
+    _, _, waited = train_epoch(trainer, data.epoch(0))
     whole = time.perf_counter() - begun
     ratio = (whole - waited) / whole
     what = "Part of an epoch on photos not spent waiting for them"

@@ -32,6 +32,18 @@ def test_import_brings_no_torch():
     assert done.stdout.strip() == "False", done.stderr
 
 
+def test_data_and_training_bring_nothing_slow_that_is_not_asked_for():
+    done = python(
+        "import sys, alternet.training, alternet.subject.loading\n"
+        "print([name for name in ('sklearn', 'torchmetrics') if name in sys.modules])"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_type_checkers_see_our_types():
+    assert (Path(alternet.__file__).parent / "py.typed").is_file()
+
+
 @pytest.mark.parametrize("order", ["import alternet, timm", "import timm, alternet"])
 def test_our_models_are_in_timm_in_either_order(order: str):
     done = python(f"{order}; print(timm.create_model('alternet_mini', num_classes=7).num_classes)")

@@ -10,8 +10,8 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
-from alternet.data import ArrayPictures, Batches
-from alternet.data.preparation import Preparation
+from alternet.data import ArrayImages, Batches
+from alternet.data.eval_transform import EvalTransform
 
 Save = Callable[..., Path]
 
@@ -21,8 +21,8 @@ def made() -> Batches:
     """Thirteen random images of 8 by 8 pixels in three classes."""
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (13, 8, 8, 3)).astype(np.uint8)
-    pictures = ArrayPictures(images, np.arange(13) % 3, name="made", classes=("a", "b", "c"))
-    return Batches(pictures=pictures, preparation=Preparation(img_size=(8, 8)), order=np.arange(13), batch_size=4)
+    pictures = ArrayImages(images, np.arange(13) % 3, name="made", classes=("a", "b", "c"))
+    return Batches(dataset=pictures, transform=EvalTransform(img_size=(8, 8)), order=np.arange(13), batch_size=4)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from alternet.data import PAPER_CIFAR, PAPER_IMAGENET, WEAK, ArrayPictures, Augmentation, Augmented, Batches
-from alternet.data.preparation import Preparation
+from alternet.data import PAPER_CIFAR, PAPER_IMAGENET, WEAK, ArrayImages, Augmentation, Augmented, Batches
+from alternet.data.eval_transform import EvalTransform
 from alternet.seeding import random_state_kept, reseed
 
 
@@ -101,9 +101,9 @@ def test_the_imagenet_transforms_are_timms(size: tuple[int, int]) -> None:
 
 
 def test_the_policy_is_applied_and_depends_on_the_seed() -> None:
-    lessons = _augmented(_pictures(8), Augmentation(aa="rand-m9-n2-mstd1.0"), (32, 32))
+    augmented = _augmented(_pictures(8), Augmentation(aa="rand-m9-n2-mstd1.0"), (32, 32))
     plain = _augmented(_pictures(8), Augmentation(), (32, 32)).batch(range(8), (0,))[0]
-    first, again, other = (lessons.batch(range(8), seed)[0] for seed in ((0, 1), (0, 1), (0, 2)))
+    first, again, other = (augmented.batch(range(8), seed)[0] for seed in ((0, 1), (0, 1), (0, 2)))
     assert torch.equal(first, again)
     changed = [(first != plain).flatten(1).any(1), (first != other).flatten(1).any(1)]
     assert all(part.sum() >= 6 for part in changed)
@@ -111,9 +111,9 @@ def test_the_policy_is_applied_and_depends_on_the_seed() -> None:
 
 def test_how_an_image_is_varied_does_not_depend_on_its_neighbours() -> None:
     augment = replace(PAPER_IMAGENET, mixup=0.0, cutmix=0.0, reprob=0.5)
-    lessons = _augmented(_pictures(6), augment, (32, 32))
-    together = lessons.batch([0, 1, 2, 3, 4, 5], (7,))
-    apart = lessons.batch([4, 2], (7,))
+    augmented = _augmented(_pictures(6), augment, (32, 32))
+    together = augmented.batch([0, 1, 2, 3, 4, 5], (7,))
+    apart = augmented.batch([4, 2], (7,))
     for part, whole in zip(apart, together, strict=True):
         assert torch.equal(part, whole[[4, 2]])
 
@@ -145,15 +145,15 @@ def test_noise_is_drawn_around_the_mean_in_units_of_the_deviation() -> None:
 
 
 def test_grey_images_are_varied_like_colours() -> None:
-    lessons = _augmented(_pictures(4), PAPER_CIFAR, (32, 32), colour=False)
-    images, targets = lessons.batch(range(4), (0,))
+    augmented = _augmented(_pictures(4), PAPER_CIFAR, (32, 32), colour=False)
+    images, targets = augmented.batch(range(4), (0,))
     assert images.shape == (4, 1, 32, 32) and targets.shape == (4, 2)
 
 
 @pytest.mark.parametrize("crop", ["none", "pad", "resize"])
 def test_any_picture_comes_out_at_the_wanted_size(crop: str) -> None:
-    lessons = _augmented(_pictures(2, side=50), Augmentation(crop=crop), (24, 16))  # pyright: ignore[reportArgumentType]
-    assert lessons.batch([0, 1], (0,))[0].shape == (2, 3, 24, 16)
+    augmented = _augmented(_pictures(2, side=50), Augmentation(crop=crop), (24, 16))  # pyright: ignore[reportArgumentType]
+    assert augmented.batch([0, 1], (0,))[0].shape == (2, 3, 24, 16)
 
 
 def test_jitter_changes_colours_unless_a_policy_takes_its_place() -> None:
@@ -191,12 +191,12 @@ def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
         Augmentation(**settings)
 
 
-def _pictures(count: int, side: int = 32) -> ArrayPictures:
+def _pictures(count: int, side: int = 32) -> ArrayImages:
     pixels = np.random.RandomState(1).randint(0, 256, (count, side, side, 3)).astype(np.uint8)
     smooth = [np.asarray(Image.fromarray(image).resize((4, 4), 0).resize((side, side))) for image in pixels]
-    return ArrayPictures(np.stack(smooth), np.arange(count) % 2, name="smooth", classes=("a", "b"))
+    return ArrayImages(np.stack(smooth), np.arange(count) % 2, name="smooth", classes=("a", "b"))
 
 
-def _augmented(pictures: ArrayPictures, augment: Augmentation, size: tuple[int, int], colour: bool = True) -> Augmented:
-    preparation = Preparation(img_size=size, colour=colour)
-    return Augmented(pictures=pictures, order=np.arange(len(pictures)), preparation=preparation, augment=augment)
+def _augmented(pictures: ArrayImages, augment: Augmentation, size: tuple[int, int], colour: bool = True) -> Augmented:
+    transform = EvalTransform(img_size=size, colour=colour)
+    return Augmented(dataset=pictures, order=np.arange(len(pictures)), transform=transform, augment=augment)

@@ -1,4 +1,4 @@
-"""Batches: order, restart, shares, frozen draws, fingerprints."""
+"""Batches: order, restart, shards, frozen draws, fingerprints."""
 
 import random
 import sys
@@ -26,7 +26,7 @@ def test_images_are_the_pictures_over_255(made: Batches) -> None:
     images, targets = joined(made)
     assert images.dtype == torch.float32 and targets.dtype == torch.int64
     for index in range(13):
-        picture, target = made.pictures[index]
+        picture, target = made.dataset[index]
         expected = np.asarray(picture).transpose(2, 0, 1) / 255
         np.testing.assert_allclose(images[index].numpy(), expected, rtol=0, atol=1e-7)
         assert targets[index] == target
@@ -54,11 +54,11 @@ def test_what_the_consumer_does_to_a_batch_stays_with_it(made: Batches) -> None:
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 def test_shares_deal_out_the_batches(made: Batches, world_size: int) -> None:
     whole = [targets.tolist() for _, targets in made]
-    shares = [[targets.tolist() for _, targets in made.shard(rank, world_size)] for rank in range(world_size)]
-    assert [len(share) for share in shares] == [len(made.shard(rank, world_size)) for rank in range(world_size)]
+    shards = [[targets.tolist() for _, targets in made.shard(rank, world_size)] for rank in range(world_size)]
+    assert [len(shard) for shard in shards] == [len(made.shard(rank, world_size)) for rank in range(world_size)]
     for number, batch in enumerate(whole):
-        assert shares[number % world_size][number // world_size] == batch
-    assert sum(map(len, shares)) == len(whole)
+        assert shards[number % world_size][number // world_size] == batch
+    assert sum(map(len, shards)) == len(whole)
     assert sum(made.shard(rank, world_size).images for rank in range(world_size)) == made.images
 
 
@@ -69,7 +69,7 @@ def test_a_share_can_be_shared_out_again(made: Batches) -> None:
 
 
 def test_there_is_no_share_beyond_the_world(made: Batches) -> None:
-    with pytest.raises(ValueError, match="no share 2 of 2"):
+    with pytest.raises(ValueError, match="no shard 2 of 2"):
         made.shard(2, 2)
 
 
@@ -87,10 +87,10 @@ def test_shuffled_batches_hang_on_the_seed_and_on_the_images_alone(made: Batches
 
 
 def test_a_share_is_shuffled_by_itself(made: Batches) -> None:
-    share = made.shard(1, 2)
-    shuffled = share.shuffled(seed=1, batch_size=3)
-    assert sorted(map(float, joined(shuffled)[0].sum((1, 2, 3)))) == sorted(map(float, joined(share)[0].sum((1, 2, 3))))
-    assert shuffled.images == share.images == 5 and shuffled.shard(1, 2).images == 2
+    shard = made.shard(1, 2)
+    shuffled = shard.shuffled(seed=1, batch_size=3)
+    assert sorted(map(float, joined(shuffled)[0].sum((1, 2, 3)))) == sorted(map(float, joined(shard)[0].sum((1, 2, 3))))
+    assert shuffled.images == shard.images == 5 and shuffled.shard(1, 2).images == 2
 
 
 def test_frozen_images_stay_as_they_are_when_shuffled_and_mixed_ones_are_refused(made: Batches) -> None:
@@ -128,10 +128,10 @@ def test_drawing_leaves_the_callers_random_state(made: Batches) -> None:
 def test_every_batch_is_mixed_in_its_own_measure(made: Batches) -> None:
     """Class a before class b in every batch, so that the first target says how the batch was mixed."""
     ordered = replace(made, order=np.array([0, 1, 3, 4, 6, 7, 9, 10]))
-    lessons = ordered.augmented(Augmentation(mixup=1.0))
-    first = [float(lessons.batch(pair, (5,))[1][0, 0]) for pair in ([0, 1], [2, 3], [4, 5])]
+    augmented = ordered.augmented(Augmentation(mixup=1.0))
+    first = [float(augmented.batch(pair, (5,))[1][0, 0]) for pair in ([0, 1], [2, 3], [4, 5])]
     assert len(set(first)) == 1  # the draw belongs to the seed of the batch, not to its images
-    seeded = {float(lessons.batch([0, 1], (5, step))[1][0, 0]) for step in range(6)}
+    seeded = {float(augmented.batch([0, 1], (5, step))[1][0, 0]) for step in range(6)}
     assert len(seeded) == 6
     shares = [targets[0].max() for _, targets in made.frozen(Augmentation(mixup=1.0), batch_size=2, seed=2)]
     assert len({round(float(share), 5) for share in shares if share < 1}) > 2
@@ -181,7 +181,7 @@ def test_what_does_not_fit_into_memory_is_drawn_again(made: Batches, monkeypatch
 
 
 def test_only_the_whole_can_be_frozen(made: Batches) -> None:
-    with pytest.raises(ValueError, match="Freeze first, then share"):
+    with pytest.raises(ValueError, match="Freeze first, then shard"):
         made.shard(0, 2).frozen(FLIP)
     with pytest.raises(ValueError, match="not frozen yet"):
         made.frozen(FLIP).frozen(FLIP)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from alternet.data import ArrayPictures, Batches, batches
+from alternet.data import ArrayImages, Batches, batches
 from alternet.data.corrupted_sets import paired
+from alternet.data.eval_transform import EvalTransform
 from alternet.data.folder import ImageNet
-from alternet.data.preparation import Preparation
 
 NAMES = ("fog", "snow")
 N = 7
@@ -24,9 +24,9 @@ def clean_arrays(n: int = N, *, classes: int = 3, order: tuple[int, ...] | None 
     targets = np.arange(n) % classes
     images = random.randint(0, 256, (n, 32, 32, 3)).astype(np.uint8)
     names = [str(k) for k in range(classes)]
-    pictures = ArrayPictures(images, targets, name="cifar", classes=names)
+    pictures = ArrayImages(images, targets, name="cifar", classes=names)
     chosen = np.arange(n) if order is None else np.array(order)
-    return Batches(pictures=pictures, preparation=Preparation(img_size=(32, 32)), order=chosen, batch_size=2)
+    return Batches(dataset=pictures, transform=EvalTransform(img_size=(32, 32)), order=chosen, batch_size=2)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_published_files_are_cut_already(trees: Path, clean_files: Path):
         framed[4:-4, 4:-4] = 255
         Image.fromarray(framed).save(trees / "fog" / str(severity) / FILES[2], format="PNG")
     clean = batches(clean_files, img_size=48)
-    assert clean.preparation.crop_pct < 1
+    assert clean.transform.crop_pct < 1
     last = bytes_of(paired(clean, trees, NAMES).corrupted("fog", 1))[-1]
     assert last[:, :2].max() < 20 and last[:, -2:].max() < 20  # the frame is still there
 
@@ -161,7 +161,7 @@ def test_a_small_set_is_no_benchmark(arrays: Path, trees: Path, clean_files: Pat
 
 def test_imagenet_is_known_by_all_its_classes(tmp_path: Path, clean_files: Path, trees: Path):
     clean = batches(f"imagenet:{clean_files}", img_size=32)
-    pictures = clean.pictures
+    pictures = clean.dataset
     assert isinstance(pictures, ImageNet)
     pictures.files += [Path(synset) / "y.JPEG" for synset in pictures.classes]
     both = paired(clean, trees, NAMES)
@@ -240,6 +240,6 @@ def test_labels_of_data_without_a_list_of_them_are_read(arrays: Path):
     clean = clean_arrays()
     tensors = Batches.of(torch.rand(N, 3, 32, 32), torch.arange(N) % 3)
     assert paired(tensors, arrays, NAMES).name == "tensors with CIFAR-10-C"
-    del clean.pictures.targets  # pyright: ignore[reportAttributeAccessIssue]
-    clean.pictures.samples = lambda indices: iter([(Image.new("RGB", (32, 32)), int(i) % 3) for i in indices])
+    del clean.dataset.targets  # pyright: ignore[reportAttributeAccessIssue]
+    clean.dataset.samples = lambda indices: iter([(Image.new("RGB", (32, 32)), int(i) % 3) for i in indices])
     assert paired(clean, arrays, NAMES).images == N

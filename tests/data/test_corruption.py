@@ -122,9 +122,9 @@ def test_a_picture_is_corrupted_alike_in_any_company(corruption: str):
     few = images()
     alone = Batches.of(stacked(few)[3:4], torch.tensor([0]))
     torch.testing.assert_close(stacked(corrupted(alone, corruption, 3)), whole[3:4])
-    shares = [corrupted(images(batch_size=1).shard(rank, 2), corruption, 3) for rank in range(2)]
-    torch.testing.assert_close(stacked(shares[0]), whole[::2])
-    torch.testing.assert_close(stacked(shares[1]), whole[1::2])
+    shards = [corrupted(images(batch_size=1).shard(rank, 2), corruption, 3) for rank in range(2)]
+    torch.testing.assert_close(stacked(shards[0]), whole[::2])
+    torch.testing.assert_close(stacked(shards[1]), whole[1::2])
 
 
 def test_what_comes_out_is_the_corrupted_bytes_in_the_unit_range():

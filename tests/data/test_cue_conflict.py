@@ -18,8 +18,8 @@ from alternet.data.cue_conflict import (
     parsed,
     shuffled_patches,
 )
+from alternet.data.image_dataset import checksum
 from alternet.data.photos import Photos, photograph
-from alternet.data.pictures import checksum
 
 Save = Callable[..., Path]
 

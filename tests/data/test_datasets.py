@@ -63,7 +63,7 @@ def test_the_subset_is_fixed_spread_out_and_in_order() -> None:
 
 
 def test_photos_are_cut_at_the_wanted_size_and_others_resized() -> None:
-    assert batches("photos", img_size=48).preparation.keeps((48, 48))
+    assert batches("photos", img_size=48).transform.keeps((48, 48))
     assert dataset("photos", img_size=48).size == (48, 48)
     wide = next(iter(batches("photos", img_size=(32, 48), limit=3)))[0]
     assert wide.shape == (3, 3, 32, 48)

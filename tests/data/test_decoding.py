@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from alternet.data.decoding import decode
-from alternet.data.pictures import UnreadablePicture
+from alternet.data.image_dataset import UnreadableImage
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -89,21 +89,21 @@ def test_damaged_files_are_unreadable(tmp_path: Path) -> None:
     damaged = [content[: len(content) // 2] for content in whole.values()]
     damaged += [b"", b"not an image", whole["PNG"][:40], bytes(200)]
     for content in damaged:
-        with pytest.raises(UnreadablePicture, match=r"\w+: ."):
+        with pytest.raises(UnreadableImage, match=r"\w+: ."):
             decode(io.BytesIO(content))
     for path in (tmp_path, tmp_path / "missing.png"):
-        with pytest.raises(UnreadablePicture):
+        with pytest.raises(UnreadableImage):
             decode(path)
 
 
 def test_pixels_without_a_range_are_refused() -> None:
-    with pytest.raises(UnreadablePicture, match="float pixels have no fixed range"):
+    with pytest.raises(UnreadableImage, match="float pixels have no fixed range"):
         decode(encoded(Image.fromarray(RAMP.astype(np.float32)), "TIFF"))
-    with pytest.raises(UnreadablePicture, match="beyond 16 bits"):
+    with pytest.raises(UnreadableImage, match="beyond 16 bits"):
         decode(encoded(Image.fromarray(RAMP.astype(np.int32) * 10**6), "TIFF"))
 
 
 def test_a_decompression_bomb_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UnreadablePicture, match="DecompressionBomb"):
+    with pytest.raises(UnreadableImage, match="DecompressionBomb"):
         decode(encoded(Image.new("RGB", (50, 50))))

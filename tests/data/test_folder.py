@@ -1,8 +1,8 @@
-"""Folders: order, labels, splits, links, damaged files, preparation, and ImageNet's class numbers."""
+"""Folders: order, labels, splits, links, damaged files, transform, and ImageNet's class numbers."""
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from alternet.data import Augmentation, batches, dataset
+from alternet.data import Augmentation, batches, dataset, folder
 from alternet.data.folder import SAMPLED_BYTES, Folder, ImageNet
-from alternet.data.pictures import UnreadablePicture
+from alternet.data.image_dataset import UnreadableImage
 
 Save = Callable[..., Path]
 
@@ -80,15 +80,15 @@ def test_damaged_files_are_skipped_counted_and_listed(save: Save, tmp_path: Path
         assert data.skipped == () and data.images == 8 and len(data) == 4
         assert [targets.tolist() for _, targets in data] == [[0], [0, 0], [1, 1]]
         assert data.skipped == ("a/1.jpg", "b/0.jpg", "b/1.jpg")
-        share = data.shard(1, 2)
-        assert [targets.tolist() for _, targets in share] == [[0, 0], [1, 1]]
+        shard = data.shard(1, 2)
+        assert [targets.tolist() for _, targets in shard] == [[0, 0], [1, 1]]
     frozen = data.frozen(Augmentation(hflip=0.5, mixup=1.0))
     assert sum(len(targets) for _, targets in frozen) == 5 and len(frozen.skipped) == 3
-    lessons = data.augmented(Augmentation(hflip=0.5, mixup=1.0))
-    assert len(lessons.batch([0, 1, 2], (0,))[1]) == 2
+    augmented = data.augmented(Augmentation(hflip=0.5, mixup=1.0))
+    assert len(augmented.batch([0, 1, 2], (0,))[1]) == 2
     with pytest.raises(ValueError, match=r"No picture of a batch of 2 .* the first is b/0.jpg"):
-        lessons.batch([4, 5], (0,))
-    with pytest.raises(UnreadablePicture):
+        augmented.batch([4, 5], (0,))
+    with pytest.raises(UnreadableImage):
         Folder(tmp_path)[1]
 
 
@@ -200,3 +200,26 @@ def test_what_is_not_imagenet_is_told_apart(save: Save, tmp_path: Path, monkeypa
     monkeypatch.setenv("ALTERNET_DATA", str(tmp_path))
     with pytest.raises(ValueError, match=r"no ImageNet in .*imagenet\. Say where it is, imagenet:PATH"):
         batches("imagenet")
+
+
+def test_only_the_split_that_is_asked_for_is_listed_and_once(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in ("train", "val"):
+        for synset in ("n01440764", "n01443537"):
+            for number in range(3):
+                save(f"{split}/{synset}/{number}.JPEG")
+    listed: list[str] = []
+    walk = folder._walk
+
+    def spied(root: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+        for found in walk(root, seen):
+            listed.append(found[0])
+            yield found
+
+    monkeypatch.setattr(folder, "_walk", spied)
+    assert len(dataset(f"imagenet:{tmp_path}", split="val")) == 6
+    assert len(listed) == 6 and all("/val/" in place for place in listed)
+    listed.clear()
+    assert Folder(tmp_path, "val").classes == ("n01440764", "n01443537")
+    assert len(listed) == 6 + 2  # a folder of the other split is a class as soon as it shows an image

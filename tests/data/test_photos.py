@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from alternet.data import photos
+from alternet.data.image_dataset import checksum
 from alternet.data.photos import CONTRAST, CROPS, PHOTOGRAPHS, Photos, crop, photograph, region
-from alternet.data.pictures import checksum
 
 SHA256 = {
     "train": "b8f5807b0847d4692a863f276abf6668fb8583af53c209efe7b053043d866385",

@@ -100,7 +100,7 @@ def test_streams_are_read_in_one_pass_in_their_order(monkeypatch: pytest.MonkeyP
     assert [t for _, targets in data.shard(1, 2) for t in targets.tolist()] == [1, 2, 2, 0]
     limited = batches("wds/mine:/shards", img_size=20, limit=4, seed=3)
     assert torch.equal(next(iter(limited))[0], WANTED[limited.order]) and limited.fingerprint != data.fingerprint
-    assert torch.equal(data.pictures[7][1] * torch.ones(1), torch.zeros(1))
+    assert torch.equal(data.dataset[7][1] * torch.ones(1), torch.zeros(1))
 
 
 def test_frozen_streams_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_stream_that_ends_early_has_skipped_pictures(monkeypatch: pytest.Monke
     assert sum(len(targets) for _, targets in data) == 7
     assert data.skipped == ("hfids/mine[7]", "hfids/mine[8]")
     with pytest.raises(OSError, match="ended before"):
-        data.pictures[8]
+        data.dataset[8]
 
 
 def test_what_a_stream_does_not_state_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from PIL import Image
 from tests.contract.optional import installed
 from torch import nn
 
-from alternet.data import ArrayPictures, Batches, batches
+from alternet.data import ArrayImages, Batches, batches
 from alternet.data.corruption_names import EXTRA, FAMILIES, SEVERITIES, STANDARD
-from alternet.data.preparation import Preparation
+from alternet.data.eval_transform import EvalTransform
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.corruption import Corruption
 from alternet.instruments.corruption.measure import (
@@ -61,9 +61,9 @@ def plain(levels: np.ndarray) -> np.ndarray:
 
 def clean(*, batch_size: int = 8, order: np.ndarray | None = None) -> Batches:
     targets = np.arange(N) % CLASSES
-    pictures = ArrayPictures(plain(10 * targets), targets, name="plain", classes=[str(k) for k in range(CLASSES)])
+    pictures = ArrayImages(plain(10 * targets), targets, name="plain", classes=[str(k) for k in range(CLASSES)])
     chosen = np.arange(N) if order is None else order
-    return Batches(pictures=pictures, preparation=Preparation(img_size=(32, 32)), order=chosen, batch_size=batch_size)
+    return Batches(dataset=pictures, transform=EvalTransform(img_size=(32, 32)), order=chosen, batch_size=batch_size)
 
 
 def wrong(number: int, severity: int) -> np.ndarray:
@@ -232,8 +232,8 @@ def test_sets_that_are_a_benchmark_get_its_mce(tmp_path: Path, monkeypatch):
     np.save(tmp_path / "labels.npy", np.tile(targets, 5))
     for name in STANDARD:
         np.save(tmp_path / f"{name}.npy", plain(np.zeros(5 * N)))
-    pictures = ArrayPictures(plain(np.zeros(N)), targets, name="cifar10", classes=[str(k) for k in range(10)])
-    data = Batches(pictures=pictures, preparation=Preparation(img_size=(32, 32)), order=np.arange(N))
+    pictures = ArrayImages(plain(np.zeros(N)), targets, name="cifar10", classes=[str(k) for k in range(10)])
+    data = Batches(dataset=pictures, transform=EvalTransform(img_size=(32, 32)), order=np.arange(N))
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
     found = values(Corruption(published=str(tmp_path)).measure(subject(head), data))
     assert found["mean_accuracy"] == pytest.approx(0.1)

@@ -9,20 +9,20 @@ from torch import nn
 
 from alternet.training import epoch as epochs
 from alternet.training.epoch import Losses, Stopwatch, evaluate, train_epoch
-from alternet.training.learner import Learner
 from alternet.training.recipe import Recipe
+from alternet.training.trainer import Trainer
 
 
-def learner(steps: int = 100) -> Learner:
+def trainer(steps: int = 100) -> Trainer:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 4))
     recipe = Recipe(opt="momentum", lr=0.1, sched="multistep")
     device = torch.device("cpu")
-    return Learner(model=net, recipe=recipe, device=device, steps_per_epoch=steps, mean=(0.5,) * 3, std=(0.2,) * 3)
+    return Trainer(model=net, recipe=recipe, device=device, steps_per_epoch=steps, mean=(0.5,) * 3, std=(0.2,) * 3)
 
 
 def test_the_loss_is_the_mean_over_images_not_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    learning, losses = learner(), iter([1.0, 4.0])
+    learning, losses = trainer(), iter([1.0, 4.0])
     monkeypatch.setattr(learning, "step", lambda *_: torch.tensor(next(losses)))
     images, classes = pictures(10, 0)
     mean, speed, waited = train_epoch(learning, [(images[:8], classes[:8]), (images[8:], classes[8:])])
@@ -31,7 +31,7 @@ def test_the_loss_is_the_mean_over_images_not_batches(monkeypatch: pytest.Monkey
 
 
 def test_training_switches_dropout_on_and_the_test_off() -> None:
-    learning = learner()
+    learning = trainer()
     images, classes = pictures(50, 0)
     train_epoch(learning, [(images, classes)])
     assert learning.model.training
@@ -40,7 +40,7 @@ def test_training_switches_dropout_on_and_the_test_off() -> None:
 
 
 def test_the_test_counts_every_image_once_whatever_the_batches() -> None:
-    learning = learner()
+    learning = trainer()
     images, classes = pictures(47, 3)
     logits = learning.model.eval()((images - 0.5) / 0.2).double().detach()
     right = sum(int(row.argmax() == truth) for row, truth in zip(logits, classes, strict=True))
@@ -53,7 +53,7 @@ def test_the_test_counts_every_image_once_whatever_the_batches() -> None:
 
 
 def test_nothing_to_test_on_is_told() -> None:
-    learning = learner()
+    learning = trainer()
     with pytest.raises(ValueError, match="No test image"):
         evaluate(learning.model, learning, [])
 
@@ -63,7 +63,7 @@ def test_nothing_to_test_on_is_told() -> None:
 def test_the_first_loss_that_is_no_number_is_named_at_the_latest_at_the_end(
     monkeypatch: pytest.MonkeyPatch, every: int, bad: float
 ) -> None:
-    learning = learner(steps=5)
+    learning = trainer(steps=5)
     monkeypatch.setattr(epochs, "CHECK_EVERY", every)
     monkeypatch.setattr(epochs, "world_size", lambda: 2)  # looks as seldom as with a GPU
     watched = Losses(learning)
@@ -82,7 +82,7 @@ def test_the_first_loss_that_is_no_number_is_named_at_the_latest_at_the_end(
 
 
 def test_the_end_of_an_epoch_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    learning = learner()
+    learning = trainer()
     monkeypatch.setattr(epochs, "world_size", lambda: 2)
     monkeypatch.setattr(learning, "step", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(FloatingPointError, match="loss is not finite"):
@@ -90,7 +90,7 @@ def test_the_end_of_an_epoch_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_earliest_of_all_processes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    learning = learner(steps=5)
+    learning = trainer(steps=5)
     monkeypatch.setattr(epochs, "gather", lambda found: [found, (2, 0.3), None])
     learning.steps = 9
     with pytest.raises(FloatingPointError, match=r"epoch 1, step 3 of 5, at learning rate 0\.3\b"):
@@ -98,7 +98,7 @@ def test_the_earliest_of_all_processes_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_on_a_cpu_the_very_step_stops() -> None:
-    learning = learner()
+    learning = trainer()
     watched = Losses(learning)
     learning.steps = 1
     with pytest.raises(FloatingPointError, match=r"epoch 1, step 1 .*no epoch was finished"):
@@ -106,7 +106,7 @@ def test_on_a_cpu_the_very_step_stops() -> None:
 
 
 def test_weights_that_the_last_step_broke_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    learning = learner()
+    learning = trainer()
 
     def break_it(*_: object) -> torch.Tensor:
         learning.steps += 1

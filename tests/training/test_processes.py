@@ -62,7 +62,7 @@ def test_two_processes_under_torchrun_learn_what_one_learns(tmp_path: Path) -> N
 
     alone = train(
         "test_vit",
-        toy(SHARED, lessons=Plain(*pictures(64, 0))),
+        toy(SHARED, train_images=Plain(*pictures(64, 0))),
         SHARED,
         tmp_path / "alone",
         device="cpu",

@@ -13,10 +13,10 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from tests.training.toy import ToyLessons, pictures, toy
+from tests.training.toy import ToyTrainSet, pictures, toy
 
 from alternet.subject.creating import create_for_data
-from alternet.training import Feed, Recipe, Row, TrainingRun, train
+from alternet.training import Recipe, Row, TrainData, TrainingRun, train
 from alternet.training.checkpoint import read_checkpoint
 
 CLOCKED = ["seconds", "data_seconds", "images_per_second"]
@@ -24,10 +24,10 @@ RECIPE = Recipe(lr=3e-3, epochs=4, warmup_epochs=1, batch_size=16, snapshot_ever
 AVERAGED = RECIPE.with_settings({"model_ema": True, "model_ema_decay": 0.5})
 
 
-def run(out: Path, recipe: Recipe = AVERAGED, feed: Feed | None = None, **options: Any) -> TrainingRun:
-    feed = feed or toy(recipe)
+def run(out: Path, recipe: Recipe = AVERAGED, data: TrainData | None = None, **options: Any) -> TrainingRun:
+    data = data or toy(recipe)
     options = {"model_args": {"patch_size": 4}} | options
-    return train("test_vit", feed, recipe, out, device="cpu", **options)
+    return train("test_vit", data, recipe, out, device="cpu", **options)
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -129,8 +129,8 @@ def test_an_interrupted_run_ends_with_the_same_bits(whole: Path, tmp_path: Path,
     assert_same_bits(tmp_path, whole)
 
 
-class Breaking(ToyLessons):
-    """Lessons that break off in the middle of the third epoch."""
+class Breaking(ToyTrainSet):
+    """Training images that break off in the middle of the third epoch."""
 
     def batch(self, numbers: Any, seed: Any) -> Any:
         if seed[1:3] == (2, 1):
@@ -140,7 +140,7 @@ class Breaking(ToyLessons):
 
 def test_an_epoch_broken_off_in_the_middle_is_repeated_whole(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, feed=toy(AVERAGED, lessons=Breaking(*pictures(64, 0))))
+        run(tmp_path, data=toy(AVERAGED, train_images=Breaking(*pictures(64, 0))))
     assert len(TrainingRun(tmp_path).log) == 2
     run(tmp_path)
     assert_same_bits(tmp_path, whole)
@@ -156,7 +156,7 @@ def test_a_finished_run_is_not_repeated(whole: Path) -> None:
     ("changes", "told"),
     [
         ({"recipe": AVERAGED.with_settings({"lr": 1.0})}, r"another recipe \(lr: 0.003, now 1.0\)"),
-        ({"feed": toy(AVERAGED, fingerprint="toy-2")}, r"another data \(fingerprint: 'toy-1', now 'toy-2'\)"),
+        ({"data": toy(AVERAGED, fingerprint="toy-2")}, r"another data \(fingerprint: 'toy-1', now 'toy-2'\)"),
         ({"model_args": {"patch_size": 2}}, r"another model_args \(patch_size: 4, now 2\)"),
     ],
 )
@@ -209,8 +209,8 @@ def test_stochastic_depth_changes_what_is_learnt(whole: Path, tmp_path: Path) ->
     assert torch.equal(first["head.weight"], same["head.weight"])
 
 
-class Poisoned(ToyLessons):
-    """Lessons with one picture of the third epoch that is no picture."""
+class Poisoned(ToyTrainSet):
+    """TrainSet with one picture of the third epoch that is no picture."""
 
     def batch(self, numbers: Any, seed: Any) -> Any:
         images, classes = super().batch(numbers, seed)
@@ -219,7 +219,7 @@ class Poisoned(ToyLessons):
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match=r"epoch 3, step 2 of 4, at learning rate [\d.]+\. Lower lr") as caught:
-        run(tmp_path, feed=toy(AVERAGED, lessons=Poisoned(*pictures(64, 0))))
+        run(tmp_path, data=toy(AVERAGED, train_images=Poisoned(*pictures(64, 0))))
     assert "\n" not in str(caught.value)
     state = read_checkpoint(tmp_path / "checkpoint.safetensors")
     assert len(state["rows"]) == len(TrainingRun(tmp_path).log) == 2

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alternet.training.feed import Feed
 from alternet.training.recipe import Recipe
+from alternet.training.train_data import TrainData
 
 CLASSES = 4
 
@@ -26,7 +26,7 @@ def pictures(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @dataclass
-class ToyLessons:
+class ToyTrainSet:
     """Pictures that get a little noise from the seed, as an augmentation."""
 
     images: Tensor
@@ -60,9 +60,9 @@ class ToyBatches:
         return iter(batches[self.rank :: self.world_size])
 
 
-def toy(recipe: Recipe, *, images: int = 64, **changes: Any) -> Feed:
+def toy(recipe: Recipe, *, images: int = 64, **changes: Any) -> TrainData:
     facts: dict[str, Any] = {
-        "lessons": ToyLessons(*pictures(images, 0)),
+        "train_images": ToyTrainSet(*pictures(images, 0)),
         "test_images": ToyBatches(*pictures(45, 1)),
         "name": "toy",
         "fingerprint": "toy-1",
@@ -73,4 +73,4 @@ def toy(recipe: Recipe, *, images: int = 64, **changes: Any) -> Feed:
         "batch_size": recipe.batch_size,
         "seed": recipe.seed,
     }
-    return Feed(**facts | changes)
+    return TrainData(**facts | changes)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.training.toy import ToyLessons, pictures, toy
+from tests.training.toy import ToyTrainSet, pictures, toy
 from torch import Tensor
 
 from alternet.distributed import rank
@@ -17,8 +17,8 @@ KILLED = Recipe(
 SHARED = Recipe(opt="momentum", lr=0.05, epochs=2, batch_size=16, clip_grad=1.0, model_ema=True, model_ema_decay=0.5)
 
 
-class Stuck(ToyLessons):
-    """Lessons that tell when the third epoch is half over, and then never end."""
+class Stuck(ToyTrainSet):
+    """Training images that tell when the third epoch is half over, and then never end."""
 
     def batch(self, numbers: Sequence[int], seed: Sequence[int]) -> tuple[Tensor, Tensor]:
         if tuple(seed[1:3]) == (2, 2):
@@ -27,8 +27,8 @@ class Stuck(ToyLessons):
         return super().batch(numbers, seed)
 
 
-class Plain(ToyLessons):
-    """Lessons without noise, that note which of them each process took."""
+class Plain(ToyTrainSet):
+    """TrainSet without noise, that note which of them each process took."""
 
     notes: Path | None = None
 
@@ -42,17 +42,17 @@ class Plain(ToyLessons):
 if __name__ == "__main__":
     out, what = Path(sys.argv[1]), sys.argv[2]
     if what == "kill":
-        feed = toy(KILLED, lessons=Stuck(*pictures(64, 0)))
-        train("test_vit", feed, KILLED, out, device="cpu", model_args={"patch_size": 4})
+        data = toy(KILLED, train_images=Stuck(*pictures(64, 0)))
+        train("test_vit", data, KILLED, out, device="cpu", model_args={"patch_size": 4})
     else:
-        lessons = Plain(*pictures(64, 0))
-        lessons.notes = out
+        train_images = Plain(*pictures(64, 0))
+        train_images.notes = out
         from alternet.distributed import local_device, processes
 
         with processes(local_device("cpu")):
             train(
                 "test_vit",
-                toy(SHARED, lessons=lessons),
+                toy(SHARED, train_images=train_images),
                 SHARED,
                 out / "run",
                 device="cpu",

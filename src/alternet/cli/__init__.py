@@ -87,15 +87,24 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except (KeyboardInterrupt, typer.Abort) as error:
         line = "Stopped. What is finished is kept; start the same command again to go on."
         return _tell(line, INTERRUPTED, error, debug)
-    except (BrokenPipeError, SystemExit) as error:  # typer ends the program where the reader of its output went away
-        if not isinstance(error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError):
-            raise
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # the reader of our output went away, as `| head` does; typer makes it an exit
         _forget_output()
         return DONE
     except ValueError as error:
         return _tell(told(error), WRONG_CALL, error, debug)
     except Exception as error:  # whatever it is, the user gets one line and an exit code
         return _tell(told(error), FAILED, error, debug)
+
+
+def _ended(error: BrokenPipeError | SystemExit) -> int:
+    """Nothing failed where the reader of our output went away, as `| head` does; typer makes an exit of that."""
+    if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+        raise error
+    _forget_output()
+    return DONE
 
 
 def _forget_output() -> None:

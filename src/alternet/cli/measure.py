@@ -78,7 +78,7 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
 
     kinds = {kind.spec.name: kind for kind in map(instrument, names)}
     known = {name: set(settings_of(kind)) for name, kind in kinds.items()}
-    chosen = {name: {"seed": seed} if "seed" in known[name] else {} for name in kinds}
+    chosen: dict[str, dict[str, Any]] = {name: {"seed": seed} if "seed" in known[name] else {} for name in kinds}
     for key, value in settings.items():
         scope, _, setting = key.rpartition(".")
         scope = scope.replace("-", "_")

@@ -7,6 +7,6 @@ from .datasets import batches as batches
 from .datasets import dataset as dataset
 from .datasets import known_datasets as known_datasets
 from .image_batches import Batches as Batches
+from .image_dataset import ArrayImages as ArrayImages
+from .image_dataset import ImageDataset as ImageDataset
 from .photos import PHOTOGRAPHS as PHOTOGRAPHS
-from .pictures import ArrayPictures as ArrayPictures
-from .pictures import Pictures as Pictures

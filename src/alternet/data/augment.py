@@ -18,8 +18,8 @@ from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
 from torchvision.transforms import Compose, RandomCrop
 
-from alternet.data.pictures import Pictures, Sample, UnreadablePicture
-from alternet.data.preparation import Preparation, unit_range
+from alternet.data.eval_transform import EvalTransform, unit_range
+from alternet.data.image_dataset import ImageDataset, Sample, UnreadableImage
 from alternet.seeding import random_state_kept, reseed
 from alternet.settings import Natural, NotNegative, Pair, Share, from_file, names, settings
 
@@ -169,23 +169,23 @@ class Augmented:
     the image, not on its neighbours; only mixing joins the images of a batch.
 
     Attributes:
-        pictures: Where the images come from.
+        dataset: Where the images come from.
         order: Which of them, by index.
-        preparation: Size and channels of the result.
+        transform: Size and channels of the result.
         augment: How they are varied.
         skipped: Names of the pictures that could not be read so far.
     """
 
-    pictures: Pictures
+    dataset: ImageDataset
     order: np.ndarray
-    preparation: Preparation
+    transform: EvalTransform
     augment: Augmentation
     skipped: dict[str, None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if self.augment.softens and not self.pictures.labelled:
+        if self.augment.softens and not self.dataset.labelled:
             raise ValueError(
-                f"Mixing and label smoothing need labels, but {self.pictures.name!r} has none. "
+                f"Mixing and label smoothing need labels, but {self.dataset.name!r} has none. "
                 "Set mixup, cutmix and smoothing to 0, or give a folder with one subfolder a class."
             )
 
@@ -206,17 +206,17 @@ class Augmented:
             ValueError: None of the pictures can be read.
         """
         indices = self.order[np.asarray(numbers)]
-        made = self.drawn(zip(indices, self.pictures.samples(indices), strict=True), seed, seed)
+        made = self.drawn(zip(indices, self.dataset.samples(indices), strict=True), seed, seed)
         if made is None:
             raise ValueError(
-                f"No picture of a batch of {len(indices)} from {self.pictures.name!r} can be read; the first is "
-                f"{self.pictures.label(int(indices[0]))}. Replace or remove these files."
+                f"No picture of a batch of {len(indices)} from {self.dataset.name!r} can be read; the first is "
+                f"{self.dataset.label(int(indices[0]))}. Replace or remove these files."
             )
         return made
 
     def drawn(
         self,
-        samples: Iterable[tuple[int, Sample | UnreadablePicture]],
+        samples: Iterable[tuple[int, Sample | UnreadableImage]],
         image_seed: Sequence[int],
         mix_seed: Sequence[int],
     ) -> tuple[Tensor, Tensor] | None:
@@ -224,8 +224,8 @@ class Augmented:
         read, pictures, targets = [], [], []
         with random_state_kept():
             for index, sample in samples:
-                if isinstance(sample, UnreadablePicture):
-                    self.skipped[self.pictures.label(int(index))] = None
+                if isinstance(sample, UnreadableImage):
+                    self.skipped[self.dataset.label(int(index))] = None
                     continue
                 reseed(*image_seed, "image", int(index))
                 pictures.append(np.asarray(self._transform(sample[0])))
@@ -233,16 +233,16 @@ class Augmented:
                 read.append(int(index))
             if not read:
                 return None
-            images = unit_range(self.preparation.tensor(np.stack(pictures)))
+            images = unit_range(self.transform.tensor(np.stack(pictures)))
             if self.augment.reprob:
                 self._erase(images, [(*image_seed, "erase", index) for index in read])
             reseed(*mix_seed, "mix")
-            return self.augment.mix(images, torch.tensor(targets), len(self.pictures.classes))
+            return self.augment.mix(images, torch.tensor(targets), len(self.dataset.classes))
 
     @cached_property
     def _transform(self) -> Compose:
         """Random transforms from picture to picture: timm's, with the crop of CIFAR where it is asked for."""
-        size, augment = self.preparation.img_size, self.augment
+        size, augment = self.transform.img_size, self.augment
         jitter: Any = augment.color_jitter or None  # timm takes None, though it declares only numbers
         stages: Any = transforms_imagenet_train(
             size if size[0] != size[1] else size[0],
@@ -251,7 +251,7 @@ class Augmented:
             color_jitter=jitter,
             auto_augment=augment.aa,
             interpolation=augment.interpolation,
-            mean=self._means[0] if self.preparation.colour else self._means[0] * 3,
+            mean=self._means[0] if self.transform.colour else self._means[0] * 3,
             separate=True,
         )
         primary, secondary, _ = stages
@@ -259,11 +259,11 @@ class Augmented:
         if augment.crop == "resize":
             return Compose([primary.transforms[0], *steps])
         pad = [RandomCrop(size, padding=augment.padding)] if augment.crop == "pad" else []
-        return Compose([self.preparation.resized, *pad, *steps])
+        return Compose([self.transform.resized, *pad, *steps])
 
     @property
     def _means(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return self.pictures.statistics(self.preparation.colour)
+        return self.dataset.statistics(self.transform.colour)
 
     def _erase(self, images: Tensor, seeds: Sequence[Sequence[int | str]]) -> None:
         """Erase in place as timm does after normalisation; pixels that stay keep their exact value."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torchvision.datasets
 
-from alternet.data.pictures import ArrayPictures
+from alternet.data.image_dataset import ArrayImages
 
 READERS = {10: torchvision.datasets.CIFAR10, 100: torchvision.datasets.CIFAR100}
 FACTS = {
@@ -16,7 +16,7 @@ FACTS = {
 """Mean and standard deviation of the training images."""
 
 
-class Cifar(ArrayPictures):
+class Cifar(ArrayImages):
     """CIFAR-10 or CIFAR-100: 50 000 training and 10 000 test images of 32 by 32 pixels.
 
     The files are pickles, which could run code; torchvision's reader compares their checksums with those of the

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from alternet.data.corruption_names import SEVERITIES
+from alternet.data.eval_transform import EvalTransform
 from alternet.data.folder import Folder, ImageNet
 from alternet.data.image_batches import Batches
-from alternet.data.pictures import ArrayPictures, Pictures
-from alternet.data.preparation import Preparation
+from alternet.data.image_dataset import ArrayImages, ImageDataset
 
-Sets = Mapping[tuple[str, int], Pictures]
+Sets = Mapping[tuple[str, int], ImageDataset]
 """The pictures of every corruption and severity, indexed like the clean ones."""
 
 SAMPLED = 16
@@ -46,12 +46,12 @@ class PairedBatches(Batches):
     sets: Sets
     folder: str
     benchmark: str
-    fitted: Preparation
+    fitted: EvalTransform
 
     @property
     def name(self) -> str:
         """How tables and figures call the data."""
-        return f"{self.pictures.name} with {self.folder}"
+        return f"{self.dataset.name} with {self.folder}"
 
     def corrupted(self, corruption: str, severity: int) -> Batches:
         """The same images in the same order, from the published set."""
@@ -80,10 +80,10 @@ def paired(batches: Batches, folder: str | Path, corruptions: Sequence[str]) -> 
     if not root.is_dir():
         raise ValueError(f"There is no folder {root} of corrupted images. Give the path of CIFAR-10-C or the like.")
     if (root / "labels.npy").exists():
-        sets, benchmark, fitted = *_arrays(root, batches, corruptions), batches.preparation
+        sets, benchmark, fitted = *_arrays(root, batches, corruptions), batches.transform
     else:
         sets, benchmark = _trees(root, batches, corruptions)
-        fitted = replace(batches.preparation, crop_pct=1.0)  # published pictures are cut already
+        fitted = replace(batches.transform, crop_pct=1.0)  # published pictures are cut already
     name = root.resolve().name
     return PairedBatches(**_plain(batches), sets=sets, folder=name, benchmark=benchmark, fitted=fitted)
 
@@ -109,25 +109,25 @@ def _arrays(root: Path, clean: Batches, corruptions: Sequence[str]) -> tuple[Set
     """Sets from arrays, and the benchmark that they are."""
     missing = (name for name in corruptions if not (root / f"{name}.npy").is_file())
     _require_whole(root, missing, "a file NAME.npy for each corruption")
-    labels, n = _labels(root / "labels.npy", clean), len(clean.pictures)
-    sets: dict[tuple[str, int], Pictures] = {}
+    labels, n = _labels(root / "labels.npy", clean), len(clean.dataset)
+    sets: dict[tuple[str, int], ImageDataset] = {}
     for name in corruptions:
         images = _images(root / f"{name}.npy", labels.size)
         for turn, severity in enumerate(SEVERITIES):
             part = images[turn * n : (turn + 1) * n]
             kind = {"name": f"{name}/{severity}", "classes": clean.classes, "split": clean.split}
-            sets[name, severity] = ArrayPictures(part, labels[turn], **kind)
+            sets[name, severity] = ArrayImages(part, labels[turn], **kind)
     classes = int(labels.max(initial=0)) + 1
     return sets, f"cifar{classes}-c" if n == CIFAR_TEST and classes in (10, 100) else ""
 
 
 def _labels(path: Path, clean: Batches) -> np.ndarray:
     """Class numbers int64 [5, n], the same as those of the clean images."""
-    labels, count = _array(path), len(SEVERITIES) * len(clean.pictures)
+    labels, count = _array(path), len(SEVERITIES) * len(clean.dataset)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"{path} holds {labels.dtype} {list(labels.shape)}, expected {count} class numbers: five severities of the "
-            f"{len(clean.pictures)} images of {clean.name!r}. Give the whole test set that the folder was made from."
+            f"{len(clean.dataset)} images of {clean.name!r}. Give the whole test set that the folder was made from."
         )
     each = labels.astype(np.int64).reshape(len(SEVERITIES), -1)
     wrong = int((each[:, clean.order] != _targets(clean)).any(0).sum())
@@ -141,10 +141,10 @@ def _labels(path: Path, clean: Batches) -> np.ndarray:
 
 def _targets(clean: Batches) -> np.ndarray:
     """Class numbers of the clean images, in order."""
-    known = getattr(clean.pictures, "targets", None)
+    known = getattr(clean.dataset, "targets", None)
     if known is not None:
         return np.asarray(known)[clean.order]
-    samples = clean.pictures.samples(clean.order)
+    samples = clean.dataset.samples(clean.order)
     return np.array([sample[1] if isinstance(sample, tuple) else -1 for sample in samples])
 
 
@@ -174,7 +174,7 @@ def _trees(root: Path, clean: Batches, corruptions: Sequence[str]) -> tuple[Sets
     homes = {(name, severity): _home(root, name) / str(severity) for name in corruptions for severity in SEVERITIES}
     missing = (f"{name}/{severity}" for (name, severity), home in homes.items() if not home.is_dir())
     _require_whole(root, missing, "folders NAME/1 to NAME/5, or arrays NAME.npy beside labels.npy")
-    pictures = clean.pictures
+    pictures = clean.dataset
     if not isinstance(pictures, Folder):
         raise ValueError(
             f"{root} holds image files, which are paired with the clean ones by name, but {clean.name!r} is no folder "

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_batches import Batches
-from alternet.data.pictures import Indices, Pictures, Sample, UnreadablePicture
-from alternet.data.preparation import Preparation
+from alternet.data.image_dataset import ImageDataset, Indices, Sample, UnreadableImage
 from alternet.seeding import derived_seed, random_state_kept, reseed
 
 SMALLEST = 32
@@ -51,8 +51,8 @@ def corrupted(batches: Batches, corruption: str, severity: int, *, seed: int = 0
         ValueError: The library is not installed, or the images cannot be corrupted.
     """
     require_corruptible(batches, [corruption])
-    pictures = Corrupted(batches.pictures, batches.preparation, corruption, severity, seed=seed)
-    return replace(batches, pictures=pictures)
+    pictures = Corrupted(batches.dataset, batches.transform, corruption, severity, seed=seed)
+    return replace(batches, dataset=pictures)
 
 
 def require_corruptible(batches: Batches, corruptions: Sequence[str]) -> None:
@@ -113,24 +113,24 @@ def makers() -> dict[str, str]:
     return {name: _version(name) for name in MAKERS}
 
 
-class Corrupted(Pictures):
+class Corrupted(ImageDataset):
     """Pictures that are corrupted when they are taken, at the size in which a model sees them.
 
     Args:
         source: The clean pictures.
-        preparation: How they are sized; the corruption comes after it.
+        transform: How they are sized; the corruption comes after it.
         corruption: A name of `FAMILIES`.
         severity: 1 to 5.
         seed: What the randomness is drawn from.
     """
 
     def __init__(
-        self, source: Pictures, preparation: Preparation, corruption: str, severity: int, *, seed: int = 0
+        self, source: ImageDataset, transform: EvalTransform, corruption: str, severity: int, *, seed: int = 0
     ) -> None:
-        self.source, self.preparation = source, preparation
+        self.source, self.transform = source, transform
         self.corruption, self.severity, self.seed = corruption, severity, seed
         self.name, self.split, self.classes = source.name, source.split, source.classes
-        self.indexable, self.size = source.indexable, preparation.img_size
+        self.indexable, self.size = source.indexable, transform.img_size
         self.img_size, self.crop_pct = source.img_size, 1.0
 
     def __len__(self) -> int:
@@ -152,19 +152,19 @@ class Corrupted(Pictures):
         """Those of the clean pictures, which a model is normalised with."""
         return self.source.statistics(colour)
 
-    def samples(self, indices: Indices) -> Iterator[Sample | UnreadablePicture]:
+    def samples(self, indices: Indices) -> Iterator[Sample | UnreadableImage]:
         """The pictures in this order; in place of one that cannot be read, the reason why."""
         for sample in self.source.samples(indices):
-            yield sample if isinstance(sample, UnreadablePicture) else self._made(sample)
+            yield sample if isinstance(sample, UnreadableImage) else self._made(sample)
 
     def facts(self, indices: Indices) -> dict[str, Any]:
         """Those of the clean pictures, and what is done to them."""
         done = {"corruption": self.corruption, "severity": self.severity, "seed": self.seed}
-        return {"clean": self.source.facts(indices), "prepared": self.preparation.facts} | done
+        return {"clean": self.source.facts(indices), "prepared": self.transform.facts} | done
 
     def _made(self, sample: Sample) -> Sample:
         picture, target = sample
-        pixels = np.asarray(self.preparation.resized(picture))
+        pixels = np.asarray(self.transform.resized(picture))
         return Image.fromarray(corrupt(pixels, self.corruption, self.severity, seed=self.seed)), target
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from alternet.data.folder import Folder
+from alternet.data.image_dataset import ImageDataset, Indices, Sample, checksum
 from alternet.data.photos import PHOTOGRAPHS, Photos, crop, photograph
-from alternet.data.pictures import Indices, Pictures, Sample, checksum
 
 REPEATS = 4
 """Images of every pair of classes, each of other crops."""
@@ -94,7 +94,7 @@ class CueConflictFolder(Folder):
         return super().__getitem__(index)[0], self.classes.index(self._pairs[index])
 
 
-class CueConflict(Pictures):
+class CueConflict(ImageDataset):
     """Images made of the test crops of the photographs, for every pair of two classes as many.
 
     Args:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,12 +11,13 @@ import numpy as np
 from alternet.data.cifar import Cifar
 from alternet.data.cue_conflict import CueConflict, CueConflictFolder, require_test
 from alternet.data.digits import Digits
+from alternet.data.eval_transform import EvalTransform
 from alternet.data.folder import Folder, ImageNet
 from alternet.data.image_batches import Batches
+from alternet.data.image_dataset import ImageDataset
 from alternet.data.photos import Photos
-from alternet.data.pictures import Pictures
-from alternet.data.preparation import Preparation
 from alternet.data.timm_sets import PREFIXES, timm_set
+from alternet.errors import nearest
 
 SPLITS = {
     "train": "train",
@@ -70,15 +70,15 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
     """
     pictures = dataset(name_or_path, split=split, img_size=img_size)
     size = img_size or pictures.img_size
-    preparation = Preparation(
+    transform = EvalTransform(
         img_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
         colour=colour,
         crop_pct=crop_pct or pictures.crop_pct,
         interpolation=interpolation,
     )
     return Batches(
-        pictures=pictures,
-        preparation=preparation,
+        dataset=pictures,
+        transform=transform,
         order=subset(len(pictures), limit, seed),
         batch_size=batch_size,
         workers=workers,
@@ -87,7 +87,7 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
 
 def dataset(
     name_or_path: str | Path, *, split: str = "test", img_size: int | tuple[int, int] | None = None
-) -> Pictures:
+) -> ImageDataset:
     """The pictures of a data set as they are: a map-style data set of `(PIL.Image, class number)`.
 
     Args:
@@ -165,7 +165,7 @@ def subset(size: int, limit: int | None, seed: int) -> np.ndarray:
 class Entry:
     """A data set that has a name: how to find its pictures, and a line about it."""
 
-    find: Callable[[str, str, int | None], Pictures]
+    find: Callable[[str, str, int | None], ImageDataset]
     line: str
 
 
@@ -178,12 +178,12 @@ def _small(split: str) -> str:
     return "train" if split == "train" else "test"
 
 
-def _cue_conflict(split: str, root: str, size: int) -> Pictures:
+def _cue_conflict(split: str, root: str, size: int) -> ImageDataset:
     require_test(split)
     return CueConflictFolder(Path(root).expanduser()) if root else CueConflict(size)
 
 
-def _cifar(kind: int) -> Callable[[str, str, int | None], Pictures]:
+def _cifar(kind: int) -> Callable[[str, str, int | None], ImageDataset]:
     return lambda split, root, _: Cifar(kind, root or data_root(), _small(split))
 
 
@@ -209,5 +209,5 @@ DATASETS = {
 def _unknown(text: str) -> str:
     if "/" in text or os.sep in text or text.startswith((".", "~")):
         return f"There is no folder {text!r}. Give the path of a folder of images, or one of {', '.join(DATASETS)}."
-    near = get_close_matches(text.partition(":")[0].lower(), DATASETS, n=3, cutoff=0.5) or list(DATASETS)
-    return f"There is no data set {text!r}. Did you mean {', '.join(near)}? Or give the path of a folder of images."
+    near = nearest(text.partition(":")[0].lower(), DATASETS)
+    return f"There is no data set {text!r}. Did you mean {near}? Or give the path of a folder of images."

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from alternet.data.pictures import UnreadablePicture
+from alternet.data.image_dataset import UnreadableImage
 
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
@@ -21,14 +21,14 @@ def decode(source: Path | BinaryIO) -> Image.Image:
     images become RGB; 16-bit values are scaled to 8 bits. Of an animation the first frame is taken.
 
     Raises:
-        UnreadablePicture: It is truncated, no image, or of a kind that has no displayable range (float pixels).
+        UnreadableImage: It is truncated, no image, or of a kind that has no displayable range (float pixels).
     """
     try:
         with Image.open(source) as opened:
             opened.load()
             return as_rgb(ImageOps.exif_transpose(opened))
     except Exception as error:  # a decoder fed with a damaged file may raise anything; none of it may end a measurement
-        raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
+        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:

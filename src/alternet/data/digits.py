@@ -1,15 +1,14 @@
 """Digits: the 8 by 8 handwritten digits that scikit-learn ships."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
-from alternet.data.pictures import ArrayPictures
+from alternet.data.image_dataset import ArrayImages
 
 TEST_EVERY = 5
 """Every fifth digit is a test digit, counted within its class, so both splits hold all classes and writers alike."""
 
 
-class Digits(ArrayPictures):
+class Digits(ArrayImages):
     """1797 digits; the split is fixed.
 
     Args:
@@ -24,6 +23,8 @@ class Digits(ArrayPictures):
     grey_mean, grey_std = 0.3055, 0.3761
 
     def __init__(self, split: str) -> None:
+        from sklearn.datasets import load_digits  # takes more than a second to import
+
         values, targets = (np.asarray(part) for part in load_digits(return_X_y=True))
         test = _rank_in_class(targets) % TEST_EVERY == 0
         taken = test if split == "test" else ~test

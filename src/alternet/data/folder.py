@@ -10,7 +10,7 @@ from timm.data.imagenet_info import ImageNetInfo
 from timm.utils.misc import natural_key
 
 from alternet.data.decoding import EXTENSIONS, decode
-from alternet.data.pictures import UNLABELLED, Indices, Pictures, Sample
+from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -19,11 +19,14 @@ SPLIT_FOLDERS = {
 }
 """Subfolders that hold a split, the preferred one first."""
 
+HIDDEN = (".", "__MACOSX")
+"""How the names of folders begin that are passed over."""
+
 SAMPLED_BYTES = 4096
 """Beside its size, this much of a file's beginning and end goes into the fingerprint."""
 
 
-class Folder(Pictures):
+class Folder(ImageDataset):
     """The image files in a folder, in natural order (`a2` before `a10`).
 
     Where the folder has subfolders `train` and `test` (or `val`), and only such, they are the splits; otherwise all
@@ -61,7 +64,7 @@ class Folder(Pictures):
             raise ValueError(
                 f"{self.root} holds no images. Give a folder with files ending in {', '.join(sorted(EXTENSIONS))}."
             )
-        self.classes = _classes(below) if all(len(file.parts) > 1 for file in self.files) else ()
+        self.classes = self._find_classes(below)
         self._numbers = {name: number for number, name in enumerate(self.classes)}
 
     def __len__(self) -> int:
@@ -79,6 +82,17 @@ class Folder(Pictures):
     def label(self, index: int) -> str:
         """The file's path within the folder."""
         return self.files[index].as_posix()
+
+    def _find_classes(self, splits: Sequence[Path]) -> tuple[str, ...]:
+        """The folders that hold an image in any split; of the other splits no more is looked at than that takes."""
+        if any(len(file.parts) == 1 for file in self.files):
+            return ()
+        names = {file.parts[0] for file in self.files}
+        for split in splits:
+            if split != self.root:
+                seen = {_identity(split)}
+                names |= {folder.name for folder in sorted(split.iterdir()) if _holds_images(folder, seen)}
+        return tuple(sorted(names, key=lambda name: (natural_key(name), name))) if len(names) > 1 else ()
 
     def facts(self, indices: Indices) -> dict[str, Any]:
         """Checksum over the files: path, size, beginning and end of each."""
@@ -106,15 +120,17 @@ class ImageNet(Folder):
             )
         super().__init__(root, "val" if split == "test" else split)
         self.name = "imagenet"
+
+    def _find_classes(self, splits: Sequence[Path]) -> tuple[str, ...]:
+        """ImageNet's synsets, whatever folders there are."""
         synsets = ImageNetInfo("imagenet-1k").label_names()
-        self._numbers = {synset: number for number, synset in enumerate(synsets)}
         strange = {file.parts[0] for file in self.files} - set(synsets)
         if strange:
             raise ValueError(
                 f"{self.root} should hold one folder for each ImageNet synset (n01440764, ...), but has "
                 f"{min(strange)!r}. For another data set give the folder's path alone, without imagenet:."
             )
-        self.classes = tuple(synsets)
+        return tuple(synsets)
 
 
 def _split_folder(root: Path, split: str) -> tuple[Path, tuple[Path, ...]]:
@@ -136,19 +152,22 @@ def _split_folder(root: Path, split: str) -> tuple[Path, tuple[Path, ...]]:
 
 def _images(root: Path) -> Iterator[Path]:
     """Paths of the image files below a folder, relative to it, in natural order."""
-    found = [Path(folder).relative_to(root) / name for folder, name in _walk(root)]
+    found = [Path(folder).relative_to(root) / name for folder, name in _walk(root, set())]
     yield from sorted(found, key=lambda path: (natural_key(path.as_posix()), path.as_posix()))
 
 
-def _walk(root: Path) -> Iterator[tuple[str, str]]:
-    seen = set()
+def _holds_images(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    return folder.is_dir() and not folder.name.startswith(HIDDEN) and any(_walk(folder, seen))
+
+
+def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+    """Folder and name of every image file below a folder, without the folders that were seen before."""
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above it
+        if (identity := _identity(folder)) in seen:  # a link back to a folder above it
             subfolders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
+        seen.add(identity)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(HIDDEN))
         for name in names:
             path = Path(folder, name)
             hidden = name.startswith(".") or path.suffix.lower() not in EXTENSIONS
@@ -156,9 +175,9 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
                 yield folder, name
 
 
-def _classes(folders: Sequence[Path]) -> tuple[str, ...]:
-    names = {file.parts[0] for folder in folders for file in _images(folder) if len(file.parts) > 1}
-    return tuple(sorted(names, key=lambda name: (natural_key(name), name))) if len(names) > 1 else ()
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _sampled(path: Path) -> bytes:

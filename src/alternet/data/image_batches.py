@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from alternet.data.augment import Augmentation, Augmented
-from alternet.data.pictures import Pictures, TensorPictures
-from alternet.data.preparation import Preparation
+from alternet.data.eval_transform import EvalTransform
+from alternet.data.image_dataset import ImageDataset, TensorImages
 from alternet.data.reading import Batch, Reading
 
 KEPT_BYTES = 4 * 2**30
@@ -31,14 +31,14 @@ class Batches:
     Get them with `alternet.batches(name)`, or from tensors with `Batches.of(images, targets)`.
 
     Attributes:
-        pictures: Where the images come from.
-        preparation: Size and channels.
+        dataset: Where the images come from.
+        transform: Size and channels.
         order: Indices of the pictures, in order.
         batch_size: Images in a batch; the last one may be smaller.
         workers: Processes that decode beside the caller.
         augment: How the images were varied, once, if they are frozen.
         seed: What the variation was drawn from.
-        part: First batch and step: (0, 1) unless these are a share.
+        part: First batch and step: (0, 1) unless these are a shard.
 
     Examples:
         >>> import torch
@@ -49,8 +49,8 @@ class Batches:
         (3, 5, (3, 8, 8), ('0', '1', '2'))
     """
 
-    pictures: Pictures
-    preparation: Preparation
+    dataset: ImageDataset
+    transform: EvalTransform
     order: np.ndarray = field(repr=False)
     batch_size: int = 64
     workers: int = 0
@@ -88,51 +88,51 @@ class Batches:
         Raises:
             ValueError: The shapes do not fit, or the images leave [0, 1].
         """
-        pictures = TensorPictures(images, targets, name=name, classes=classes)
-        preparation = Preparation(img_size=(images.shape[2], images.shape[3]), colour=images.shape[1] == 3)
-        order = np.arange(len(pictures))
-        return cls(pictures=pictures, preparation=preparation, order=order, batch_size=batch_size)
+        dataset = TensorImages(images, targets, name=name, classes=classes)
+        transform = EvalTransform(img_size=(images.shape[2], images.shape[3]), colour=images.shape[1] == 3)
+        order = np.arange(len(dataset))
+        return cls(dataset=dataset, transform=transform, order=order, batch_size=batch_size)
 
     @property
     def numbers(self) -> range:
-        """Which batches these are, counted over all shares."""
+        """Which batches these are, counted over all shards."""
         return range(self.part[0], -(-len(self.order) // self.batch_size), self.part[1])
 
     @property
     def name(self) -> str:
         """How tables and figures call the data."""
-        return self.pictures.name
+        return self.dataset.name
 
     @property
     def split(self) -> str:
         """`train` or `test`."""
-        return self.pictures.split
+        return self.dataset.split
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes by number."""
-        return self.pictures.classes
+        return self.dataset.classes
 
     @property
     def labelled(self) -> bool:
         """Whether every image has a class."""
-        return self.pictures.labelled
+        return self.dataset.labelled
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the images."""
-        channels, height, width = self.preparation.shape
-        return (self.pictures.channels or channels, height, width)
+        channels, height, width = self.transform.shape
+        return (self.dataset.channels or channels, height, width)
 
     @property
     def mean(self) -> tuple[float, ...]:
         """Mean of each channel of such images in [0, 1], to normalise them with."""
-        return self.pictures.statistics(self.preparation.colour)[0]
+        return self.dataset.statistics(self.transform.colour)[0]
 
     @property
     def std(self) -> tuple[float, ...]:
         """Standard deviation of each channel."""
-        return self.pictures.statistics(self.preparation.colour)[1]
+        return self.dataset.statistics(self.transform.colour)[1]
 
     @property
     def images(self) -> int:
@@ -166,7 +166,7 @@ class Batches:
     def shard(self, rank: int, world_size: int) -> "Batches":
         """Every `world_size`-th batch from `rank` on, for one of several processes; never padded, perhaps empty.
 
-        What a share skips is listed in `skipped` of the whole as well.
+        What a shard skips is listed in `skipped` of the whole as well.
 
         Examples:
             >>> import torch
@@ -175,7 +175,7 @@ class Batches:
             [3, 2, 2]
         """
         if not 0 <= rank < world_size:
-            raise ValueError(f"There is no share {rank} of {world_size}; shares are counted from 0.")
+            raise ValueError(f"There is no shard {rank} of {world_size}; shards are counted from 0.")
         first, step = self.part
         return replace(self, part=(first + rank * step, step * world_size))
 
@@ -203,7 +203,7 @@ class Batches:
                 "Freeze it without mixup and CutMix."
             )
         order = self._reading.indices(self.numbers)
-        if self.pictures.indexable:
+        if self.dataset.indexable:
             order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
         return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept={})
 
@@ -220,7 +220,7 @@ class Batches:
             batch_size: Images in a batch, by default as here. Mixing depends on it, nothing else does.
 
         Raises:
-            ValueError: The images have no labels but labels are to be mixed or smoothed, or these are only a share or
+            ValueError: The images have no labels but labels are to be mixed or smoothed, or these are only a shard or
                 frozen already.
 
         Examples:
@@ -231,7 +231,7 @@ class Batches:
             (torch.Size([3, 3, 8, 8]), torch.Size([3, 3]))
         """
         if self.augment is not None or self.part != (0, 1):
-            raise ValueError("Only whole batches that are not frozen yet can be frozen. Freeze first, then share.")
+            raise ValueError("Only whole batches that are not frozen yet can be frozen. Freeze first, then shard.")
         made = self._drawn(augment, seed, batch_size or self.batch_size)
         made._augmented  # noqa: B018 - says now what cannot be mixed
         return made
@@ -258,7 +258,7 @@ class Batches:
         Raises:
             ValueError: The images have no labels but labels are to be mixed or smoothed, or can only be streamed.
         """
-        if not self.pictures.indexable:
+        if not self.dataset.indexable:
             raise ValueError(
                 f"{self.name!r} can only be streamed, but training takes images in random order. "
                 "Use hfds/ in place of hfids/, or unpack the shards into a folder."
@@ -267,14 +267,14 @@ class Batches:
 
     def _drawn(self, augment: Augmentation, seed: int, batch_size: int) -> "Batches":
         shuffle = np.random.RandomState(seed % 2**32).permutation
-        order = shuffle(self.order) if self.pictures.indexable else self.order
+        order = shuffle(self.order) if self.dataset.indexable else self.order
         return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept={})
 
     def _varied(self, augment: Augmentation) -> Augmented:
         return Augmented(
-            pictures=self.pictures,
+            dataset=self.dataset,
             order=self.order,
-            preparation=self.preparation,
+            transform=self.transform,
             augment=augment,
             skipped=self._skipped,
         )
@@ -285,11 +285,11 @@ class Batches:
 
     @cached_property
     def _facts(self) -> dict[str, Any]:
-        preparation = self.preparation.facts
-        if self.preparation.keeps(self.pictures.size):
-            preparation = {key: preparation[key] for key in ("img_size", "colour")}
+        transform = self.transform.facts
+        if self.transform.keeps(self.dataset.size):
+            transform = {key: transform[key] for key in ("img_size", "colour")}
         indices = np.sort(self._reading.indices(self.numbers))
-        facts = {"pictures": self.pictures.facts(indices), "preparation": preparation}
+        facts = {"pictures": self.dataset.facts(indices), "preparation": transform}  # as version 0.1.0 called them
         if self.augment is None:
             return facts
         mixed = {"batch_size": self.batch_size} if self.augment.mixes else {}
@@ -298,8 +298,8 @@ class Batches:
     @cached_property
     def _reading(self) -> Reading:
         return Reading(
-            pictures=self.pictures,
-            preparation=self.preparation,
+            dataset=self.dataset,
+            transform=self.transform,
             order=self.order,
             batch_size=self.batch_size,
             varied=self._augmented,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from alternet.data.pictures import Indices, Pictures, Sample, checksum
+from alternet.data.image_dataset import ImageDataset, Indices, Sample, checksum
 
 CROPS = {"train": 300, "test": 60}
 """Crops of every photograph."""
@@ -73,7 +73,7 @@ class Window:
     side: int
 
 
-class Photos(Pictures):
+class Photos(ImageDataset):
     """Crops of the photographs, in turn one of each.
 
     Args:

@@ -1,7 +1,7 @@
-"""Reading: the pictures of numbered batches, decoded here or by worker processes, plain or varied."""
+"""Reading: batches made on request, by worker processes or here, and the decoding of a data set's batches."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -11,29 +11,80 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from alternet.data.augment import Augmented
-from alternet.data.pictures import Pictures, UnreadablePicture
-from alternet.data.preparation import Preparation, unit_range
+from alternet.data.eval_transform import EvalTransform, unit_range
+from alternet.data.image_dataset import ImageDataset, UnreadableImage
 
 Batch = tuple[Tensor, Tensor]
 """Images [n, c, h, w] in [0, 1] and their targets; of no length where no picture could be read."""
 
 
+class Loader:
+    """Batches made of requests, in their order, with any number of workers; measuring and training read through it.
+
+    Args:
+        make: Makes a batch of a request, and notes in `skipped` what it cannot read. Workers get copies of it.
+        requests: What to make; it is iterated over anew in every pass.
+        skipped: Takes up what the workers skipped, too.
+        workers: Processes beside this one; with none the batches are made here.
+        lasting: Whether the workers stay for the next pass, and the batches are handed over in pinned memory.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Any], Batch],
+        requests: Iterable[Any],
+        skipped: dict[str, None],
+        *,
+        workers: int = 0,
+        lasting: bool = False,
+    ) -> None:
+        self.skipped = skipped
+        self._batches = DataLoader(
+            _Made(make, skipped),
+            batch_size=None,
+            sampler=requests,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            persistent_workers=lasting and workers > 0,
+            pin_memory=lasting and torch.cuda.is_available(),
+            generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, skipped in self._batches:
+            self.skipped.update(dict.fromkeys(skipped))
+            yield batch
+
+
+@dataclass
+class _Made(Dataset):
+    make: Callable[[Any], Batch]
+    skipped: dict[str, None]
+
+    def __getitem__(self, request: Any) -> tuple[Batch, list[str]]:
+        return self.make(request), list(self.skipped)  # what a worker notes would stay with it
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reading(Dataset):
-    """Reads batches by number.
+class Reading:
+    """Reads the batches of an order by number, plain or varied.
 
     Attributes:
-        pictures: Where the images come from.
-        preparation: Size and channels.
-        order: Indices of the pictures, in order.
-        batch_size: Pictures in a batch.
+        dataset: Where the images come from.
+        transform: Size and channels.
+        order: Indices of the images, in order.
+        batch_size: Images in a batch.
         varied: How the images are augmented, if they are.
         seed: What they are augmented from.
         skipped: Takes up the names of what cannot be read.
     """
 
-    pictures: Pictures
-    preparation: Preparation
+    dataset: ImageDataset
+    transform: EvalTransform
     order: np.ndarray
     batch_size: int
     varied: Augmented | None
@@ -41,64 +92,38 @@ class Reading(Dataset):
     skipped: dict[str, None] = field(default_factory=dict)
 
     def indices(self, numbers: Sequence[int]) -> np.ndarray:
-        """Indices of the pictures in these batches, in order."""
+        """Indices of the images in these batches, in order."""
         size = self.batch_size
         return np.concatenate([self.order[:0], *(self.order[size * n : size * (n + 1)] for n in numbers)])
 
     def batches(self, numbers: Sequence[int], workers: int) -> Iterator[Batch]:
-        """Read these batches, in order; what can only be streamed is read without workers."""
-        if workers and self.pictures.indexable and numbers:
-            yield from self._by_workers(numbers, workers)
+        """Read these batches, in order."""
+        if workers and self.dataset.indexable and numbers:
+            yield from Loader(self._alone, numbers, self.skipped, workers=workers)
             return
+        # one pass over the samples of all batches, because a stream cannot be entered in the middle
         indices = self.indices(numbers)
-        samples = zip(indices, self.pictures.samples(indices), strict=True)
+        samples = zip(indices, self.dataset.samples(indices), strict=True)
         for number in numbers:
             yield self._next(number, samples)
 
-    def __getitem__(self, number: int) -> tuple[Batch, list[str]]:
-        """One batch and the names of what it skipped, as a worker sends them."""
-        skipped: dict[str, None] = {}
-        varied = None if self.varied is None else replace(self.varied, skipped=skipped)
-        alone = replace(self, skipped=skipped, varied=varied)
-        return next(alone.batches([number], 0)), list(skipped)
-
-    def _by_workers(self, numbers: Sequence[int], workers: int) -> Iterator[Batch]:
-        loader = DataLoader(
-            self,
-            batch_size=None,
-            sampler=numbers,
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            generator=torch.Generator(),  # otherwise the loader draws from the caller's generator
-        )
-        for batch, skipped in loader:
-            self.skipped.update(dict.fromkeys(skipped))
-            yield batch
+    def _alone(self, number: int) -> Batch:
+        return next(self.batches([number], 0))
 
     def _next(self, number: int, samples: Iterator[tuple[int, Any]]) -> Batch:
         """One batch, from what is in memory or else from the next samples."""
         indices = self.indices([number])
+        nothing = torch.empty(0, *self.transform.shape), torch.empty(0, dtype=torch.int64)
         if self.varied is not None:
             made = self.varied.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number))
-            return self._nothing if made is None else made
-        if (at_once := self.pictures.tensors(indices, self.preparation)) is not None:
+            return nothing if made is None else made
+        if (at_once := self.dataset.tensors(indices, self.transform)) is not None:
             return at_once
-        return self._decoded(islice(samples, len(indices)))
-
-    def _decoded(self, samples: Iterator[tuple[int, Any]]) -> Batch:
         images, targets = [], []
-        for index, sample in samples:
-            if isinstance(sample, UnreadablePicture):
-                self.skipped[self.pictures.label(int(index))] = None
+        for index, sample in islice(samples, len(indices)):
+            if isinstance(sample, UnreadableImage):
+                self.skipped[self.dataset.label(int(index))] = None
                 continue
-            images.append(self.preparation(sample[0]))
+            images.append(self.transform(sample[0]))
             targets.append(sample[1])
-        return (unit_range(torch.stack(images)), torch.tensor(targets)) if images else self._nothing
-
-    @property
-    def _nothing(self) -> Batch:
-        return torch.empty(0, *self.preparation.shape), torch.empty(0, dtype=torch.int64)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+        return (unit_range(torch.stack(images)), torch.tensor(targets)) if images else nothing

@@ -15,7 +15,7 @@ from PIL import Image
 from timm.data.dataset_factory import create_dataset
 
 from alternet.data.decoding import as_rgb, decode
-from alternet.data.pictures import UNLABELLED, Indices, Pictures, Sample, UnreadablePicture, checksum
+from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample, UnreadableImage, checksum
 
 PREFIXES = {
     "torch": "a data set of torchvision, already downloaded: torch/NAME:PATH",
@@ -32,7 +32,7 @@ SAMPLED = 16
 """Pictures that go into the fingerprint."""
 
 
-class TimmPictures(Pictures):
+class TimmImages(ImageDataset):
     """What the three kinds of timm's data sets have in common.
 
     Args:
@@ -54,7 +54,7 @@ class TimmPictures(Pictures):
     def _sample(self) -> str: ...
 
 
-class TorchvisionPictures(TimmPictures):
+class TorchvisionImages(TimmImages):
     """A data set of torchvision: pairs of a picture and a class number."""
 
     def __init__(self, dataset: Any, name: str, split: str) -> None:
@@ -73,10 +73,10 @@ class TorchvisionPictures(TimmPictures):
         try:
             picture, target = self._pair(int(index))
             return picture, _class_number(target)
-        except UnreadablePicture:
+        except UnreadableImage:
             raise
         except Exception as error:  # what a reader of foreign files raises cannot be known
-            raise UnreadablePicture(f"{type(error).__name__}: {error}") from error
+            raise UnreadableImage(f"{type(error).__name__}: {error}") from error
 
     def _pair(self, index: int) -> tuple[Image.Image, Any]:
         picture, target = self.dataset[index]
@@ -87,7 +87,7 @@ class TorchvisionPictures(TimmPictures):
         return _checksum_of(self.samples(spread.tolist()))
 
 
-class ReaderPictures(TorchvisionPictures):
+class ReaderImages(TorchvisionImages):
     """A data set behind one of timm's readers, which hands out encoded files; we decode them ourselves.
 
     timm's own data set puts the next picture in the place of one that it cannot read.
@@ -103,7 +103,7 @@ class ReaderPictures(TorchvisionPictures):
             return decode(file), target
 
 
-class StreamedPictures(TimmPictures):
+class StreamedImages(TimmImages):
     """A data set that can only be read from its beginning to its end, in its own order."""
 
     indexable = False
@@ -140,11 +140,11 @@ class StreamedPictures(TimmPictures):
 
     def __getitem__(self, index: int) -> Sample:
         sample = next(iter(self.samples([index])))
-        if isinstance(sample, UnreadablePicture):
+        if isinstance(sample, UnreadableImage):
             raise sample
         return sample
 
-    def samples(self, indices: Indices) -> Iterator[Sample | UnreadablePicture]:
+    def samples(self, indices: Indices) -> Iterator[Sample | UnreadableImage]:
         """The pictures with these numbers, which must ascend, in one pass.
 
         The reader leaves out what it cannot decode; for as many the stream ends early, and they count as unreadable.
@@ -161,7 +161,7 @@ class StreamedPictures(TimmPictures):
                 yield as_rgb(picture), _class_number(target)
                 index = next(wanted, None)
         while index is not None:
-            yield UnreadablePicture("the stream ended before this picture")
+            yield UnreadableImage("the stream ended before this picture")
             index = next(wanted, None)
 
     def _stream(self) -> Iterator[tuple[Image.Image, Any]]:
@@ -181,7 +181,7 @@ class StreamedPictures(TimmPictures):
         return _checksum_of((as_rgb(picture), _class_number(target)) for picture, target in first)
 
 
-def timm_set(text: str, split: str, default_root: Path) -> TimmPictures:
+def timm_set(text: str, split: str, default_root: Path) -> TimmImages:
     """Open a data set by a name such as `torch/cifar10`, `hfds/USER/NAME` or `wds/NAME:PATH`.
 
     Raises:
@@ -193,8 +193,8 @@ def timm_set(text: str, split: str, default_root: Path) -> TimmPictures:
     if root is None and prefix in ("torch", "wds"):
         root = str(default_root / rest if prefix == "wds" else default_root)
     dataset = _opened(f"{prefix}/{rest}", root, split)
-    kinds = {"torch": TorchvisionPictures, "hfds": ReaderPictures}
-    return kinds.get(prefix, StreamedPictures)(dataset, name, split)
+    kinds = {"torch": TorchvisionImages, "hfds": ReaderImages}
+    return kinds.get(prefix, StreamedImages)(dataset, name, split)
 
 
 def _opened(name: str, root: str | None, split: str) -> Any:
@@ -235,6 +235,6 @@ def _declared_classes(reader: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in sorted(numbers, key=numbers.__getitem__))
 
 
-def _checksum_of(samples: Iterator[Sample | UnreadablePicture]) -> str:
-    read = [sample for sample in samples if not isinstance(sample, UnreadablePicture)]
+def _checksum_of(samples: Iterator[Sample | UnreadableImage]) -> str:
+    read = [sample for sample in samples if not isinstance(sample, UnreadableImage)]
     return checksum(*[np.asarray(picture) for picture, _ in read], np.array([target for _, target in read]))

@@ -8,10 +8,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.aggregation import SumMetric
 
 from alternet.distributed import gather, world_size
-from alternet.training.learner import Learner
+from alternet.training.trainer import Trainer
 
 T = TypeVar("T")
 
@@ -51,19 +50,19 @@ class Losses:
     before anything is stored. On a CPU it costs nothing and is done at every step.
 
     Attributes:
-        learner: Whose losses these are.
+        trainer: Whose losses these are.
         total: Sum of the losses so far, times their images.
         images: Images so far, in this process.
     """
 
-    learner: Learner
+    trainer: Trainer
     total: Tensor = field(init=False)
     images: int = 0
     _latest: list[tuple[Tensor, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.total = _zero(self.learner.device)
-        self._every = 1 if self.learner.device.type == "cpu" and world_size() == 1 else CHECK_EVERY
+        self.total = _zero(self.trainer.device)
+        self._every = 1 if self.trainer.device.type == "cpu" and world_size() == 1 else CHECK_EVERY
 
     def add(self, loss: Tensor, images: int) -> None:
         """Note the loss of one step.
@@ -73,7 +72,7 @@ class Losses:
         """
         self.total += loss.double() * images
         self.images += images
-        self._latest.append((loss, self.learner.lr))
+        self._latest.append((loss, self.trainer.lr))
         if len(self._latest) >= self._every:
             self.check()
 
@@ -85,10 +84,10 @@ class Losses:
         """
         values = torch.stack([loss for loss, _ in self._latest]).tolist() if self._latest else []
         first = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
-        found = None if first is None else (self.learner.steps - len(values) + first, self._latest[first][1])
+        found = None if first is None else (self.trainer.steps - len(values) + first, self._latest[first][1])
         self._latest.clear()
         if bad := [each for each in gather(found) if each is not None]:
-            raise FloatingPointError(_diverged("The training loss is not finite", self.learner, *min(bad)))
+            raise FloatingPointError(_diverged("The training loss is not finite", self.trainer, *min(bad)))
 
     def mean(self) -> float:
         """Mean over the images of all processes."""
@@ -96,11 +95,11 @@ class Losses:
         return total / images
 
 
-def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float, float]:
+def train_epoch(trainer: Trainer, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float, float]:
     """Learn from every batch once.
 
     Args:
-        learner: Who learns.
+        trainer: Who learns.
         batches: Images [n, c, h, w] in [0, 1] with their targets.
 
     Returns:
@@ -110,26 +109,26 @@ def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> t
     Raises:
         FloatingPointError: The loss or a weight is not finite any more; nothing was stored since it was.
     """
-    begun, watch, losses = time.perf_counter(), Stopwatch(), Losses(learner)
-    learner.model.train()
+    begun, watch, losses = time.perf_counter(), Stopwatch(), Losses(trainer)
+    trainer.model.train()
     for images, targets in watch.timed(batches):
-        losses.add(learner.step(images, targets), len(images))
+        losses.add(trainer.step(images, targets), len(images))
     losses.check()
-    learner.agree()
-    if not learner.finite():
-        raise FloatingPointError(_diverged("A weight is not finite", learner, learner.steps - 1, learner.lr))
+    trainer.agree()
+    if not trainer.finite():
+        raise FloatingPointError(_diverged("A weight is not finite", trainer, trainer.steps - 1, trainer.lr))
     mean = losses.mean()
     seconds = time.perf_counter() - begun
     return mean, losses.images * world_size() / seconds, watch.seconds
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Test a network in float32 on this process's share of the images.
+def evaluate(network: nn.Module, trainer: Trainer, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """Test a network in float32 on this process's shard of the images.
 
     Args:
-        network: The learner's model or its average.
-        learner: Knows how to normalise.
+        network: The trainer's model or its average.
+        trainer: Knows how to normalise.
         batches: Images [n, c, h, w] in [0, 1] with their classes [n].
 
     Returns:
@@ -138,10 +137,10 @@ def evaluate(network: nn.Module, learner: Learner, batches: Iterable[tuple[Tenso
     Raises:
         ValueError: There is not one image.
     """
-    correct, nll, images = (_zero(learner.device) for _ in range(3))
+    correct, nll, images = (_zero(trainer.device) for _ in range(3))
     network.eval()
     for pictures, classes in batches:
-        logits, truth = network(learner.normalise(pictures)).float(), classes.to(learner.device)
+        logits, truth = network(trainer.normalise(pictures)).float(), classes.to(trainer.device)
         correct += (logits.argmax(1) == truth).sum()
         nll += nn.functional.cross_entropy(logits.to(nll.dtype), truth, reduction="sum")
         images += len(truth)
@@ -157,19 +156,14 @@ def _zero(device: torch.device) -> Tensor:
 
 
 def _sums(*values: Tensor) -> list[float]:
-    """Each value summed over the processes."""
-    sums = []
-    for value in values:
-        metric = SumMetric(nan_strategy="disable").set_dtype(value.dtype).to(value.device)
-        metric.update(value)
-        sums.append(float(metric.compute()))
-    return sums
+    """Each value summed over the processes, in the order of their ranks, so that all get the same bits."""
+    return [sum(parts) for parts in zip(*gather([float(value) for value in values]), strict=True)]
 
 
-def _diverged(what: str, learner: Learner, steps: int, lr: float) -> str:
-    epoch, step = divmod(steps, learner.steps_per_epoch)
+def _diverged(what: str, trainer: Trainer, steps: int, lr: float) -> str:
+    epoch, step = divmod(steps, trainer.steps_per_epoch)
     kept = "the checkpoint of the epoch before is kept" if epoch else "no epoch was finished before"
     return (
-        f"{what} in epoch {epoch + 1}, step {step + 1} of {learner.steps_per_epoch}, at learning rate {lr:.3g}. "
+        f"{what} in epoch {epoch + 1}, step {step + 1} of {trainer.steps_per_epoch}, at learning rate {lr:.3g}. "
         f"Lower lr, lengthen warmup_epochs or set clip_grad; {kept}."
     )

@@ -16,17 +16,17 @@ from alternet.seeding import derived_seed, random_state_kept
 from alternet.subject.creating import create_for_data
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
-from alternet.training.feed import Feed
-from alternet.training.learner import Learner
 from alternet.training.recipe import Recipe
 from alternet.training.run_writer import RunWriter
+from alternet.training.train_data import TrainData
+from alternet.training.trainer import Trainer
 
 Report = Callable[[Row], None]
 
 
 def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings proper are the recipe's
     model: str,
-    data: str | Feed,
+    data: str | TrainData,
     recipe: Recipe,
     out: str | Path,
     *,
@@ -44,7 +44,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
 
     Args:
         model: A timm name, ours included. The weights begin random, from the recipe's seed.
-        data: A name or path as `alternet.batches` takes it, or a `Feed` made of two splits (`Feed.of`).
+        data: A name or path as `alternet.batches` takes it, or a `TrainData` made of two splits (`TrainData.of`).
         recipe: How to train.
         out: Folder of the run.
         img_size: Side of the images; by default the data's own. For a name or path, as `workers`.
@@ -65,71 +65,71 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     """
     folder, run, target = Path(out), TrainingRun(Path(out)), local_device(None if device is None else str(device))
     with processes(target), random_state_kept(), _resumable(folder):
-        feed = _given(data, recipe) if isinstance(data, Feed) else _named(data, recipe, img_size, workers)
+        images = _given(data, recipe) if isinstance(data, TrainData) else _named(data, recipe, img_size, workers)
         own = {"drop_path_rate": recipe.drop_path} if recipe.drop_path > 0 else {}
         own |= model_args or {}
-        network, arguments = create_for_data(model, feed.input_size, len(feed.classes), own, seed=recipe.seed)
-        identity = _identity(model, arguments, feed, recipe)
+        network, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
+        identity = _identity(model, arguments, images, recipe)
         run.require_same(identity, Recipe().as_dict())
         if not run.finished:
             gather(None)  # every process has looked before the first one writes
-            learner = Learner(
+            trainer = Trainer(
                 model=network,
                 recipe=recipe,
                 device=target,
-                steps_per_epoch=len(feed),
-                mean=feed.mean,
-                std=feed.std,
+                steps_per_epoch=len(images),
+                mean=images.mean,
+                std=images.std,
             )
-            _run(learner, feed, folder, identity, report)
+            _run(trainer, images, folder, identity, report)
             gather(None)
     return run
 
 
-def _given(feed: Feed, recipe: Recipe) -> Feed:
-    if (feed.batch_size, feed.seed) != (recipe.batch_size, recipe.seed):
+def _given(images: TrainData, recipe: Recipe) -> TrainData:
+    if (images.batch_size, images.seed) != (recipe.batch_size, recipe.seed):
         raise ValueError(
-            f"The feed was made with batch_size {feed.batch_size} and seed {feed.seed}, the recipe says "
-            f"{recipe.batch_size} and {recipe.seed}. Make it of the same recipe: Feed.of(train, test, recipe)."
+            f"The data was made with batch_size {images.batch_size} and seed {images.seed}, the recipe says "
+            f"{recipe.batch_size} and {recipe.seed}. Make it of the same recipe: TrainData.of(train, test, recipe)."
         )
-    return feed
+    return images
 
 
-def _named(name: str, recipe: Recipe, img_size: int | None, workers: int) -> Feed:
+def _named(name: str, recipe: Recipe, img_size: int | None, workers: int) -> TrainData:
     options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
-    return Feed.of(batches(name, split="train", **options), batches(name, split="test", **options), recipe)
+    return TrainData.of(batches(name, split="train", **options), batches(name, split="test", **options), recipe)
 
 
-def _run(learner: Learner, feed: Feed, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
-    rows = _resume(learner, folder)
+def _run(trainer: Trainer, images: TrainData, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
+    rows = _resume(trainer, folder)
     with RunWriter(folder, identity, rows) if rank() == 0 else nullcontext() as writer:
         if writer is not None and not rows:
-            writer.keep_start(learner)
-        for epoch in range(len(rows), learner.recipe.total_epochs):
-            rows.append(_epoch(learner, feed, epoch, rows))
+            writer.keep_start(trainer)
+        for epoch in range(len(rows), trainer.recipe.total_epochs):
+            rows.append(_epoch(trainer, images, epoch, rows))
             if writer is not None:
-                writer.keep_epoch(learner, rows)
+                writer.keep_epoch(trainer, rows)
             if report is not None and rank() == 0:
                 report(rows[-1])
-        skipped = sorted({name for part in gather(feed.skipped) for name in part})
+        skipped = sorted({name for part in gather(images.skipped) for name in part})
         if writer is not None:
-            writer.finish(learner, rows, skipped)
+            writer.finish(trainer, rows, skipped)
 
 
-def _epoch(learner: Learner, feed: Feed, epoch: int, rows: list[Row]) -> Row:
+def _epoch(trainer: Trainer, images: TrainData, epoch: int, rows: list[Row]) -> Row:
     begun = time.perf_counter()
     loss_before = f" · loss {rows[-1]['train_loss']:.3f}" if rows else ""
-    label = f"epoch {epoch + 1}/{learner.recipe.total_epochs}{loss_before}"
-    torch.manual_seed(derived_seed(learner.recipe.seed, "model", epoch, rank()))
-    lessons = feed.epoch(epoch)
-    lessons = track(lessons, label=label, total=len(feed)) if rank() == 0 else lessons
-    loss, speed, waited = train_epoch(learner, lessons)
-    tests = {name: evaluate(net, learner, feed.test()) for name, net in learner.networks().items()}
+    label = f"epoch {epoch + 1}/{trainer.recipe.total_epochs}{loss_before}"
+    torch.manual_seed(derived_seed(trainer.recipe.seed, "model", epoch, rank()))
+    batches = images.epoch(epoch)
+    batches = track(batches, label=label, total=len(images)) if rank() == 0 else batches
+    loss, speed, waited = train_epoch(trainer, batches)
+    tests = {name: evaluate(net, trainer, images.test()) for name, net in trainer.networks().items()}
     averaged = tests.get("ema", (None, None))
     return Row(
         epoch=epoch + 1,
-        step=learner.steps,
-        lr=learner.lr,
+        step=trainer.steps,
+        lr=trainer.lr,
         train_loss=loss,
         test_accuracy=tests["model"][0],
         test_nll=tests["model"][1],
@@ -141,27 +141,27 @@ def _epoch(learner: Learner, feed: Feed, epoch: int, rows: list[Row]) -> Row:
     )
 
 
-def _resume(learner: Learner, folder: Path) -> list[Row]:
-    """The rows of the epochs already done, with the learner as it was after them."""
+def _resume(trainer: Trainer, folder: Path) -> list[Row]:
+    """The rows of the epochs already done, with the trainer as it was after them."""
     path = folder / CHECKPOINT
     if not path.exists():
         return []
     state = read_checkpoint(path)
-    learner.load(state)
+    trainer.load(state)
     gather(None)  # nobody writes while another still reads
     return [Row(**row) for row in state["rows"]]
 
 
-def _identity(model: str, arguments: Mapping[str, Any], feed: Feed, recipe: Recipe) -> dict[str, Any]:
+def _identity(model: str, arguments: Mapping[str, Any], images: TrainData, recipe: Recipe) -> dict[str, Any]:
     """What decides the trained weights, and what is needed to load them."""
     return {
         "model": model,
         "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()},
-        "num_classes": len(feed.classes),
-        "input_size": list(feed.input_size),
-        "mean": list(feed.mean),
-        "std": list(feed.std),
-        "data": {"name": feed.name, "fingerprint": feed.fingerprint},
+        "num_classes": len(images.classes),
+        "input_size": list(images.input_size),
+        "mean": list(images.mean),
+        "std": list(images.std),
+        "data": {"name": images.name, "fingerprint": images.fingerprint},
         "recipe": recipe.as_dict(),
     }
 

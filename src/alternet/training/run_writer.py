@@ -13,8 +13,8 @@ from alternet.distributed import world_size
 from alternet.runs import AVERAGED, CHECKPOINT, EVENTS, INDEX, LOG, RUN, SNAPSHOTS, WEIGHTS, Row
 from alternet.storage import write_atomically, write_json
 from alternet.training.checkpoint import write_checkpoint, write_weights
-from alternet.training.learner import Learner
 from alternet.training.recipe import Recipe
+from alternet.training.trainer import Trainer
 
 VERSIONED = ("alternet", "torch", "timm", "numpy")
 FILES = {"ema": AVERAGED, "model": WEIGHTS}
@@ -41,45 +41,45 @@ class RunWriter:
             self._record(finished=False)
             self.log = Log(folder, rows)
 
-    def keep_epoch(self, learner: Learner, rows: Sequence[Row]) -> None:
+    def keep_epoch(self, trainer: Trainer, rows: Sequence[Row]) -> None:
         """Store an epoch: first what may be written twice, then the checkpoint, then the log that belongs to it."""
         with _told(self.folder):
             self.log.watch(rows[-1])
-            self._snapshot(learner, len(rows))
-            write_checkpoint(self.folder / CHECKPOINT, {"rows": [dict(row) for row in rows], **learner.state()})
+            self._snapshot(trainer, len(rows))
+            write_checkpoint(self.folder / CHECKPOINT, {"rows": [dict(row) for row in rows], **trainer.state()})
             self.log.write(rows)
 
-    def keep_start(self, learner: Learner) -> None:
+    def keep_start(self, trainer: Trainer) -> None:
         """Store the weights that training begins with."""
         with _told(self.folder):
-            self._snapshot(learner, 0)
+            self._snapshot(trainer, 0)
 
-    def finish(self, learner: Learner, rows: Sequence[Row], skipped: Sequence[str]) -> None:
+    def finish(self, trainer: Trainer, rows: Sequence[Row], skipped: Sequence[str]) -> None:
         """Store the weights, then that they are final; only then the checkpoint is of no more use."""
         seconds = round(sum(row["seconds"] for row in rows), 3)
         with _told(self.folder):
-            for name in [name for name in FILES if name in learner.networks()]:
-                write_weights(self.folder / FILES[name], learner.networks()[name].state_dict())
+            for name in [name for name in FILES if name in trainer.networks()]:
+                write_weights(self.folder / FILES[name], trainer.networks()[name].state_dict())
             circumstances = {
                 "seconds": seconds,
-                "device": learner.device.type,
+                "device": trainer.device.type,
                 "processes": world_size(),
                 "skipped": list(skipped),
             }
             self._record(finished=True, **circumstances)
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
-    def _snapshot(self, learner: Learner, done: int) -> None:
+    def _snapshot(self, trainer: Trainer, done: int) -> None:
         """Store the weights in `snapshots/` if this is the time for it, then list them in `snapshots.json`."""
-        names = snapshot_names(learner.recipe)
+        names = snapshot_names(trainer.recipe)
         if done not in names:
             return
         index = [
-            {"file": f"{name}.safetensors", "epoch": epoch, "step": epoch * learner.steps_per_epoch}
+            {"file": f"{name}.safetensors", "epoch": epoch, "step": epoch * trainer.steps_per_epoch}
             for epoch, name in names.items()
             if epoch <= done
         ]
-        write_weights(self.folder / SNAPSHOTS / f"{names[done]}.safetensors", learner.model.state_dict())
+        write_weights(self.folder / SNAPSHOTS / f"{names[done]}.safetensors", trainer.model.state_dict())
         write_json(self.folder / SNAPSHOTS / INDEX, index)
 
     def _record(self, **circumstances: Any) -> None:

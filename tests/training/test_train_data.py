@@ -1,4 +1,4 @@
-"""The feed: every image once an epoch, in an order and with an augmentation that the seed alone decides."""
+"""The data: every image once an epoch, in an order and with an augmentation that the seed alone decides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from tests.training.toy import toy
 from torch import Tensor
 
 from alternet.data.image_batches import Batches
-from alternet.training import feed as feeds
-from alternet.training.feed import Feed
+from alternet.training import train_data as module
 from alternet.training.recipe import Recipe
+from alternet.training.train_data import TrainData
 
 RECIPE = Recipe(batch_size=8, seed=3)
 
 
 @dataclass
 class Numbered:
-    """Lessons that show which images were asked for, and the seed."""
+    """Training images that show which images were asked for, and the seed."""
 
     count: int
     skipped: dict[str, None] = field(default_factory=dict)
@@ -32,26 +32,26 @@ class Numbered:
         return torch.tensor([seed] * len(numbers)).float(), torch.tensor(numbers)
 
 
-def numbered(count: int = 29, **changes: Any) -> Feed:
-    return toy(RECIPE, lessons=Numbered(count), **changes)
+def numbered(count: int = 29, **changes: Any) -> TrainData:
+    return toy(RECIPE, train_images=Numbered(count), **changes)
 
 
-def taken(feed: Feed, epoch: int) -> list[list[int]]:
-    return [numbers.tolist() for _, numbers in feed.epoch(epoch)]
+def taken(data: TrainData, epoch: int) -> list[list[int]]:
+    return [numbers.tolist() for _, numbers in data.epoch(epoch)]
 
 
 def test_an_epoch_takes_every_image_at_most_once_and_drops_less_than_a_batch() -> None:
-    feed = numbered()
+    data = numbered()
     for epoch in range(3):
-        batches = taken(feed, epoch)
+        batches = taken(data, epoch)
         numbers = [number for batch in batches for number in batch]
-        assert [len(batch) for batch in batches] == [8] * 3 == [8] * len(feed)
+        assert [len(batch) for batch in batches] == [8] * 3 == [8] * len(data)
         assert len(set(numbers)) == 24 and set(numbers) <= set(range(29))
 
 
 def test_each_epoch_has_an_order_of_its_own_that_comes_back() -> None:
-    feed = numbered()
-    first, second = taken(feed, 0), taken(feed, 1)
+    data = numbered()
+    first, second = taken(data, 0), taken(data, 1)
     assert first != second
     assert taken(numbered(), 1) == second
     assert taken(numbered(seed=4), 1) != second
@@ -67,21 +67,21 @@ def test_the_augmentation_s_seed_tells_epoch_and_step() -> None:
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_processes_share_every_batch(monkeypatch: pytest.MonkeyPatch, world_size: int) -> None:
     alone = taken(numbered(), 5)
-    monkeypatch.setattr(feeds, "world_size", lambda: world_size)
+    monkeypatch.setattr(module, "world_size", lambda: world_size)
     parts = []
     for rank in range(world_size):
-        monkeypatch.setattr(feeds, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(module, "rank", lambda rank=rank: rank)
         parts.append(taken(numbered(), 5))
     for step, batch in enumerate(alone):
-        shares = [part[step] for part in parts]
-        assert {len(share) for share in shares} == {8 // world_size}
-        assert sorted(number for share in shares for number in share) == sorted(batch)
+        shards = [part[step] for part in parts]
+        assert {len(shard) for shard in shards} == {8 // world_size}
+        assert sorted(number for shard in shards for number in shard) == sorted(batch)
 
 
 def test_a_batch_that_cannot_be_shared_or_filled_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="fewer than one batch of 8"):
         numbered(7)
-    monkeypatch.setattr(feeds, "world_size", lambda: 3)
+    monkeypatch.setattr(module, "world_size", lambda: 3)
     with pytest.raises(ValueError, match="multiple of 3"):
         numbered()
 
@@ -96,18 +96,18 @@ def test_workers_change_nothing() -> None:
 def test_the_model_s_randomness_is_its_own() -> None:
     torch.manual_seed(0)
     wanted = torch.rand(3)
-    for feed in (toy(RECIPE), toy(RECIPE, workers=1)):
+    for data in (toy(RECIPE), toy(RECIPE, workers=1)):
         torch.manual_seed(0)
-        assert len(list(feed.epoch(0))) == 8
+        assert len(list(data.epoch(0))) == 8
         assert torch.equal(torch.rand(3), wanted)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_could_not_be_read_is_listed_also_from_workers(workers: int) -> None:
-    feed = numbered(workers=workers)
-    assert feed.skipped == ("unreadable.jpg",)
-    taken(feed, 0)
-    assert feed.skipped == ("7.jpg", "unreadable.jpg")
+    data = numbered(workers=workers)
+    assert data.skipped == ("unreadable.jpg",)
+    taken(data, 0)
+    assert data.skipped == ("7.jpg", "unreadable.jpg")
 
 
 def images(count: int, classes: tuple[str, ...] | None = None) -> Batches:
@@ -118,22 +118,22 @@ def images(count: int, classes: tuple[str, ...] | None = None) -> Batches:
 
 def test_a_feed_of_two_splits_augments_with_the_recipe() -> None:
     recipe = Recipe(batch_size=4, mixup=1.0, smoothing=0.1, hflip=0.5, crop="pad", padding=1)
-    feed = Feed.of(images(9), images(5), recipe)
-    assert (len(feed), feed.classes, feed.input_size) == (2, ("0", "1", "2"), (3, 8, 8))
-    assert feed.fingerprint == f"{images(9).fingerprint}-{images(5).fingerprint}"
-    (first, soft), *_ = feed.epoch(0)
+    data = TrainData.of(images(9), images(5), recipe)
+    assert (len(data), data.classes, data.input_size) == (2, ("0", "1", "2"), (3, 8, 8))
+    assert data.fingerprint == f"{images(9).fingerprint}-{images(5).fingerprint}"
+    (first, soft), *_ = data.epoch(0)
     assert first.shape == (4, 3, 8, 8) and 0 <= first.min() <= first.max() <= 1
     torch.testing.assert_close(soft.sum(1), torch.ones(4))
     assert soft.min() >= 0.1 / 3 - 1e-6 and soft.max() < 1
-    again, _ = next(Feed.of(images(9), images(5), recipe).epoch(0))
-    later, _ = next(feed.epoch(1))
+    again, _ = next(TrainData.of(images(9), images(5), recipe).epoch(0))
+    later, _ = next(data.epoch(1))
     assert torch.equal(first, again) and not torch.equal(first, later)
-    assert sum(len(targets) for _, targets in feed.test()) == 5
+    assert sum(len(targets) for _, targets in data.test()) == 5
 
 
 def test_splits_that_cannot_be_trained_on_are_refused() -> None:
     unlabelled = Batches.of(torch.rand(6, 3, 8, 8))
     with pytest.raises(ValueError, match="have none"):
-        Feed.of(images(9), unlabelled, RECIPE)
+        TrainData.of(images(9), unlabelled, RECIPE)
     with pytest.raises(ValueError, match="another classes"):
-        Feed.of(images(9), images(9, classes=("a", "b", "c")), RECIPE)
+        TrainData.of(images(9), images(9, classes=("a", "b", "c")), RECIPE)

@@ -12,7 +12,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from alternet.data.preparation import Preparation, unit_range
+from alternet.data.eval_transform import EvalTransform, unit_range
 
 UNLABELLED = -1
 
@@ -20,11 +20,11 @@ Sample = tuple[Image.Image, int]
 Indices = Sequence[int] | np.ndarray
 
 
-class UnreadablePicture(OSError):
+class UnreadableImage(OSError):
     """A picture that cannot be decoded; it is skipped, counted and listed."""
 
 
-class Pictures(Dataset, ABC):
+class ImageDataset(Dataset, ABC):
     """A set of images that can be indexed; each is an RGB `PIL.Image` with its class number, -1 without a label.
 
     Attributes:
@@ -63,7 +63,7 @@ class Pictures(Dataset, ABC):
         """The picture and its class number.
 
         Raises:
-            UnreadablePicture: It cannot be decoded.
+            UnreadableImage: It cannot be decoded.
         """
 
     @property
@@ -87,22 +87,22 @@ class Pictures(Dataset, ABC):
         """Many pictures at once, uint8 [n, h, w, 3] and int64 [n], where they lie in memory at one size."""
         return None
 
-    def tensors(self, indices: Indices, preparation: Preparation) -> tuple[Tensor, Tensor] | None:
+    def tensors(self, indices: Indices, transform: EvalTransform) -> tuple[Tensor, Tensor] | None:
         """Many prepared images in [0, 1] and their class numbers at once, where nothing has to be decoded or sized."""
-        if not preparation.keeps(self.size) or (found := self.pixels(indices)) is None:
+        if not transform.keeps(self.size) or (found := self.pixels(indices)) is None:
             return None
-        return unit_range(preparation.tensor(found[0])), torch.from_numpy(np.array(found[1]))
+        return unit_range(transform.tensor(found[0])), torch.from_numpy(np.array(found[1]))
 
-    def samples(self, indices: Indices) -> Iterator[Sample | UnreadablePicture]:
+    def samples(self, indices: Indices) -> Iterator[Sample | UnreadableImage]:
         """The pictures in this order; in place of one that cannot be read, the reason why."""
         for index in indices:
             try:
                 yield self[index]
-            except UnreadablePicture as error:
+            except UnreadableImage as error:
                 yield error
 
 
-class ArrayPictures(Pictures):
+class ArrayImages(ImageDataset):
     """Pictures of one size in memory.
 
     Args:
@@ -113,7 +113,7 @@ class ArrayPictures(Pictures):
         split: `train` or `test`.
 
     Examples:
-        >>> made = ArrayPictures(np.zeros((5, 8, 8, 3), np.uint8), [0, 1, 0, 1, 1], name="black", classes=("a", "b"))
+        >>> made = ArrayImages(np.zeros((5, 8, 8, 3), np.uint8), [0, 1, 0, 1, 1], name="black", classes=("a", "b"))
         >>> len(made), made[1][0].size, made[1][1]
         (5, (8, 8), 1)
     """
@@ -156,7 +156,7 @@ class ArrayPictures(Pictures):
         return {"shape": list(images.shape), "sha256": checksum(images, targets)}
 
 
-class TensorPictures(Pictures):
+class TensorImages(ImageDataset):
     """Float images in memory, of any number of channels.
 
     Args:
@@ -209,7 +209,7 @@ class TensorPictures(Pictures):
         values = self.images.transpose(0, 1).flatten(1).double()
         return tuple(values.mean(1).tolist()), tuple(values.std(1, correction=0).clamp(min=1e-6).tolist())
 
-    def tensors(self, indices: Indices, preparation: Preparation) -> tuple[Tensor, Tensor]:
+    def tensors(self, indices: Indices, transform: EvalTransform) -> tuple[Tensor, Tensor]:
         """Images and class numbers by index, as they were given."""
         return self.images[list(indices)], self.targets[list(indices)]
 

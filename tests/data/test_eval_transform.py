@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alternet.data.preparation import Preparation
+from alternet.data.eval_transform import EvalTransform
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -14,11 +14,11 @@ def noise(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize("size", [(401, 4), (3, 300), (600, 5), (130, 4)])
 @pytest.mark.parametrize("wanted", [(8, 8), (6, 12)])
 def test_ends_that_are_not_seen_make_no_difference(size: tuple[int, int], wanted: tuple[int, int]) -> None:
-    preparation, picture = Preparation(img_size=wanted), noise(*size)
-    whole, cut = (np.asarray(one, dtype=int) for one in (preparation._resize(picture), preparation.resized(picture)))
+    transform, picture = EvalTransform(img_size=wanted), noise(*size)
+    whole, cut = (np.asarray(one, dtype=int) for one in (transform._resize(picture), transform.resized(picture)))
     assert np.abs(whole - cut).max() <= 1  # a level, by the rounding of the longer side
 
 
 @pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
 def test_a_line_takes_no_memory_to_speak_of(size: tuple[int, int]) -> None:
-    assert Preparation(img_size=(224, 224))(noise(*size)).shape == (3, 224, 224)
+    assert EvalTransform(img_size=(224, 224))(noise(*size)).shape == (3, 224, 224)

@@ -1,4 +1,4 @@
-"""The learner: a model with its optimiser, schedule and average, which takes one step at a time."""
+"""The trainer: a model with its optimiser, schedule and average, which takes one step at a time."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ from alternet.training.schedule import Schedule
 
 
 @dataclass(kw_only=True)
-class Learner:
+class Trainer:
     """A model and everything that changes while it learns.
 
     Args:
@@ -35,11 +35,11 @@ class Learner:
 
     Examples:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
-        >>> learner = Learner(
+        >>> trainer = Trainer(
         ...     model=net, recipe=Recipe(lr=0.1), device=torch.device("cpu"), steps_per_epoch=1, mean=(0.5,), std=(0.2,)
         ... )
         >>> images, targets = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 0, 1])
-        >>> bool(learner.step(images, targets) > learner.step(images, targets))
+        >>> bool(trainer.step(images, targets) > trainer.step(images, targets))
         True
     """
 

@@ -1,4 +1,4 @@
-"""Preparation: how a picture of any size becomes pixels [c, h, w] of the size a model takes."""
+"""EvalTransform: how a picture of any size becomes pixels [c, h, w] of the size a model takes."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ LONGEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preparation:
+class EvalTransform:
     """Resize the shorter side, then cut out the centre, as timm's evaluation transform does.
 
     A picture that already has the wanted size passes through untouched.
@@ -28,7 +28,7 @@ class Preparation:
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`; always with antialiasing, as Pillow does.
 
     Examples:
-        >>> Preparation(img_size=(32, 48), colour=False)(Image.new("RGB", (200, 100))).shape
+        >>> EvalTransform(img_size=(32, 48), colour=False)(Image.new("RGB", (200, 100))).shape
         torch.Size([1, 32, 48])
     """
 

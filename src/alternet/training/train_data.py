@@ -1,24 +1,24 @@
-"""The feed: which images a run sees in which order, cut into batches that depend on the seed alone."""
+"""Training data: which images a run sees in which order, cut into batches that depend on the seed alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from functools import cached_property, partial
+from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
 from alternet.data.image_batches import Batches
+from alternet.data.reading import Batch, Loader
 from alternet.distributed import rank, world_size
 from alternet.training.recipe import Recipe
 
-Key = tuple[int, int, int]
-"""Epoch, step and number of an image: all that its augmentation may depend on beside the seed."""
+Request = tuple[int, int, list[int]]
+"""Epoch, step and numbers of the images: all that their augmentation may depend on beside the seed."""
 
 
-class Lessons(Protocol):
+class TrainSet(Protocol):
     """Training images that are augmented as a batch, from a seed."""
 
     @property
@@ -34,7 +34,7 @@ class Lessons(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Feed:
+class TrainData:
     """Images to learn from, images to be tested on, and the facts of both.
 
     Every epoch goes through all training images once, in an order of its own, in batches of `batch_size` over all
@@ -42,7 +42,7 @@ class Feed:
     epoch. The test images are never dropped nor repeated.
 
     Attributes:
-        lessons: The training images, augmented when they are taken.
+        train_images: The training images, augmented when they are taken.
         test_images: The test images.
         name: Name of the data.
         fingerprint: Stands for the images of both splits.
@@ -55,7 +55,7 @@ class Feed:
         workers: Processes that prepare batches beside the training; the batches are the same with any number.
     """
 
-    lessons: Lessons
+    train_images: TrainSet
     test_images: Batches
     name: str
     fingerprint: str
@@ -73,15 +73,15 @@ class Feed:
                 f"batch_size {self.batch_size} cannot be split over {world_size()} processes. "
                 f"It counts the images of all of them: make it a multiple of {world_size()}."
             )
-        if len(self.lessons) < self.batch_size:
+        if len(self.train_images) < self.batch_size:
             raise ValueError(
-                f"{self.name} has {len(self.lessons)} training images, fewer than one batch of {self.batch_size}. "
+                f"{self.name} has {len(self.train_images)} training images, fewer than one batch of {self.batch_size}. "
                 "Give a smaller batch_size."
             )
 
     @classmethod
-    def of(cls, train: Batches, test: Batches, recipe: Recipe) -> "Feed":
-        """The feed of a recipe from the two splits of a data set.
+    def of(cls, train: Batches, test: Batches, recipe: Recipe) -> "TrainData":
+        """The data of a recipe from the two splits of a data set.
 
         Args:
             train: Images to learn from; they are shuffled and augmented anew in every epoch.
@@ -95,12 +95,12 @@ class Feed:
             >>> import torch
             >>> from alternet.data.image_batches import Batches
             >>> split = Batches.of(torch.rand(12, 3, 8, 8), torch.arange(12) % 2)
-            >>> len(Feed.of(split, split, Recipe(batch_size=5)))
+            >>> len(TrainData.of(split, split, Recipe(batch_size=5)))
             2
         """
         _require_trainable(train, test)
         return cls(
-            lessons=train.augmented(recipe),
+            train_images=train.augmented(recipe),
             test_images=test,
             name=train.name,
             fingerprint=f"{train.fingerprint}-{test.fingerprint}",
@@ -115,14 +115,12 @@ class Feed:
 
     def __len__(self) -> int:
         """Steps of an epoch."""
-        return len(self.lessons) // self.batch_size
+        return len(self.train_images) // self.batch_size
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's part of every batch of an epoch, counted from 0."""
         self._order.epoch = epoch
-        for images, targets, skipped in self._loader:
-            self.lessons.skipped.update(dict.fromkeys(skipped))
-            yield images, targets
+        yield from self._loader
 
     def test(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's part of the test images."""
@@ -131,23 +129,21 @@ class Feed:
     @property
     def skipped(self) -> tuple[str, ...]:
         """Names of the training and test images that could not be read, as far as they have been come across."""
-        return tuple(sorted({*self.lessons.skipped, *self.test_images.skipped}))
+        return tuple(sorted({*self.train_images.skipped, *self.test_images.skipped}))
 
     @cached_property
     def _order(self) -> "_Order":
-        return _Order(images=len(self.lessons), batch_size=self.batch_size, seed=self.seed)
+        return _Order(images=len(self.train_images), batch_size=self.batch_size, seed=self.seed)
 
     @cached_property
-    def _loader(self) -> DataLoader:
-        return DataLoader(
-            _Augmented(self.lessons, self.seed),
-            batch_sampler=self._order,
-            collate_fn=_as_it_is,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # the loader draws from it what would otherwise disturb the model's randomness
-        )
+    def _loader(self) -> Loader:
+        make = partial(_augmented, self.train_images, self.seed, rank())  # workers do not know their process's rank
+        return Loader(make, self._order, self.train_images.skipped, workers=self.workers, lasting=True)
+
+
+def _augmented(images: TrainSet, seed: int, rank: int, request: Request) -> Batch:
+    epoch, step, numbers = request
+    return images.batch(numbers, (seed, epoch, step, rank))
 
 
 def _require_trainable(train: Batches, test: Batches) -> None:
@@ -157,7 +153,7 @@ def _require_trainable(train: Batches, test: Batches) -> None:
                 f"Training needs labels, but the {split.split} images of {split.name!r} have none. "
                 "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
             )
-    if not train.pictures.indexable:
+    if not train.dataset.indexable:
         raise ValueError(
             f"{train.name!r} can only be streamed, and training takes the images in an order of its own. "
             "Unpack it into a folder with one subfolder a class."
@@ -176,7 +172,7 @@ def _short(value: object) -> str:
 
 
 class _Order(Sampler):
-    """The batches of one epoch as lists of keys; process r takes every world_size-th image of a batch, from r on."""
+    """Requests for the batches of one epoch; process r takes every world_size-th image of a batch, from r on."""
 
     def __init__(self, *, images: int, batch_size: int, seed: int) -> None:
         self.images, self.batch_size, self.seed, self.epoch = images, batch_size, seed, 0
@@ -184,24 +180,8 @@ class _Order(Sampler):
     def __len__(self) -> int:
         return self.images // self.batch_size
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[Request]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.images)
         for step in range(len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield [(self.epoch, step, int(number)) for number in batch[rank() :: world_size()]]
-
-
-class _Augmented(Dataset):
-    """Takes a whole batch by its keys; the loader hands such a list to `__getitems__`."""
-
-    def __init__(self, lessons: Lessons, seed: int) -> None:
-        self.lessons, self.seed, self.rank = lessons, seed, rank()
-
-    def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor, list[str]]:
-        epoch, step, _ = keys[0]
-        batch = self.lessons.batch([number for _, _, number in keys], (self.seed, epoch, step, self.rank))
-        return *batch, list(self.lessons.skipped)  # a worker's own list is lost otherwise
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+            yield self.epoch, step, batch[rank() :: world_size()].tolist()
