@@ -14,13 +14,13 @@ from timm.layers.mlp import Mlp
 from timm.layers.norm import LayerNorm2d
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import register_model
-from timm.models._features import feature_take_indices
 from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
 
 from alternet.models.attention import ConvAttention, neighbourhood_bias
 from alternet.models.registration import CIFAR, create, describe
-from alternet.models.settings import ConvViTSettings, check, require
+from alternet.models.settings import ConvViTSettings, check
+from alternet.models.timm_interface import TimmInterface
 
 LayerNorm = partial(LayerNorm2d, eps=1e-5)  # the released models' epsilon
 
@@ -44,7 +44,7 @@ class Block(nn.Module):
         return x + self.drop_path2(self.mlp(self.norm2(x)))
 
 
-class ConvViT(nn.Module):
+class ConvViT(TimmInterface):
     """ViT with convolutional attention and a pooling head (Park and Kim 2022, figure 7).
 
     Images of any size that divides into patches are taken: the position embedding is resampled to their grid.
@@ -62,6 +62,8 @@ class ConvViT(nn.Module):
         torch.Size([2, 10])
     """
 
+    trunk, isotropic = "blocks", True
+
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         self.settings = checked = check(ConvViTSettings, settings)
@@ -78,7 +80,6 @@ class ConvViT(nn.Module):
         self.feature_info = [
             {"num_chs": dim, "reduction": patch, "module": f"blocks.{i}"} for i in range(checked.depth)
         ]
-        self.grad_checkpointing = False
 
     def embed(self, x: Tensor) -> Tensor:
         """Cut images into patches, [n, embed_dim, rows, columns], and add where they are.
@@ -98,96 +99,22 @@ class ConvViT(nn.Module):
         x = x + positions.transpose(1, 2).unflatten(2, grid)
         return x.contiguous(memory_format=torch.channels_last)  # attention and LayerNorm read whole tokens
 
-    def neighbourhood(self, x: Tensor) -> Tensor:
-        """The mask of attention for feature maps of this size, on their device."""
-        return neighbourhood_bias((x.shape[-2], x.shape[-1]), self.settings.kernel_size).to(x.device, x.dtype)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Compute the last feature map, [n, embed_dim, rows, columns], of images [n, in_chans, height, width]."""
+    def enter(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedded patches, and the mask of attention for maps of their size, which all blocks share."""
         x = self.embed(x)
-        bias = self.neighbourhood(x)
-        for block in self.blocks:
-            x = self._run(block, x, bias)
-        return x
+        return x, neighbourhood_bias((x.shape[-2], x.shape[-1]), self.settings.kernel_size).to(x.device, x.dtype)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Compute logits [n, num_classes] of a feature map, or its pooled and normalised features if `pre_logits`."""
-        return self.head(x, pre_logits=pre_logits)
+    def run(self, unit: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
+        """A block, with the mask."""
+        return checkpoint(unit, x, *more) if self.grad_checkpointing else unit(x, *more)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute logits [n, num_classes] of images [n, in_chans, height, width]."""
-        return self.forward_head(self.forward_features(x))
+    def normed(self, x: Tensor, unit: int) -> Tensor:
+        """Any block's map, normalised."""
+        return self.head.norm(x)
 
-    def forward_intermediates(
-        self,
-        x: Tensor,
-        indices: int | list[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Compute the feature maps after chosen blocks, as every timm model does.
-
-        Args:
-            x: Images [n, in_chans, height, width].
-            indices: The last so many blocks, these blocks, or all of them (None).
-            norm: Apply the head's LayerNorm to the chosen maps.
-            stop_early: Do not compute what follows the last chosen block.
-            output_fmt: "NCHW", the only layout.
-            intermediates_only: Leave out the final feature map.
-
-        Returns:
-            The final feature map and the list of chosen ones, or that list alone.
-
-        Raises:
-            ValueError: For another layout.
-        """
-        require(output_fmt == "NCHW", "output_fmt", output_fmt, "'NCHW'")
-        chosen, last = feature_take_indices(len(self.blocks), indices)
-        x = self.embed(x)
-        bias = self.neighbourhood(x)
-        maps = []
-        for i, block in enumerate(self.blocks[: last + 1] if stop_early else self.blocks):
-            x = self._run(block, x, bias)
-            if i in chosen:
-                maps.append(self.head.norm(x) if norm else x)
-        return maps if intermediates_only else (x, maps)
-
-    def _run(self, block: nn.Module, x: Tensor, bias: Tensor) -> Tensor:
-        if self.grad_checkpointing:
-            return checkpoint(block, x, bias)
-        return block(x, bias)
-
-    def prune_intermediate_layers(
-        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
-    ) -> list[int]:
-        """Drop the blocks after the last chosen one.
-
-        Args:
-            indices: The last so many blocks, or these blocks.
-            prune_norm: Drop the head's LayerNorm.
-            prune_head: Drop the classifier.
-
-        Returns:
-            The indices of the chosen blocks.
-        """
-        chosen, last = feature_take_indices(len(self.blocks), indices)
-        self.blocks = self.blocks[: last + 1]
-        if prune_norm:
-            self.head.norm = nn.Identity()
-        if prune_head:
-            self.reset_classifier(0, "")
-        return chosen
-
-    def get_classifier(self) -> nn.Module:
-        """The linear layer that makes logits."""
-        return self.head.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Put a new classifier in place; 0 classes leave it out, `global_pool=None` keeps the pooling."""
-        self.num_classes = num_classes
-        self.head.reset(num_classes, pool_type=global_pool)
+    def drop_norm(self) -> None:
+        """Leave out the head's normalisation."""
+        self.head.norm = nn.Identity()
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that weight decay spares beside those of one dimension: the position embedding."""
@@ -196,10 +123,6 @@ class ConvViT(nn.Module):
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
         """Patterns by which timm sorts the parameters into layers, for layer-wise learning rates."""
         return {"stem": r"^stem|^pos_embed", "blocks": r"^blocks\.(\d+)"}
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute the blocks in the backward pass instead of keeping their activations."""
-        self.grad_checkpointing = enable
 
 
 def resample_positions(state: dict[str, Tensor], model: ConvViT) -> dict[str, Tensor]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from timm.layers.classifier import ClassifierHead
 from timm.models import checkpoint_seq
-from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from alternet.models.settings import ResNetSettings, require
+from alternet.models.settings import ResNetSettings
+from alternet.models.timm_interface import TimmInterface
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def stem(settings: ResNetSettings, *, norm: Callable[[int], nn.Module] | None) -
     return layers
 
 
-class ResidualNetwork(nn.Module):
+class ResidualNetwork(TimmInterface):
     """A residual network in timm's interface; the concrete networks hand their layers in.
 
     Attributes:
@@ -91,6 +91,8 @@ class ResidualNetwork(nn.Module):
         head: timm's classifier head: pooling, dropout, linear.
         settings: The settings that it was made with.
     """
+
+    trunk, isotropic = "stages", False
 
     def __init__(
         self,
@@ -116,96 +118,26 @@ class ResidualNetwork(nn.Module):
             {"num_chs": width, "reduction": reduction, "module": f"stages.{i}"}
             for i, (width, reduction) in enumerate(zip(widths, settings.reductions, strict=True))
         ]
-        self.grad_checkpointing = False
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Compute the last feature map, [n, c, h, w], of images [n, in_chans, height, width] of any size."""
-        x = self.stem(x)
-        for stage in self.stages:
-            x = self._run(stage, x)
+    def enter(self, x: Tensor) -> tuple[Tensor]:
+        """The stem's feature map of images of any size."""
+        return (self.stem(x),)
+
+    def run(self, unit: nn.Module, x: Tensor, *more: Tensor) -> Tensor:
+        """A stage, block by block."""
+        return checkpoint_seq(unit, x) if self.grad_checkpointing else unit(x)
+
+    def normed(self, x: Tensor, unit: int) -> Tensor:
+        """The last stage's map normalised, the others as they are."""
+        return self.norm(x) if unit == len(self.stages) - 1 else x
+
+    def leave(self, x: Tensor) -> Tensor:
+        """Normalise and activate."""
         return self.norm(x)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Compute logits [n, num_classes] of a feature map, or its pooled features if `pre_logits`."""
-        return self.head(x, pre_logits=pre_logits)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute logits [n, num_classes] of images [n, in_chans, height, width] of any size."""
-        return self.forward_head(self.forward_features(x))
-
-    def forward_intermediates(
-        self,
-        x: Tensor,
-        indices: int | list[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Compute the feature maps after chosen stages, as every timm model does.
-
-        Args:
-            x: Images [n, in_chans, height, width].
-            indices: The last so many stages, these stages, or all of them (None).
-            norm: Apply the final normalisation to the last stage's map.
-            stop_early: Do not compute what follows the last chosen stage.
-            output_fmt: "NCHW", the only layout.
-            intermediates_only: Leave out the final feature map.
-
-        Returns:
-            The final feature map and the list of chosen ones, or that list alone.
-
-        Raises:
-            ValueError: For another layout.
-        """
-        require(output_fmt == "NCHW", "output_fmt", output_fmt, "'NCHW'")
-        chosen, last = feature_take_indices(len(self.stages), indices)
-        stages = self.stages[: last + 1] if stop_early else self.stages
-        x = self.stem(x)
-        maps = []
-        for i, stage in enumerate(stages):
-            x = self._run(stage, x)
-            if i in chosen:
-                maps.append(self.norm(x) if norm and i == len(self.stages) - 1 else x)
-        if intermediates_only:
-            return maps
-        return (self.norm(x) if len(stages) == len(self.stages) else x), maps
-
-    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
-        if self.grad_checkpointing:
-            return checkpoint_seq(stage, x)
-        return stage(x)
-
-    def prune_intermediate_layers(
-        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
-    ) -> list[int]:
-        """Drop the stages after the last chosen one, and what no longer fits behind them.
-
-        Args:
-            indices: The last so many stages, or these stages.
-            prune_norm: Drop the final normalisation.
-            prune_head: Drop the classifier.
-
-        Returns:
-            The indices of the chosen stages.
-        """
-        chosen, last = feature_take_indices(len(self.stages), indices)
-        shortened = last < len(self.stages) - 1
-        self.stages = self.stages[: last + 1]
-        if prune_norm or shortened:
-            self.norm = nn.Identity()
-        if prune_head or shortened:
-            self.reset_classifier(0, "")
-        return chosen
-
-    def get_classifier(self) -> nn.Module:
-        """The linear layer that makes logits."""
-        return self.head.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Put a new classifier in place; 0 classes leave it out, `global_pool=None` keeps the pooling."""
-        self.num_classes = num_classes
-        self.head.reset(num_classes, pool_type=global_pool)
+    def drop_norm(self) -> None:
+        """Leave out what follows the last stage."""
+        self.norm = nn.Identity()
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that weight decay spares beside those of one dimension: the position biases."""
@@ -215,10 +147,3 @@ class ResidualNetwork(nn.Module):
         """Patterns by which timm sorts the parameters into layers, for layer-wise learning rates."""
         block = r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.(\d+)"
         return {"stem": r"^stem", "blocks": [(block, None), (r"^norm", (99999,))]}
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute the blocks in the backward pass instead of keeping their activations.
-
-        As in timm, batch normalisation then sees each training batch twice, which its running statistics follow.
-        """
-        self.grad_checkpointing = enable

@@ -1,138 +1,89 @@
 """Checked settings of the models: what may be set, its default, and an error that says how to correct it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-POOLS = ("", "avg", "max", "avgmax", "catavgmax")
+from pydantic import Field
+
+from alternet.errors import nearest
+from alternet.settings import Count, List, Natural, Pair, Positive, names, settings
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
 
 
-def require(valid: bool, setting: str, got: object, expected: str) -> None:
-    """Refuse a bad setting in one sentence.
-
-    Raises:
-        ValueError: If not `valid`.
-
-    Examples:
-        >>> require(0 < 7, "window_size", 7, "a positive integer")
-    """
-    if not valid:
-        raise ValueError(f"{setting}={got!r} is not possible: expected {expected}; correct the setting {setting!r}.")
-
-
-def check(kind: type[T], settings: dict[str, Any]) -> T:
+def check(kind: type[T], given: dict[str, Any]) -> T:
     """Make the settings object `kind` of keyword arguments, and offer near matches for names that it does not have.
 
     Raises:
-        TypeError: For an unknown name.
+        TypeError: For an unknown name, as timm expects it of a model.
         ValueError: For an impossible value.
 
     Examples:
         >>> check(ResNetSettings, {"stem": "imagenet"}).reductions
         (4, 8, 16, 32)
     """
-    known = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
-    for name in settings:
+    known = names(kind)
+    for name in given:
         if name not in known:
-            near = ", ".join(get_close_matches(name, known) or known)
-            raise TypeError(f"{name!r} is no setting of this model: expected one of its settings; did you mean {near}?")
-    return kind(**settings)
+            raise TypeError(f"{name!r} is no setting of this model; did you mean {nearest(name, known)}?")
+    return kind(**given)
 
 
-def is_count(value: object, least: int = 1) -> bool:
-    """Whether a value is an integer of at least `least` (True and False are not).
-
-    Examples:
-        >>> is_count(3), is_count(0), is_count(2.0), is_count(True)
-        (True, False, False, False)
-    """
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def require_rate(setting: str, value: float) -> None:
-    """Refuse what is no probability below one.
+def require(valid: bool, setting: str, got: object, expected: str) -> None:
+    """Refuse a setting that does not fit the others.
 
     Raises:
-        ValueError: If the value is outside [0, 1).
-
-    Examples:
-        >>> require_rate("drop_rate", 0.1)
+        ValueError: If not `valid`.
     """
-    require(0 <= value < 1, setting, value, "a probability, 0 <= p < 1")
+    if not valid:
+        raise ValueError(f"The model got {setting}={got!r}, expected {expected}.")
 
 
-def require_counts(setting: str, values: Sequence[int], length: int, least: int = 1) -> None:
-    """Refuse what is no sequence of `length` integers of at least `least`.
-
-    Raises:
-        ValueError: If it is not.
-
-    Examples:
-        >>> require_counts("heads", (3, 6, 12, 24), 4)
-    """
-    expected = f"{length} integers, one a stage, each at least {least}"
-    valid = isinstance(values, Sequence) and len(values) == length and all(is_count(v, least) for v in values)
-    require(valid, setting, values, expected)
-
-
-@dataclass(frozen=True, kw_only=True)
+@settings
 class HeadSettings:
-    """What every model of this package can set.
+    """What every model of this package can set."""
 
-    Attributes:
-        num_classes: Classes of the classifier; 0 leaves it out.
-        in_chans: Channels of the images.
-        global_pool: How the last feature map is pooled, by timm's names; "" does not pool.
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: Stochastic depth of the last block; the rate rises linearly from 0 at the first.
-    """
+    called: ClassVar[str] = "The model"
 
-    num_classes: int = 100
-    in_chans: int = 3
-    global_pool: str = "avg"
-    drop_rate: float = 0.0
-    drop_path_rate: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values."""
-        require(is_count(self.num_classes, 0), "num_classes", self.num_classes, "an integer, 0 or more")
-        require(is_count(self.in_chans), "in_chans", self.in_chans, "a positive integer")
-        require(self.global_pool in POOLS, "global_pool", self.global_pool, f"one of {', '.join(map(repr, POOLS))}")
-        require_rate("drop_rate", self.drop_rate)
-        require_rate("drop_path_rate", self.drop_path_rate)
+    num_classes: Natural = 100
+    """Classes of the classifier; 0 leaves it out."""
+    in_chans: Count = 3
+    """Channels of the images."""
+    global_pool: Literal["", "avg", "max", "avgmax", "catavgmax"] = "avg"
+    """How the last feature map is pooled, by timm's names; "" does not pool."""
+    drop_rate: Rate = 0.0
+    """Dropout before the classifier."""
+    drop_path_rate: Rate = 0.0
+    """Stochastic depth of the last block; the rate rises linearly from 0 at the first."""
 
     def drop_paths(self, blocks: int) -> list[float]:
         """Stochastic depth of each of so many blocks, linear in depth (paper, appendix A)."""
         return [self.drop_path_rate * i / max(blocks - 1, 1) for i in range(blocks)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ResNetSettings(HeadSettings):
-    """Settings of the residual networks.
-
-    Attributes:
-        stem: "cifar": 3 x 3 convolution of stride 1; "imagenet": 7 x 7 convolution of stride 2 and 3 x 3 max pooling of
-            stride 2.
-        block: "bottleneck" (1 x 1, 3 x 3, 1 x 1 convolutions; the output is 4 times as wide) or "basic" (two 3 x 3).
-        depths: Blocks a stage.
-        widths: Channels of a stage's 3 x 3 convolutions; the stem has as many as the first stage.
-    """
+    """Settings of the residual networks."""
 
     stem: Literal["cifar", "imagenet"] = "cifar"
+    """"cifar": 3 x 3 convolution of stride 1; "imagenet": 7 x 7 convolution of stride 2 and 3 x 3 max pooling of
+    stride 2."""
     block: Literal["basic", "bottleneck"] = "bottleneck"
-    depths: Sequence[int] = (3, 4, 6, 3)
-    widths: Sequence[int] = (64, 128, 256, 512)
+    """"bottleneck" (1 x 1, 3 x 3, 1 x 1 convolutions; the output is 4 times as wide) or "basic" (two 3 x 3)."""
+    depths: List[Count] = (3, 4, 6, 3)
+    """Blocks a stage."""
+    widths: List[Count] = (64, 128, 256, 512)
+    """Channels of a stage's 3 x 3 convolutions; the stem has as many as the first stage."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
-        super().__post_init__()
-        require(self.stem in ("cifar", "imagenet"), "stem", self.stem, "'cifar' or 'imagenet'")
-        require(self.block in ("basic", "bottleneck"), "block", self.block, "'basic' or 'bottleneck'")
-        stages = len(self.depths) if isinstance(self.depths, Sequence) and self.depths else 1
-        require_counts("depths", self.depths, stages)
-        require_counts("widths", self.widths, stages)
+        """Refuse lists that do not fit together."""
+        require(len(self.depths) > 0, "depths", self.depths, "one number a stage")
+        self.require_each("widths", self.widths)
+
+    def require_each(self, setting: str, values: tuple[int, ...]) -> None:
+        """Refuse a list that has not one value a stage."""
+        stages = len(self.depths)
+        require(len(values) == stages, setting, values, f"{stages} integers, one a stage")
 
     @property
     def expansion(self) -> int:
@@ -146,37 +97,33 @@ class ResNetSettings(HeadSettings):
         return tuple(first * 2**i for i in range(len(self.depths)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class AlterNetSettings(ResNetSettings):
-    """Settings of AlterNet. Left at None, `num_msa` and `window_size` are the paper's for the stem.
+    """Settings of AlterNet. Left at None, `num_msa` and `window_size` are the paper's for the stem."""
 
-    Attributes:
-        num_msa: Attention blocks a stage. They replace every second convolution block, counted from the end of the
-            stage, so that at most every second block, rounded up, can be one. None: (0, 1, 1, 2) with the CIFAR stem,
-            (0, 1, 3, 2) with the ImageNet stem.
-        heads: Attention heads a stage.
-        head_dim: Channels of a head.
-        window_size: Side of the attention windows, in tokens. None: 4 with the CIFAR stem, 7 with the ImageNet stem.
-    """
-
-    depths: Sequence[int] = (3, 4, 6, 4)
-    num_msa: Sequence[int] | None = None
-    heads: Sequence[int] = (3, 6, 12, 24)
-    head_dim: int = 64
-    window_size: int | None = None
+    depths: List[Count] = (3, 4, 6, 4)
+    """Blocks a stage."""
+    num_msa: List[Natural] | None = None
+    """Attention blocks a stage. They replace every second convolution block, counted from the end of the stage, so that
+    at most every second block, rounded up, can be one. None: (0, 1, 1, 2) with the CIFAR stem, (0, 1, 3, 2) with the
+    ImageNet stem."""
+    heads: List[Count] = (3, 6, 12, 24)
+    """Attention heads a stage."""
+    head_dim: Count = 64
+    """Channels of a head."""
+    window_size: Count | None = None
+    """Side of the attention windows, in tokens. None: 4 with the CIFAR stem, 7 with the ImageNet stem."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible values and fill in the paper's for the stem."""
+        """Fill in the paper's for the stem, and refuse lists that do not fit together."""
         super().__post_init__()
         cifar = self.stem == "cifar"
         if self.num_msa is None:
             object.__setattr__(self, "num_msa", (0, 1, 1, 2) if cifar else (0, 1, 3, 2))
         if self.window_size is None:
             object.__setattr__(self, "window_size", 4 if cifar else 7)
-        require(is_count(self.window_size), "window_size", self.window_size, "a positive integer, or None")
-        require(is_count(self.head_dim), "head_dim", self.head_dim, "a positive integer")
-        require_counts("heads", self.heads, len(self.depths))
-        require_counts("num_msa", self.attention_counts, len(self.depths), least=0)
+        self.require_each("heads", self.heads)
+        self.require_each("num_msa", self.attention_counts)
         room = tuple((depth + 1) // 2 for depth in self.depths)
         fits = all(msa <= most for msa, most in zip(self.attention_counts, room, strict=True))
         require(fits, "num_msa", self.num_msa, f"at most every second block of a stage, here {room}")
@@ -188,7 +135,7 @@ class AlterNetSettings(ResNetSettings):
         return self.window_size
 
     @property
-    def attention_counts(self) -> Sequence[int]:
+    def attention_counts(self) -> tuple[int, ...]:
         """`num_msa` with None resolved."""
         assert self.num_msa is not None
         return self.num_msa
@@ -199,40 +146,33 @@ class AlterNetSettings(ResNetSettings):
         return from_end % 2 == 0 and from_end // 2 < self.attention_counts[stage]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ConvViTSettings(HeadSettings):
-    """Settings of the ViT with convolutional attention.
+    """Settings of the ViT with convolutional attention."""
 
-    Attributes:
-        img_size: Height and width (one number: both) whose grid the position embedding has. Other sizes are taken, it
-            is resampled.
-        patch_size: Side of a patch; images must divide into patches.
-        kernel_size: Side of the neighbourhood that a token sees. The zero padding around the map counts as neighbours.
-            An even kernel reaches one token further down and right than up and left.
-        embed_dim: Channels.
-        depth: Blocks.
-        heads: Attention heads.
-        head_dim: Channels of a head.
-        mlp_ratio: Hidden channels of the MLP over `embed_dim`.
-    """
-
-    img_size: int | tuple[int, int] = 32
-    patch_size: int = 4
-    kernel_size: int = 5
-    embed_dim: int = 192
-    depth: int = 12
-    heads: int = 3
-    head_dim: int = 64
-    mlp_ratio: float = 4.0
+    global_pool: Literal["", "avg", "max", "avgmax"] = "avg"
+    """How the last feature map is pooled, by timm's names; "" does not pool, and no pool changes the width."""
+    img_size: Count | Pair[Count] = 32
+    """Height and width (one number: both) whose grid the position embedding has. Other sizes are taken, it is
+    resampled."""
+    patch_size: Count = 4
+    """Side of a patch; images must divide into patches."""
+    kernel_size: Count = 5
+    """Side of the neighbourhood that a token sees. The zero padding around the map counts as neighbours. An even kernel
+    reaches one token further down and right than up and left."""
+    embed_dim: Count = 192
+    """Channels."""
+    depth: Count = 12
+    """Blocks."""
+    heads: Count = 3
+    """Attention heads."""
+    head_dim: Count = 64
+    """Channels of a head."""
+    mlp_ratio: Positive = 4.0
+    """Hidden channels of the MLP over `embed_dim`."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
-        super().__post_init__()
-        require(self.global_pool in POOLS[:-1], "global_pool", self.global_pool, "a pool that keeps the width")
-        for name in ("patch_size", "kernel_size", "embed_dim", "depth", "heads", "head_dim"):
-            require(is_count(getattr(self, name)), name, getattr(self, name), "a positive integer")
-        require(self.mlp_ratio > 0, "mlp_ratio", self.mlp_ratio, "a positive number")
-        require_counts("img_size", self.image, 2)
+        """Refuse images that do not divide into patches."""
         divides = all(side % self.patch_size == 0 for side in self.image)
         require(divides, "img_size", self.img_size, f"a multiple of the patch size {self.patch_size}")
 

@@ -157,7 +157,8 @@ def _zero(device: torch.device) -> Tensor:
 
 def _sums(*values: Tensor) -> list[float]:
     """Each value summed over the processes, in the order of their ranks, so that all get the same bits."""
-    return [sum(parts) for parts in zip(*gather([float(value) for value in values]), strict=True)]
+    # in single precision, as the log of version 0.1.0 has it: a run that goes on keeps to one precision
+    return torch.tensor(gather([float(value) for value in values]), dtype=torch.float32).sum(0).tolist()
 
 
 def _diverged(what: str, trainer: Trainer, steps: int, lr: float) -> str:
