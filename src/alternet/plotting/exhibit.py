@@ -1,7 +1,8 @@
 """Exhibit: how the report shows one instrument: its question, its drawing and what its numbers say."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -24,7 +25,8 @@ class Exhibit:
         panels: What it shows, a panel an idea, in the order of reading; a report sets each by itself. Panels are drawn
             inside `style.context`.
         legend: What the signs in the panels mean.
-        draw: The panels in one figure, run inside `style.context`; by default in rows and columns.
+        layout: How `alternet.plotting.panel.sheet` puts the panels into one figure: what it takes besides them.
+        draw: That figure where it has a layout of its own, run inside `style.context`.
         texts: Those of the columns that hold words; the others must hold numbers.
 
     Examples:
@@ -48,6 +50,7 @@ class Exhibit:
     caution: str
     panels: Callable[[Measurement], list[Panel]] | None = None
     legend: Callable[[Measurement], list[Entry]] | None = None
+    layout: Mapping[str, Any] = field(default_factory=dict)
     draw: Callable[[Measurement], Figure] | None = None
     texts: frozenset[str] = frozenset({"model", "tap", "kind", "metric"})
 
@@ -64,7 +67,7 @@ class Exhibit:
         if self.draw is not None:
             return self.draw(measurement)
         assert self.panels is not None
-        return sheet(self.panels(measurement), self.entries(measurement))
+        return sheet(self.panels(measurement), self.entries(measurement), **self.layout)
 
     def check(self, measurement: Measurement) -> None:
         """Refuse a measurement that lacks what the functions read.

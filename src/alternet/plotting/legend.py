@@ -7,6 +7,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
+from alternet.measurement import Measurement
 from alternet.plotting import style
 from alternet.plotting.style import label
 
@@ -34,6 +35,11 @@ def models(looks: Mapping[str, Mapping[str, Any]], facts: Mapping[str, str] | No
     """
     said = {model: f": {facts[model]}" if facts and model in facts else "" for model in looks}
     return [Entry(Line2D([], [], **look), f"{model}{said[model]}", model) for model, look in looks.items()]
+
+
+def of_models(measurement: Measurement, *, points: bool = False) -> list[Entry]:
+    """The models of a measurement alone, which is the legend of many figures."""
+    return models(style.model_styles(measurement.models, points=points))
 
 
 def put(part: FigureBase, entries: Sequence[Entry], *, width: int = 34, columns: int = 3, **where: Any) -> None:

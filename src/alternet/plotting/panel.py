@@ -150,35 +150,26 @@ def lay(part: FigureBase, panels: Sequence[Panel], *, titles: int = 36, **axes: 
                 axis.set_ylabel("")
     shown = stacks[: len(panels)]
     if first.bar is not None:
-        first.bar.add(part, made.ravel(), aspect=25 * rows)
+        first.bar.add(part, list(made.ravel()), aspect=25 * rows)
     return shown
 
 
 def sheet(
-    panels: Sequence[Panel],
-    entries: Sequence[Entry] = (),
-    *,
-    width: float | None = None,
-    height: float = 3.2,
-    columns: int = 3,
-    names: int = 34,
-    **axes: Any,
+    panels: Sequence[Panel], entries: Sequence[Entry] = (), *, columns: int = 3, names: int = 34, **axes: Any
 ) -> Drawing:
     """The figure that most instruments draw: their panels in rows and columns, and one legend below.
 
     Args:
         panels: As for `lay`.
         entries: Of the legend.
-        width: In inches; by default as wide as a page for several panels, two thirds of it for one.
-        height: Of a row of panels in inches.
         columns: Of the legend, at most.
         names: Characters of a name in a line of the legend.
         **axes: Passed to `subplots`.
     """
     rows, across = grid(len(panels))
-    below = 0.2 * (1 + -(-len(entries) // columns))
-    width = width or (10.5 if across > 1 else 7.0)
-    figure = Drawing(figsize=(width, height * rows + below), layout="constrained")
+    width, alone = (10.5, 1.0) if across > 1 else (7.0, 1.0 if panels[0].wide else 1.25)
+    height = alone * panels[0].size[1] * rows + 0.2 * (1 + -(-len(entries) // columns))
+    figure = Drawing(figsize=(width, height), layout="constrained")
     lay(figure, panels, titles=int(10.5 * width / across), **axes)
     put(figure, entries, width=names, columns=columns)
     return figure

@@ -8,9 +8,9 @@ from matplotlib.ticker import MaxNLocator
 
 from alternet.measurement import Measurement
 from alternet.plotting.exhibit import Exhibit
-from alternet.plotting.legend import Entry, models
-from alternet.plotting.panel import Panel, Targets, belongs_to, points, sheet
-from alternet.plotting.style import FAINT, Drawing, model_styles
+from alternet.plotting.legend import of_models
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles
 
 SHOWN = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
 AVERAGED = "ema_test_accuracy"
@@ -52,16 +52,6 @@ def _epochs(axis: Axes, measurement: Measurement, column: str) -> Targets:
     return list(targets)
 
 
-def draw(measurement: Measurement) -> Drawing:
-    """Loss on the left, accuracy on the right."""
-    return sheet(panels(measurement), legend(measurement))
-
-
-def legend(measurement: Measurement) -> list[Entry]:
-    """The models."""
-    return models(model_styles(measurement.models))
-
-
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, the accuracy that it reached, and how far that is above chance."""
     guess = chance(measurement)
@@ -85,8 +75,7 @@ EXHIBIT = Exhibit(
     question="Did the networks learn, and had they finished learning?",
     columns={"table": ("model", "epoch", "train_loss", "test_accuracy")},
     panels=panels,
-    legend=legend,
-    draw=draw,
+    legend=of_models,
     sentences=sentences,
     caution=(
         "The training loss is measured on augmented batches while the weights still move, the accuracy on clean test "

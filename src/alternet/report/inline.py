@@ -20,7 +20,6 @@ from alternet.plotting.style import Drawing
 DPI = 72
 """One pixel of matplotlib is one unit of the SVG, so that `transData` gives places in the picture itself."""
 
-XLINK = "{http://www.w3.org/1999/xlink}href"
 SHORT = {"d", "x", "y", "points"}
 """Attributes whose numbers may be cut to a hundredth of a point."""
 
@@ -105,26 +104,34 @@ def inline(figure: Figure, models: Sequence[str], prefix: str) -> str:
 
 
 def _strip(root: ElementTree.Element) -> None:
-    """Take out what a page has no use for: name spaces, metadata, groups without a look, size, superfluous digits.
+    """Take out what a page has no use for: name spaces, metadata, size, superfluous digits.
 
     The style sheet goes as well, since it would hold for all of the page; its rules stand in `page.css`.
     """
     for one in list(root.iter()):
         one.tag = one.tag.rpartition("}")[2]
         one.text, one.tail = (text if text and text.strip() else None for text in (one.text, one.tail))
-        if XLINK in one.attrib:
-            one.set("href", one.attrib.pop(XLINK))
-        for name in SHORT & set(one.attrib):
-            numbers = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", one.attrib[name])
-            one.set(name, " ".join(numbers.split()))
-        if "style" in one.attrib:
-            look = re.sub(r"font-family:[^;]*(; )?", "", one.attrib["style"])  # the page has its own
-            one.set("style", re.sub(r"([:;]) ", r"\1", look))
+        one.attrib = dict(_shortened(name.rpartition("}")[2], value) for name, value in one.items())
+        if one.get("transform", "").startswith("rotate(-0 "):
+            del one.attrib["transform"]
     for parent in root.iter():
         parent[:] = [child for child in parent if child.tag not in ("metadata", "style")]
     for name in ("width", "height", "version"):
-        root.attrib.pop(name, None)
+        del root.attrib[name]
     root.set("aria-hidden", "true")  # the frame around it has a label, and what can be pointed at is read out
+    stroked = {one.get("id") for one in root.iter("path") if "stroke:" in one.get("style", "")}
+    for one in root.iter("use"):
+        if one.get("href", "")[1:] in stroked:  # the marker says already how it is stroked
+            one.set("style", re.sub(r"stroke[^;]*;?", "", one.get("style", "")))
+
+
+def _shortened(name: str, value: str) -> tuple[str, str]:
+    """An attribute in fewer letters: coordinates to a hundredth of a point, styles without blanks and the font."""
+    if name in SHORT:
+        value = " ".join(re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value).split())
+    if name == "style":
+        value = re.sub(r"([:;]) ", r"\1", re.sub(r"font-family:[^;]*(; )?", "", value))  # the page has its own
+    return name, value
 
 
 REFERENCE = re.compile(r"(?:(?<=^)|(?<=url\())#([\w-]+)")

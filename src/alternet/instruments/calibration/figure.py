@@ -11,8 +11,8 @@ from matplotlib.patches import Patch
 
 from alternet.measurement import Measurement
 from alternet.plotting.exhibit import Exhibit
-from alternet.plotting.legend import Entry
-from alternet.plotting.panel import Panel, Points, Targets, belongs_to, sheet
+from alternet.plotting.legend import Entry, put
+from alternet.plotting.panel import Panel, Points, Targets, belongs_to, lay
 from alternet.plotting.style import FAINT, INK, Drawing, grid, model_styles
 
 GAP: dict[str, Any] = {"facecolor": "none", "hatch": "////", "edgecolor": "#555555", "linewidth": 0.7}
@@ -107,12 +107,11 @@ def _numbers(table: pd.DataFrame) -> str:
 
 def draw(measurement: Measurement) -> Drawing:
     """The diagrams in rows, confidence and accuracy alike in all."""
-    across = grid(len(measurement.models))[1]
-    width = 3.5 * across if across > 1 else 4.6
-    columns = 3 if across > 1 else 1
-    return sheet(
-        panels(measurement), legend(measurement), width=width, height=4.6, columns=columns, sharex=True, sharey="row"
-    )
+    rows, across = grid(len(measurement.models))
+    figure = Drawing(figsize=(3.5 * across if across > 1 else 4.6, 4.6 * rows + 0.4), layout="constrained")
+    lay(figure, panels(measurement), titles=30, sharex=True, sharey="row")
+    put(figure, legend(measurement), columns=3 if across > 1 else 1)
+    return figure
 
 
 def legend(measurement: Measurement) -> list[Entry]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from alternet.measurement import Measurement
 from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.heat_map import COLOURS
-from alternet.plotting.legend import Entry, models, put
+from alternet.plotting.legend import of_models, put
 from alternet.plotting.panel import Cells, Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, Drawing, label, model_styles
 
@@ -90,7 +90,7 @@ def panels(measurement: Measurement) -> list[Panel]:
         for model in measurement.models
     ]
     return [
-        Panel(title="Each corruption, mean over its severities", draw=rows, size=(5.6, 0.9 + high), wide=True),
+        Panel(title="Each corruption, mean over its severities", draw=rows, size=(5.0, 0.9 + high), wide=True),
         Panel(title="Mean over corruptions", draw=steps),
         *maps,
     ]
@@ -171,6 +171,9 @@ def _map(axis: Axes, table: pd.DataFrame) -> Targets:
     return [Cells(axis, extent, names, [f"severity {severity}" for severity in severities], texts, model)]
 
 
+legend = partial(of_models, points=True)
+
+
 def draw(measurement: Measurement) -> Drawing:
     """Rows on the left, steps on the right."""
     rows, steps, *_ = panels(measurement)
@@ -180,11 +183,6 @@ def draw(measurement: Measurement) -> Drawing:
         axis.set_title(panel.title)
     put(figure, legend(measurement))
     return figure
-
-
-def legend(measurement: Measurement) -> list[Entry]:
-    """The models."""
-    return models(model_styles(measurement.models, points=True))
 
 
 def sentences(measurement: Measurement) -> list[str]:

@@ -50,7 +50,7 @@ def panels(measurement: Measurement) -> list[Panel]:
         title="At the highest frequency of each feature map",
         draw=partial(_against_depth, ends=ends, cells=cells, looks=looks),
         ratios=(1.0,) if depth_axis.alike(cells.values()) else (4.0, 0.28 * count),
-        size=(5.6, 3.4 + 0.2 * count),
+        size=(5.0, 3.4 + 0.2 * count),
         wide=True,
     )
     values = measurement.table[VALUE].dropna()

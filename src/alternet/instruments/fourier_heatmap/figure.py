@@ -13,8 +13,8 @@ from alternet.measurement import Measurement
 from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.heat_map import COLOURS, UNDEFINED, colour_bar
 from alternet.plotting.legend import Entry
-from alternet.plotting.panel import Cells, Panel, Targets, belongs_to, sheet
-from alternet.plotting.style import Drawing, grid, say_empty
+from alternet.plotting.panel import Cells, Panel, Targets, belongs_to
+from alternet.plotting.style import say_empty
 
 QUANTITY = "loss of accuracy (percentage points)"
 
@@ -102,13 +102,6 @@ def _wave(loss: float, error: float, accuracy: float) -> str:
     return f"loss {loss:.1f}{doubt} points\naccuracy {accuracy:.1%}".replace("-", "−")
 
 
-def draw(measurement: Measurement) -> Drawing:
-    """The maps in rows, with one scale beside them."""
-    across = grid(len(measurement.models))[1]
-    side = {1: 4.6, 2: 3.8, 3: 3.1}[across]
-    return sheet(panels(measurement), legend(measurement), width=side * across + 1.0, height=side, names=90)
-
-
 def legend(measurement: Measurement) -> list[Entry]:
     """What the cell without a wave is."""
     return [Entry(Patch(**UNDEFINED), _no_wave(measurement))]
@@ -170,7 +163,7 @@ EXHIBIT = Exhibit(
     columns={"table": ("model", "fx", "fy", "accuracy", VALUE, ERROR)},
     panels=panels,
     legend=legend,
-    draw=draw,
+    layout={"names": 90},
     sentences=sentences,
     caution=(
         "The wave that costs most is the largest of many numbers with errors, so its loss is overestimated: look for "

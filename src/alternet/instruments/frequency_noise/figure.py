@@ -12,8 +12,8 @@ from matplotlib.patches import Patch
 from alternet.measurement import Measurement
 from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models
-from alternet.plotting.panel import Panel, Targets, belongs_to, points, sheet
-from alternet.plotting.style import FAINT, Drawing, model_styles, say_empty
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles, say_empty
 
 VALUE, ERROR = "delta_accuracy", "standard_error"
 MIDDLE = 0.5
@@ -33,7 +33,7 @@ def clean(table: pd.DataFrame) -> float:
 def panels(measurement: Measurement) -> list[Panel]:
     """Change of accuracy against frequency, all models on one axis."""
     title = f"Accuracy under noise of one frequency band{_strength(measurement)}"
-    return [Panel(title=title, draw=partial(_bands, measurement=measurement), size=(5.6, 3.8), wide=True)]
+    return [Panel(title=title, draw=partial(_bands, measurement=measurement), size=(5.0, 3.8), wide=True)]
 
 
 def _bands(axis: Axes, measurement: Measurement) -> Targets:
@@ -59,11 +59,6 @@ def _band(row: "pd.Series[Any]") -> str:
     error = "" if pd.isna(row[ERROR]) else f" ± {100 * row[ERROR]:.1f}"
     lost = f"{row['frequency']:.2f}π: {100 * row[VALUE]:+.1f}{error} points".replace("-", "−")
     return f"{lost}\naccuracy {row['accuracy']:.1%}, NLL {row['nll']:.3f}"
-
-
-def draw(measurement: Measurement) -> Drawing:
-    """The one panel above its legend, a model a line."""
-    return sheet(panels(measurement), legend(measurement), height=3.8, columns=1, names=70)
 
 
 def legend(measurement: Measurement) -> list[Entry]:
@@ -152,7 +147,7 @@ EXHIBIT = Exhibit(
     columns={"table": ("model", "frequency", "accuracy", VALUE, "nll", ERROR)},
     panels=panels,
     legend=legend,
-    draw=draw,
+    layout={"columns": 1, "names": 70},
     sentences=sentences,
     caution=(
         "Noise of equal energy is not equally strong against the image: photographs hold far less at high frequencies "

@@ -14,8 +14,8 @@ from alternet.measurement import Measurement
 from alternet.plotting.asinh_axis import AsinhAxis
 from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models
-from alternet.plotting.panel import Panel, Targets, belongs_to, points, sheet
-from alternet.plotting.style import FAINT, Drawing, model_styles, say_empty, short
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles, say_empty, short
 
 VALUE, NAME = "eigenvalue", "eigenvalue of the Hessian of one batch"
 SINGLE = 250
@@ -86,7 +86,7 @@ def panels(measurement: Measurement) -> list[Panel]:
             title="Extreme eigenvalues of the Hessian",
             draw=partial(_spectra, measurement=measurement),
             ratios=(3.0, 0.22 * rows + 0.1),
-            size=(5.6, 3.3 + 0.3 * rows),
+            size=(5.0, 3.3 + 0.3 * rows),
             wide=True,
         )
     ]
@@ -141,18 +141,10 @@ def _strip(axes: Axes, table: pd.DataFrame, model: str, look: dict[str, Any], ro
     ]
     details = zip(single, ordered["batch"], ordered["rank"], ordered["residual"], strict=True)
     texts = [
-        f"eigenvalue {value:.4g}\nbatch {batch}, rank {rank}, residual {residual:.2g}"
-        for value, batch, rank, residual in details
+        f"{value:.4g} (batch {batch}, rank {rank}, residual {residual:.1g})" for value, batch, rank, residual in details
     ]
     every = points(axes, single, np.full(len(single), row + 0.3), texts, name=model)
     return [points(axes, marks, np.full(len(marks), row), said, name=model), every]
-
-
-def draw(measurement: Measurement) -> Drawing:
-    """The panel above its legend, a model a line."""
-    drawn = panels(measurement)
-    height = 3.2 + 0.3 * len(measurement.models)
-    return sheet(drawn, legend(measurement), width=7.2, height=height, columns=1, names=100, sharex=True)
 
 
 def legend(measurement: Measurement) -> list[Entry]:
@@ -218,7 +210,7 @@ EXHIBIT = Exhibit(
     },
     panels=panels,
     legend=legend,
-    draw=draw,
+    layout={"columns": 1, "names": 100, "sharex": True},
     sentences=sentences,
     caution=(
         "Only the eigenvalues of largest magnitude of each batch are seen, so NEP is coupled to sharpness: where the "

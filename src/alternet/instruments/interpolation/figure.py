@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 
 from alternet.measurement import Measurement
 from alternet.plotting.exhibit import Exhibit
-from alternet.plotting.legend import Entry, models
-from alternet.plotting.panel import Panel, Targets, belongs_to, points, sheet
-from alternet.plotting.style import FAINT, Drawing, model_styles, say_empty
+from alternet.plotting.legend import of_models
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles, say_empty
 
 PARTS = {"nll": "NLL alone", "loss": "NLL + L2", "accuracy": "Accuracy"}
 
@@ -41,16 +41,6 @@ def _on_the_line(axis: Axes, measurement: Measurement, part: str) -> Targets:
 
 def _value(part: str, value: float) -> str:
     return f"{value:.1%}" if part == "accuracy" else f"{value:.4g}"
-
-
-def draw(measurement: Measurement) -> Drawing:
-    """The three panels side by side."""
-    return sheet(panels(measurement), legend(measurement), height=3.3, names=80)
-
-
-def legend(measurement: Measurement) -> list[Entry]:
-    """The models."""
-    return models(model_styles(measurement.models))
 
 
 def barrier(points: pd.DataFrame) -> pd.Series:
@@ -87,8 +77,8 @@ EXHIBIT = Exhibit(
     question="Is there a barrier between two sets of weights?",
     columns={"table": ("model", "x", "nll", "loss", "accuracy")},
     panels=panels,
-    legend=legend,
-    draw=draw,
+    legend=of_models,
+    layout={"names": 80},
     sentences=sentences,
     caution=(
         "A barrier on the straight line does not part two networks: a curve may join them without one, and so may a "

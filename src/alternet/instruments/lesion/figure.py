@@ -12,8 +12,8 @@ from alternet.plotting import depth_axis
 from alternet.plotting.depth_axis import ERROR
 from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry
-from alternet.plotting.panel import Panel, Targets, belongs_to, points, sheet
-from alternet.plotting.style import FAINT, Drawing, kind_name, model_styles, say_empty
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, kind_name, model_styles, say_empty
 
 VALUE = "delta_accuracy"
 POINTS = "points"
@@ -90,11 +90,6 @@ def _losses(axis: Axes, table: pd.DataFrame, colour: str) -> Targets:
     return [values._replace(texts=texts), points(axis, lost["depth"], 0 * lost["depth"], crosses, name=model)]
 
 
-def draw(measurement: Measurement) -> Drawing:
-    """The panels in rows, depth alike in all."""
-    return sheet(panels(measurement), legend(measurement), height=3.1, columns=6, sharex=True)
-
-
 def legend(measurement: Measurement) -> list[Entry]:
     """What markers, crosses and lines mean."""
     table = measurement.table
@@ -159,7 +154,7 @@ EXHIBIT = Exhibit(
     columns={"table": ("model", "unit", "tap", "kind", "depth", "accuracy", VALUE, "delta_nll", ERROR, "stage")},
     panels=panels,
     legend=legend,
-    draw=draw,
+    layout={"columns": 6, "sharex": True},
     sentences=sentences,
     caution=(
         "Nothing was retrained: what follows a removed unit sees maps that it was never trained on. So a large loss "

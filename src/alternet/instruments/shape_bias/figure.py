@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from alternet.measurement import Measurement
 from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models
-from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points, sheet
-from alternet.plotting.style import FAINT, Drawing, label, model_styles, say_empty
+from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, label, model_styles, say_empty
 
 ALL = "all"
 """Stands for all classes together in the column `shape`."""
@@ -35,7 +35,7 @@ def panels(measurement: Measurement) -> list[Panel]:
     """A row for each class of shapes and one for all; left is texture, right is shape, bars are 95 % intervals."""
     height = 1.0 + len(_names(measurement.tables["bias"])) * (0.14 + 0.07 * len(measurement.models))
     draw = partial(_rows, bias=measurement.tables["bias"], models=measurement.models)
-    return [Panel(title="Shape or texture?", draw=draw, size=(5.6, max(height, 2.4)), wide=True)]
+    return [Panel(title="Shape or texture?", draw=draw, size=(5.0, max(height, 2.4)), wide=True)]
 
 
 def _rows(axis: Axes, bias: pd.DataFrame, models: tuple[str, ...]) -> Targets:
@@ -61,19 +61,13 @@ def _points(axis: Axes, rows: pd.DataFrame, y: np.ndarray, model: str, look: dic
     part, y = rows[known], y[known]
     with belongs_to(model, axis):
         axis.hlines(y, part["low"], part["high"], color=look["color"], linewidth=1.0, alpha=0.7)
-        axis.plot(part["shape_bias"], y, **look | {"linestyle": "none"})
+        axis.plot(part["shape_bias"], y, linestyle="none", marker=look["marker"], color=look["color"])
     texts = [
         f"{'all classes' if name == ALL else name}: {row['shape_bias']:.1%} shape "
         f"({row['low']:.1%} to {row['high']:.1%})\n{row['decisions']:.0f} decisions on {row['images']:.0f} images"
         for name, row in part.iterrows()
     ]
     return points(axis, part["shape_bias"], y, texts, name=model)
-
-
-def draw(measurement: Measurement) -> Drawing:
-    """The one panel above its legend, a model a line."""
-    drawn, entries = panels(measurement), legend(measurement)
-    return sheet(drawn, entries, height=drawn[0].size[1], columns=1, names=90)
 
 
 def legend(measurement: Measurement) -> list[Entry]:
@@ -119,7 +113,7 @@ EXHIBIT = Exhibit(
     },
     panels=panels,
     legend=legend,
-    draw=draw,
+    layout={"columns": 1, "names": 90},
     sentences=sentences,
     caution=(
         "The share says nothing about images that the network decided for neither cue: look at how many decisions it "

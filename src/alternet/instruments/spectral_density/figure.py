@@ -13,8 +13,8 @@ from alternet.measurement import Measurement
 from alternet.plotting.asinh_axis import AsinhAxis
 from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models
-from alternet.plotting.panel import Panel, Targets, belongs_to, points, sheet
-from alternet.plotting.style import FAINT, Drawing, model_styles, say_empty, short
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles, say_empty, short
 
 LINEAR = 1e-3
 """The axis is linear as far as this part of the largest |eigenvalue|, and logarithmic beyond."""
@@ -57,7 +57,7 @@ def reach(drawn: Mapping[str, NDArray]) -> tuple[float, float]:
 
 def panels(measurement: Measurement) -> list[Panel]:
     """The mean over random vectors as a line, their range as a band; both axes logarithmic but around zero."""
-    return [Panel(title="All eigenvalues", draw=partial(_counted, measurement=measurement), size=(5.6, 3.8), wide=True)]
+    return [Panel(title="All eigenvalues", draw=partial(_counted, measurement=measurement), size=(5.0, 3.8), wide=True)]
 
 
 def _counted(axes: Axes, measurement: Measurement) -> Targets:
@@ -82,11 +82,6 @@ def _counted(axes: Axes, measurement: Measurement) -> Targets:
     axes.set_yscale("log", nonpositive="clip")
     axes.set_ylim(*reach(drawn))
     return list(targets)
-
-
-def draw(measurement: Measurement) -> Drawing:
-    """The panel above its legend, a model a line."""
-    return sheet(panels(measurement), legend(measurement), width=7.2, height=4.0, columns=1, names=100)
 
 
 def legend(measurement: Measurement) -> list[Entry]:
@@ -139,7 +134,7 @@ EXHIBIT = Exhibit(
     },
     panels=panels,
     legend=legend,
-    draw=draw,
+    layout={"columns": 1, "names": 100},
     sentences=sentences,
     caution=(
         "The density is smooth by construction: Lanczos sees the outer eigenvalues one by one and the bulk only as a "

@@ -1,9 +1,10 @@
 """Trajectory figure: the path of training in polar form and in its two largest principal components (Fig 1b)."""
 
 from functools import partial
-from math import ceil, isnan, pi, sin
+from math import ceil, pi, sin
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.projections.polar import PolarAxes
@@ -33,7 +34,7 @@ def _polar(axis: PolarAxes, measurement: Measurement) -> Targets:
     for model in measurement.models:
         table = measurement.of(model).table.sort_values("step", kind="stable")
         angle, radius = table["angle"].fillna(0), table["radius"]  # the final weights have no angle
-        turned = table["angle"].map(lambda angle: "" if isnan(angle) else f", angle {angle:.1f}°")
+        turned = table["angle"].map(lambda angle: "" if pd.isna(angle) else f", angle {angle:.1f}°")
         rows = zip(table["step"], radius, turned, strict=True)
         texts = [f"step {step}\nradius {far:.3f}{angle}" for step, far, angle in rows]
         targets.append(_path(axis, np.deg2rad(angle), radius, texts, model, measurement))

@@ -10,8 +10,8 @@ from alternet.measurement import Measurement
 from alternet.plotting import depth_axis
 from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry
-from alternet.plotting.panel import Panel, Targets, sheet
-from alternet.plotting.style import Drawing, model_styles, say_empty
+from alternet.plotting.panel import Panel, Targets
+from alternet.plotting.style import model_styles, say_empty
 from alternet.plotting.units import tally
 
 VALUE = "variance"
@@ -35,11 +35,6 @@ def _against_depth(axis: Axes, table: pd.DataFrame, look: dict[str, Any]) -> Tar
     axis.set_ylim(bottom=0)
     depth_axis.finish(axis)
     return [targets]
-
-
-def draw(measurement: Measurement) -> Drawing:
-    """The panels in rows, depth alike in all."""
-    return sheet(panels(measurement), legend(measurement), height=2.9, columns=6, sharex=True)
 
 
 def legend(measurement: Measurement) -> list[Entry]:
@@ -67,7 +62,7 @@ EXHIBIT = Exhibit(
     columns={"table": ("model", "unit", "tap", "kind", "depth", VALUE)},
     panels=panels,
     legend=legend,
-    draw=draw,
+    layout={"columns": 6, "sharex": True},
     sentences=sentences,
     caution=(
         "Variance has the scale of the activations, which normalisation layers and weights set freely: compare units "
