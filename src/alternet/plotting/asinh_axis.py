@@ -54,7 +54,7 @@ class AsinhAxis:
 
     def value(self, places: ArrayLike) -> NDArray:
         """What lies at places."""
-        return self.linear * np.sinh(np.asarray(places, dtype=float))
+        return self.linear * np.sinh(np.asarray(places, dtype=float)) + 0.0  # no −0
 
     @property
     def ticks(self) -> list[float]:
