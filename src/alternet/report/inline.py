@@ -169,44 +169,36 @@ def placed(targets: Targets, models: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _placed(target: Points | Cells, models: Sequence[str]) -> Iterator[dict[str, Any]]:
-    axis, model = target.axis, models.index(target.model) if target.model in models else None
+    model = models.index(target.model) if target.model in models else None
     if isinstance(target, Cells):
         left, right, first, last = target.extent
-        corners = _pixels(axis, np.array([[left, first], [right, last]])).ravel()
+        grid = _pixels(target.axis, np.array([[left, first], [right, last]])).ravel()
         names = {"rows": list(target.rows), "columns": list(target.columns)}
-        yield {
-            "model": model,
-            "grid": _rounded(corners),
-            **names,
-            "texts": [text for row in target.texts for text in row],
-        }
+        yield {"model": model, "grid": _rounded(grid), **names, "texts": [text for row in target.texts for text in row]}
         return
-    corners = np.stack([_pixels(axis, target.boxes[:, :2]), _pixels(axis, target.boxes[:, 2:])], axis=1)
-    low, high = corners.min(axis=1), corners.max(axis=1)
-    frame = axis.bbox.extents
-    top, bottom = _height(axis) - frame[3], _height(axis) - frame[1]
-    middle = (low + high) / 2
-    inside = (middle >= [frame[0] - 0.5, top - 0.5]).all(axis=1) & (middle <= [frame[2] + 0.5, bottom + 0.5]).all(
-        axis=1
-    )
-    kept = [place for place in range(len(middle)) if inside[place]]  # comparisons with nan are false
-    if kept:
-        sizes = high - low  # a point needs but its place
-        boxes = [_rounded([*low[place], *(sizes[place] if sizes[place].any() else ())]) for place in kept]
-        texts = [target.texts[place] for place in kept]
-        yield {"model": model, "name": target.name, "boxes": boxes, "texts": texts}
+    known = np.isfinite(target.boxes).all(axis=1)
+    corners = [_pixels(target.axis, target.boxes[known][:, side]) for side in (slice(0, 2), slice(2, 4))]
+    low, size = np.minimum(*corners), abs(corners[1] - corners[0])
+    frame = _down(target.axis, target.axis.bbox.get_points())
+    middle, room = low + size / 2, 0.5  # what lies on the edge lies within, whatever was rounded
+    inside = ((middle >= frame.min(axis=0) - room) & (middle <= frame.max(axis=0) + room)).all(axis=1)
+    if inside.any():
+        texts = [text for text, shown in zip(target.texts, known, strict=True) if shown]
+        kept = [(*each, text) for *each, text, shown in zip(low, size, texts, inside, strict=True) if shown]
+        boxes = [_rounded([*corner, *(extent if extent.any() else ())]) for corner, extent, _ in kept]
+        yield {"model": model, "name": target.name, "boxes": boxes, "texts": [text for *_, text in kept]}
 
 
 def _pixels(axis: Axes, data: NDArray) -> NDArray:
-    """Places in the SVG, whose y goes down."""
-    x, y = axis.transData.transform(data).T
-    return np.stack([x, _height(axis) - y], axis=1)
+    """Where data lies in the picture."""
+    return _down(axis, axis.transData.transform(data))
 
 
-def _height(axis: Axes) -> float:
+def _down(axis: Axes, places: NDArray) -> NDArray:
+    """Places of matplotlib as those of the SVG, whose y goes down."""
     figure = axis.get_figure(root=True)
     assert figure is not None
-    return figure.bbox.height
+    return np.stack([places[:, 0], figure.bbox.height - places[:, 1]], axis=1)
 
 
 def _rounded(numbers: Sequence[float] | NDArray) -> list[float]:
