@@ -1,4 +1,4 @@
-// What answers in the figures: tips for what is pointed at, models dimmed by a legend, a panel enlarged, surfaces turned.
+// What answers in figures: tips for what is pointed at, models dimmed by a legend, panels enlarged, surfaces turned.
 "use strict";
 const REACH = { mouse: 14, touch: 28 }; // how far from a place, in pixels of the screen, it still answers
 const off = new Set(); // models that are switched off, in all of the page
@@ -82,7 +82,10 @@ function answer(panel) {
     show(nearest(shown(), at.x, at.y, REACH[event.pointerType === "touch" ? "touch" : "mouse"] / scale.a));
   }
   plot.addEventListener("pointermove", (event) => event.pointerType === "touch" || point(event));
-  plot.addEventListener("pointerdown", (event) => point(event, (pointer = event.pointerType)));
+  plot.addEventListener("pointerdown", (event) => {
+    pointer = event.pointerType;
+    point(event);
+  });
   plot.addEventListener("pointerleave", (event) => event.pointerType === "touch" || show(null));
   plot.addEventListener("blur", () => show(null));
   plot.addEventListener("focus", () => plot.matches(":focus-visible") && show(shown()[0] ?? null));
@@ -94,7 +97,7 @@ function answer(panel) {
     else return;
     if (event.key !== "Escape") event.preventDefault(); // Escape closes what is enlarged as well
   });
-  addEventListener("scroll", () => current && show(null), { passive: true });
+  addEventListener("scroll", () => current && show(current), { passive: true, capture: true }); // stay with the place
 }
 
 // Put a panel into a window of its own, a hole of its size into the page, and both back.
