@@ -20,7 +20,6 @@ class Kind:
         marker: Of matplotlib, at the depth of a unit.
         filled: Whether the marker is filled with the colour of the model; it is white otherwise.
         shade: How matplotlib fills the depth over which a unit acts; empty for white, as in the paper.
-        hue: The word for the colour of the shade; empty where there is none.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Kind:
     marker: str = "X"
     filled: bool = False
     shade: Mapping[str, Any] = field(default_factory=dict)
-    hue: str = ""
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -48,7 +46,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 marker="o",
                 filled=True,
                 shade={"facecolor": "#C8C8C8"},
-                hue="grey",
             ),
             Kind(name="conv", words="convolution", plural="convolutions", marker="s"),
             Kind(name="mlp", words="MLP", plural="MLPs", marker="^"),
@@ -59,7 +56,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 singular=True,
                 marker="P",
                 shade={"facecolor": "#F3E3B5", "hatch": "....", "edgecolor": "#C9AE5D"},
-                hue="yellow",
             ),
             Kind(
                 name="pool",
@@ -68,7 +64,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 singular=True,
                 marker="v",
                 shade={"facecolor": "#CFE6F7", "hatch": "////", "edgecolor": "#7FB2D9"},
-                hue="blue",
             ),
         )
     }

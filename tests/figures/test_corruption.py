@@ -1,4 +1,4 @@
-"""The figure of corruptions: the numbers in its rows and steps, the sentences, and the interactive copies."""
+"""The figure of corruptions: the numbers in its rows and steps, and the sentences."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from tests.figures.crafted import CORRUPTIONS, corruption, several
 
 from alternet.instruments.corruption.figure import by_corruption, by_severity, places
-from alternet.instruments.figures import FIGURES, draw, sentences
+from alternet.instruments.figures import draw, sentences
 from alternet.measurement import Measurement
 
 MEANS = [0.66 - 0.02 * turn * 3 for turn in (1, 2, 3, 4)]
@@ -89,18 +89,3 @@ def test_models_with_other_sets_are_drawn_and_not_called_alike():
     assert "mean" in [text.get_text() for text in left.get_yticklabels()]
     marks = [found for found in left.collections if isinstance(found, PathCollection)]
     assert [len(np.asarray(mark.get_offsets())) for mark in marks] == [3, 6]
-
-
-def test_interactive_rows_steps_and_maps_hold_the_numbers():
-    make = FIGURES["corruption"].interactive
-    assert make is not None
-    rows, steps, *maps = make(several("corruption", "ResNet", "ViT"))
-    assert rows.wide and [one.title for one in maps] == ["ResNet: accuracy on every set", "ViT: accuracy on every set"]
-    np.testing.assert_allclose(rows.figure["data"][1]["x"], [0.66, 0.51, *MEANS])
-    assert rows.figure["data"][1]["error_x"]["array"] == [0.02] * 6
-    np.testing.assert_allclose(steps.figure["data"][1]["y"], [0.66 - 0.05 * severity for severity in range(6)])
-    heat = maps[1].figure["data"][0]
-    assert heat["y"] == ["gaussian noise", "defocus blur", "glass blur", "fog"] and heat["x"] == list("12345")
-    np.testing.assert_allclose(heat["z"][3], [0.66 - 0.08 * severity for severity in range(1, 6)])
-    symbols = [trace["marker"]["symbol"] for trace in rows.figure["data"]]
-    assert symbols == ["circle", "square"]

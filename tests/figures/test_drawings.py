@@ -1,4 +1,4 @@
-"""What the single figures draw: the numbers in the axes, the shading, and the interactive copies of them."""
+"""What the single figures draw: the numbers in the axes, the shading, the surfaces and the sentences."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,6 @@ from tests.figures.crafted import (
     COUNT,
     LESIONS,
     LOST,
-    MAKERS,
     PUBLISHED,
     calibration,
     fourier,
@@ -45,10 +44,10 @@ from alternet.instruments.lesion.figure import LEFT_ALONE
 from alternet.instruments.spectral_density.figure import curves, kernel
 from alternet.loss.spectrum import summary
 from alternet.measurement import Measurement
-from alternet.plotting import depth_axis, interactive
+from alternet.plotting import depth_axis
 from alternet.plotting.asinh_axis import AsinhAxis
 from alternet.plotting.depth_axis import SHADES, Span, alike, merged, spans
-from alternet.plotting.surface import heights, plot, scale, within
+from alternet.plotting.surface import heights, numbers, scale, turning, within
 from alternet.plotting.training_log import chance
 
 
@@ -58,12 +57,6 @@ def axes(figure: Figure, title: str) -> Axes:
 
 def lines(axis: Axes) -> list[np.ndarray]:
     return [np.asarray(line.get_xydata()) for line in axis.get_lines()]
-
-
-def panels(instrument: str, *models: str) -> list:
-    make = FIGURES[instrument].interactive
-    assert make is not None
-    return make(several(instrument, *models))
 
 
 def shaded(axis: Axes, kind: str) -> list[tuple[float, float]]:
@@ -173,18 +166,6 @@ def test_lesion_says_so_where_no_unit_costs_anything_or_none_was_removed():
         draw(changed)
 
 
-def test_lesion_panels_hold_the_numbers():
-    stems, curve, crosses = panels("lesion", "ResNet", "ViT")[0].figure["data"]
-    points = LESIONS.loc[LESIONS["model"] == "ResNet", "points"]
-    np.testing.assert_allclose([y for y in curve["y"] if y is not None], points, rtol=1e-5)
-    assert [y for y in curve["y"] if y is None] == [None] * 3
-    assert stems["y"][:3] == [0.0, -13.69, None]
-    assert [text.split("<br>")[1] for text in crosses["text"]] == [LEFT_ALONE] * 3
-    assert "accuracy 69.0%, Δ NLL +0.274" in curve["text"][0]
-    assert f"× {LEFT_ALONE}" in panels("lesion", "ResNet")[0].key
-    assert panels("lesion", "ViT")[0].key == ("● attention", "△ MLP", "bars: ±2 standard errors")
-
-
 def test_spans_run_from_unit_to_unit_and_merge_by_kind():
     table = pd.DataFrame(
         {"unit": [3, 0, 1, 2], "depth": [1, 0, 0.2, 0.5], "kind": ["msa", "stem", "conv", "conv"], "tap": list("dabc")}
@@ -197,10 +178,8 @@ def test_spans_run_from_unit_to_unit_and_merge_by_kind():
 
 def test_standard_errors_are_drawn_where_they_are_known():
     known, unknown = fourier("ViT").table, variance("ViT").table
-    assert "±2 standard errors" in [handle.get_label() for handle in depth_axis.kind_handles(known)]
-    assert "±2 standard errors" not in [handle.get_label() for handle in depth_axis.kind_handles(unknown)]
-    assert interactive.key(known)[-1] == "bars: ±2 standard errors"
-    assert panels("fourier", "ViT")[0].figure["data"][0]["error_y"]["array"] == [0.02] * 25
+    assert "±2 standard errors" in [entry.text for entry in depth_axis.kind_entries(known)]
+    assert "±2 standard errors" not in [entry.text for entry in depth_axis.kind_entries(unknown)]
 
 
 def test_reliability_bars_are_the_accuracies_and_the_histogram_sums_to_one():
@@ -259,9 +238,6 @@ def test_frequency_noise_draws_percentage_points_and_twice_their_error():
     shade = np.asarray(axis.collections[0].get_paths()[0].vertices)
     at_first = shade[np.isclose(shade[:, 0], 0.1), 1]
     np.testing.assert_allclose([at_first.min(), at_first.max()], [-5.8, -4.2])
-    (panel,) = panels("frequency_noise", "ResNet", "ViT")
-    np.testing.assert_allclose(panel.figure["data"][1]["y"], -np.array(LOST["ViT"]))
-    np.testing.assert_allclose(panel.figure["data"][1]["error_y"]["array"], 0.8)
 
 
 def test_the_strength_is_in_the_title_only_where_it_is_one():
@@ -311,14 +287,6 @@ def test_fourier_heatmap_draws_losses_with_zero_in_the_middle_and_one_scale_for_
         assert axes(figure, name).get_ylim() == (1.125, -1.125)  # down, as rows of an image are
 
 
-def test_fourier_heatmap_hover_has_loss_error_and_accuracy():
-    one, _ = panels("fourier_heatmap", "ResNet", "ViT")
-    (trace,) = one.figure["data"]
-    assert (one.title, trace["x"], trace["z"][4][4]) == ("ResNet", [k / 4 for k in range(-4, 5)], None)
-    assert (trace["z"][0][0], trace["customdata"][0][0]) == (15.4, (0.4, 0.596))
-    assert (trace["zmin"], trace["zmax"]) == (0, pytest.approx(16.94))
-
-
 def test_fourier_heatmap_says_which_wave_costs_most_and_counts_the_rim_once():
     resnet, vit = sentences(several("fourier_heatmap", "ResNet", "ViT"))
     worst = (
@@ -348,8 +316,9 @@ def test_fourier_heatmap_that_gains_costs_nothing_or_was_not_measured():
         assert words in sentences(changed)[0] and "-0.0" not in sentences(changed)[0]
         draw(changed)
     assert heat_limits(maps(replace(one, tables={"table": one.table.assign(delta_accuracy=gains)})))[0] == -2
-    (panel,) = FIGURES["fourier_heatmap"].interactive(replace(one, tables={"table": said["costs most, 14.9 ±"]}))
-    assert "black: a gain" in panel.key and panel.figure["data"][0]["zmin"] == -2
+    figure = draw(replace(one, tables={"table": said["costs most, 14.9 ±"]}))
+    assert any("black: a gain" in axis.get_ylabel() for axis in figure.axes)
+    assert not any("black" in axis.get_ylabel() for axis in draw(one).axes)
 
 
 def test_shape_bias_draws_shares_with_their_intervals():
@@ -360,14 +329,6 @@ def test_shape_bias_draws_shares_with_their_intervals():
     segments = np.array(axis.collections[1].get_segments())
     np.testing.assert_allclose(segments[:, :, 0], [[0.38, 0.58], [0.15, 0.39], [0.6, 0.86]])
     np.testing.assert_allclose(segments[:, 0, 1], [0.2, 1.2, 2.2])
-    (panel,) = panels("shape_bias", "ViT")
-    trace = panel.figure["data"][0]
-    share, ends = np.array(trace["x"][:3]), trace["error_x"]
-    np.testing.assert_allclose(share, [42 / 88, 0.25, 0.75], rtol=1e-5)
-    assert trace["x"][3] is None
-    np.testing.assert_allclose(share - ends["arrayminus"][:3], [0.38, 0.15, 0.6], atol=1e-5)
-    np.testing.assert_allclose(share + ends["array"][:3], [0.58, 0.39, 0.86], atol=1e-5)
-    assert trace["customdata"][1] == ["cat", 48, 60]
 
 
 @pytest.mark.parametrize(
@@ -416,38 +377,8 @@ def test_training_names_the_averaged_weights_and_copes_with_one_epoch():
         draw(short)
 
 
-@pytest.mark.parametrize("instrument", sorted(MAKERS))
-@pytest.mark.parametrize("models", [("ViT",), ("ResNet", "ViT", "Swin")], ids=["one", "three"])
-def test_interactive_plots_are_strict_json(instrument: str, models: tuple[str, ...]):
-    for panel in panels(instrument, *models):
-        assert set(json.loads(json.dumps(panel.figure, allow_nan=False))) == {"data", "layout"}
-        assert panel.title
-
-
-def test_interactive_curves_hold_the_numbers():
-    wide = panels("fourier", "ResNet", "ViT")[0].figure["data"]
-    published = PUBLISHED[PUBLISHED["model"] == "ViT"]
-    np.testing.assert_allclose(wide[1]["y"], published["delta_log_amplitude"], rtol=1e-5)
-    assert wide[1]["text"][1] == "blocks.1 (attention, depth 0.04)"
-    strip = wide[3]
-    assert strip["type"] == "bar" and len(strip["x"]) == 24
-    np.testing.assert_allclose(np.add(strip["base"], strip["x"]), np.arange(1, 25) / 24, rtol=1e-5)
-
-
-def test_interactive_texts_are_escaped_for_plotly():
-    measured = several("fourier", "ViT")
-    table = measured.table.assign(model="<b>x</b> %{y}", tap="<a href='javascript:alert(1)'>t</a>")
-    facts = {**measured.provenances[0], "model": {"name": "<b>x</b> %{y}"}}
-    make = FIGURES["fourier"].interactive
-    assert make is not None
-    hostile = Measurement(instrument="fourier", tables={"table": table}, provenances=(facts,))
-    for panel in make(hostile):
-        text = json.dumps(panel.figure["data"])
-        assert "<a href" not in text and "<b>x" not in text and "<b>x</b> %{y}" not in text
-
-
 def test_missing_numbers_become_gaps():
-    assert interactive.numbers([1.23456789, np.nan, np.inf]) == [1.23457, None, None]
+    assert numbers([1.23456789, np.nan, np.inf]) == [1.23457, None, None]
 
 
 def test_the_density_is_that_of_scipy_with_silvermans_rule():
@@ -492,23 +423,6 @@ def test_hessian_says_nep_and_ape_with_intervals_and_the_worst_residual():
     assert draw(alone).axes
 
 
-def test_the_interactive_spectrum_holds_every_eigenvalue():
-    (panel,) = panels("hessian", "ResNet", "ViT")
-    ticks = [trace for trace in panel.figure["data"] if trace["mode"] == "markers"]
-    assert [len(trace["x"]) for trace in ticks] == [300, 300]
-    axis = axis_of(spectra(several("hessian", "ResNet", "ViT")))
-    np.testing.assert_allclose(axis.value(ticks[1]["x"]), sorted(hessian("ViT").table["eigenvalue"]), rtol=1e-4)
-    many = hessian("ViT")
-    table = pd.concat([many.table] * 10, ignore_index=True)
-    make = FIGURES["hessian"].interactive
-    assert make is not None
-    (panel,) = make(replace(many, tables={**many.tables, "table": table}))
-    thinned = panel.figure["data"][-1]["customdata"]
-    assert len(thinned) == 2000
-    assert thinned[0][0] == pytest.approx(table["eigenvalue"].min(), rel=1e-5)
-    assert thinned[-1][0] == pytest.approx(table["eigenvalue"].max(), rel=1e-5)
-
-
 def test_an_asinh_axis_has_few_ticks_that_read_as_numbers_whatever_it_spans():
     for far in (1e-9, 1e-3, 0.7, 300.0, 1e12):
         for linear in (far, 1e-2 * far, 1e-6 * far):
@@ -533,16 +447,6 @@ def test_the_spectral_density_counts_eigenvalues():
     assert low < 1 and high > drawn["a"].max()
     band = np.asarray(axes.collections[1].get_paths()[0].vertices)
     assert band[:, 1].max() == pytest.approx(drawn["longer"].max())
-
-
-def test_the_interactive_spectral_density_tells_the_eigenvalue_behind_its_own_scale():
-    (panel,) = panels("spectral_density", "longer")
-    *_, line = panel.figure["data"]
-    axis, _ = curves(spectral_density("longer"))
-    np.testing.assert_allclose(axis.place(line["customdata"]), line["x"], atol=1e-4)
-    ticks = panel.figure["layout"]["xaxis"]
-    assert ticks["ticktext"] == ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1", "10"]
-    np.testing.assert_allclose(axis.value(ticks["tickvals"]), axis.ticks, rtol=1e-5, atol=1e-5)
 
 
 def test_the_spectral_density_says_its_trace_with_two_standard_errors():
@@ -571,9 +475,6 @@ def test_landscapes_share_one_height_and_the_cuts_hold_the_numbers():
     bars = [p for p in axes(figure, "Mean rise over directions (±2 SE)").patches if isinstance(p, Rectangle)]
     np.testing.assert_allclose([p.get_height() for p in bars[:4]], [0.75, 1.25, 3, 5])
     np.testing.assert_allclose([p.get_y() for p in bars[:4]], [0, 0.75, 0, 3])
-    plots = panels("landscape", "ResNet", "ViT")
-    assert len({(p.figure["data"][0]["cmin"], p.figure["data"][0]["cmax"]) for p in plots[:2]}) == 1
-    assert plots[0].figure["layout"]["scene"]["zaxis"] == plots[1].figure["layout"]["scene"]["zaxis"]
 
 
 def test_a_spike_and_a_point_without_a_loss_are_gaps_in_the_surface():
@@ -585,7 +486,8 @@ def test_a_spike_and_a_point_without_a_loss_are_gaps_in_the_surface():
     shown = scale([grid])
     assert np.isnan(grid.loss[0, 0]) and grid.loss[0, 4] == 894 and shown.high < 30
     assert np.isnan(within(grid, shown)).sum() == 2
-    (surface,) = plot(grid, shown)["data"]
+    (surface,) = turning(grid, shown)["data"]
+    json.dumps(surface, allow_nan=False)
     assert surface["z"][0][0] is None and surface["z"][0][4] is None and surface["z"][2][2] == 0
 
 

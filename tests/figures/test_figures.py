@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from tests.figures.crafted import MAKERS, PUBLISHED, fourier, several, variance
+from tests.figures.drawn import drawn
 
 from alternet.instruments import figures
 from alternet.instruments.figures import FIGURES, Exhibit, cast, draw, exhibit, register, save, sentences, svg
@@ -199,14 +200,12 @@ def test_the_crafted_tables_are_the_papers():
 
 def test_a_model_looks_the_same_in_every_figure_of_a_cast():
     names = ("PiT", "ResNet", "ViT")
-    make = FIGURES["variance"].interactive
-    assert make is not None
     with cast(names):
         assert (
             model_styles(names)["ViT"] == model_styles(("ViT",))["ViT"] == {"color": COLOURS[2], "linestyle": DASHES[2]}
         )
         assert model_styles(("new", "PiT"))["new"]["color"] == COLOURS[3]
-        assert make(variance("ViT"))[0].figure["data"][0]["line"] == {"color": COLOURS[2], "dash": "solid"}
+        assert drawn(variance("ViT"))["ViT"].line("ViT").get_color() == COLOURS[2]
         inside = svg(draw(variance("ViT")))
     assert COLOURS[2].lower() in inside and COLOURS[2].lower() not in svg(draw(variance("ViT")))
     assert model_styles(("ViT",))["ViT"]["color"] == COLOURS[0]

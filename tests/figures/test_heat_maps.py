@@ -1,7 +1,5 @@
 """Heat maps: the numbers in them, borders, strips, what is below 0 or undefined, and what the sentences count."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +8,10 @@ from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tests.figures.crafted import similarity
+from tests.figures.drawn import drawn
 
-from alternet.instruments.figures import draw, sentences
-from alternet.instruments.similarity.figure import heat, plots
+from alternet.instruments.figures import draw, legend, sentences
+from alternet.instruments.similarity.figure import heat
 from alternet.measurement import Measurement
 from alternet.plotting.depth_axis import SHADES
 
@@ -158,36 +157,18 @@ def test_two_models_are_compared_at_their_best_pair_their_stems_and_their_ends()
     assert sentences(similarity("Swin"))[0].endswith("stem and last unit −0.018 ± 0.010.")
 
 
-def test_the_interactive_heat_map_holds_the_numbers_and_names_both_units():
+def test_the_cells_say_their_numbers_and_name_both_units():
     measurement = similarity("Swin", beside="ViT")
-    (shown,) = plots(measurement)
-    (trace,) = shown.figure["data"]
-    np.testing.assert_allclose(trace["z"], values(measurement), rtol=1e-5)
-    assert trace["y"][4].startswith("4 · blocks.4 (")
-    assert trace["x"][1] == "1 · blocks.1 (attention)"
-    assert len(set(trace["x"])) == 25
-    assert "± %{customdata" in trace["hovertemplate"]
-    assert shown.title == "Swin beside ViT"
-    assert "lines: a stage ends" in shown.key and "black: below 0" in shown.key
-    (alone,) = plots(small([0, 0], [[1, NAN], [NAN, 1]]))
-    assert "customdata" not in alone.figure["data"][0]["hovertemplate"]
-    assert alone.figure["data"][0]["z"] == [[1, None], [None, 1]]
-    assert alone.key == ("white: undefined",)
-
-
-def test_the_interactive_colours_begin_at_zero():
-    (trace,) = plots(similarity("Swin"))[0].figure["data"]
-    places = [place for place, _ in trace["colorscale"]]
-    assert places == sorted(places) and places[0] == 0 and places[-1] == 1
-    zero = -trace["zmin"] / (1 - trace["zmin"])
-    assert trace["zmin"] < 0 and [colour for place, colour in trace["colorscale"] if place < zero] == ["#000000"]
-    (trace,) = plots(similarity("ViT"))[0].figure["data"]
-    assert trace["zmin"] == 0 and "#000000" not in [colour for _, colour in trace["colorscale"]]
-
-
-def test_interactive_names_are_escaped():
-    measurement = similarity("ViT", name="<b>x</b> %{y}", beside="<i>%{z}")
-    units = measurement.tables["units"].assign(tap="<a href='javascript:alert(1)'>t</a>")
-    text = json.dumps([panel.figure for panel in plots(changed(measurement, units=units))])
-    for hostile in ("<a href", "<b>x", "<i>", "x</b> %{y}", "%{z}<"):
-        assert hostile not in text.replace("<br>", "").replace("%{z:.3f}", "")
+    panel = drawn(measurement)["Swin beside ViT"]
+    cells, matrix = panel.cells, values(measurement)
+    assert cells.rows[4].startswith("4 · blocks.4 (") and cells.columns[1] == "1 · blocks.1 (attention)"
+    assert len(set(cells.columns)) == 25 and len(cells.rows) == 28
+    said = [[f"CKA {value:.3f} ± 0.01".replace("-", "−") for value in row] for row in matrix]
+    assert cells.texts == said
+    (image,) = panel.axis.images
+    assert cells.extent == tuple(image.get_extent()) and image.origin == "lower"
+    entries = [entry.text for entry in legend(measurement)]
+    assert entries == ["attention", "subsampling", "other units", "a stage ends"]
+    alone = drawn(small([0, 0], [[1, NAN], [NAN, 1]]))["a"].cells
+    assert alone.texts == [["CKA 1.000", "CKA undefined"], ["CKA undefined", "CKA 1.000"]]
+    assert [entry.text for entry in legend(small([0, 0], [[1, NAN], [NAN, 1]]))] == ["unit", "undefined"]

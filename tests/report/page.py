@@ -1,11 +1,11 @@
 """A reader of pages: what a rendered report holds, as plain values."""
 
-import base64
 import json
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -43,8 +43,8 @@ class Page(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
-    def plots(self) -> list[Any]:
-        return [json.loads(text) for attributes, text in self.scripts if attributes.get("type") == "application/json"]
+    def data(self, name: str) -> list[Any]:
+        return [json.loads(text) for attributes, text in self.scripts if attributes.get("class") == name]
 
     def code(self) -> list[str]:
         return [text for attributes, text in self.scripts if "type" not in attributes]
@@ -62,6 +62,6 @@ def read(path: Path) -> Page:
 
 
 def embedded(uri: str) -> str:
-    kind, _, data = uri.partition(";base64,")
-    assert kind.startswith("data:")
-    return base64.b64decode(data).decode("utf-8")
+    kind, _, data = uri.partition(",")
+    assert kind == "data:text/csv;charset=utf-8"
+    return unquote(data)

@@ -20,10 +20,25 @@ from alternet.instruments.trajectory import figure as trajectory
 from alternet.instruments.variance import figure as variance
 from alternet.measurement import Measurement
 from alternet.plotting import style, training_log
-from alternet.plotting.exhibit import Exhibit, Panel
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import Entry
+from alternet.plotting.panel import Panel
 from alternet.plotting.style import cast, save, svg
 
-__all__ = ["FIGURES", "Exhibit", "Panel", "cast", "draw", "exhibit", "register", "save", "sentences", "svg"]
+__all__ = [
+    "FIGURES",
+    "Exhibit",
+    "Panel",
+    "cast",
+    "draw",
+    "exhibit",
+    "legend",
+    "panels",
+    "register",
+    "save",
+    "sentences",
+    "svg",
+]
 
 FIGURES: dict[str, Exhibit] = {
     "training": training_log.EXHIBIT,
@@ -80,7 +95,25 @@ def draw(measurement: Measurement) -> Figure:
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
     with style.context():
-        return shown.draw(measurement)
+        return shown.figure(measurement)
+
+
+def panels(measurement: Measurement) -> list[Panel]:
+    """The panels of that figure, in the order of reading; none where an exhibit draws all of it at once.
+
+    Raises:
+        ValueError: The instrument has no figure, or a column that it needs is missing or damaged.
+    """
+    shown = exhibit(measurement.instrument)
+    shown.check(measurement)
+    with style.context():
+        return shown.panels(measurement) if shown.panels else []
+
+
+def legend(measurement: Measurement) -> list[Entry]:
+    """What the signs in the panels mean."""
+    with style.context():
+        return exhibit(measurement.instrument).entries(measurement)
 
 
 def sentences(measurement: Measurement) -> list[str]:

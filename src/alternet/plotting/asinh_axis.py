@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from alternet.plotting import interactive
-
-POINTS = 800
+POINTS = 400
 TICKS, APART = 9, 0.06
 """How many ticks at most, and how far from that of zero the first ones stand, in parts of the axis."""
 ROUND: tuple[tuple[Sequence[float], int], ...] = (((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 3), ((1,), 5))
@@ -57,7 +54,7 @@ class AsinhAxis:
 
     def value(self, places: ArrayLike) -> NDArray:
         """What lies at places."""
-        return self.linear * np.sinh(np.asarray(places, dtype=float))
+        return self.linear * np.sinh(np.asarray(places, dtype=float)) + 0.0  # no −0
 
     @property
     def ticks(self) -> list[float]:
@@ -96,9 +93,3 @@ class AsinhAxis:
         axes.set_xlim(*self.value([self.low, self.high]).tolist())
         axes.set_xticks(self.ticks, labels=self.labels)
         axes.xaxis.set_minor_locator(NullLocator())
-
-    @property
-    def layout(self) -> dict[str, Any]:
-        """What makes it the horizontal axis of an interactive plot, which takes places."""
-        places = interactive.numbers(self.place(self.ticks))
-        return {"tickvals": places, "ticktext": self.labels, "range": [self.low, self.high]}

@@ -1,16 +1,18 @@
 """Depth axis: a network laid out from stem to last unit, with its kinds of units as shading, strips and markers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from alternet.kinds import KINDS, kind_of
-from alternet.plotting.style import FAINT, INK, Drawing, elide, grid, kind_name, label, title
+from alternet.plotting.legend import Entry
+from alternet.plotting.panel import Points, belongs_to, points
+from alternet.plotting.style import FAINT, INK, elide, kind_name, label
 
 SHADES = {name: dict(kind.shade) for name, kind in KINDS.items() if kind.shade}
 """How the span of a unit is filled; units of other kinds stay white, as in the paper."""
@@ -27,20 +29,6 @@ class Span(NamedTuple):
     stop: float
     kind: str
     tap: str
-
-
-def panels(models: Sequence[str], *, height: float, name: str) -> tuple[Drawing, dict[str, Axes]]:
-    """A figure with a panel for each model, whose values have scales of their own; the left ones name the quantity."""
-    rows, across = grid(len(models))
-    figure = Drawing(figsize=(10.5 if across > 1 else 7.0, height * rows + 0.6), layout="constrained")
-    axes = figure.subplots(rows, across, sharex=True, squeeze=False).ravel()
-    for axis, model in zip(axes, models, strict=False):
-        axis.set_title(title(model, 36))
-    for axis in axes[len(models) :]:
-        axis.set_axis_off()
-    for axis in axes[::across]:
-        axis.set_ylabel(name)
-    return figure, dict(zip(models, axes, strict=False))
 
 
 def spans(points: pd.DataFrame) -> list[Span]:
@@ -83,39 +71,59 @@ def merged(of_model: list[Span]) -> Iterator[Span]:
         yield run
 
 
-def strips(axis: Axes, per_model: dict[str, list[Span]], styles: dict[str, dict[str, Any]]) -> None:
+def strips(axis: Axes, per_model: dict[str, list[Span]], styles: dict[str, dict[str, Any]]) -> list[Points]:
     """One row of cells a model, first model on top: which kind of unit acts where."""
-    rows = list(reversed(per_model))
+    rows, targets = list(reversed(per_model)), []
     for row, model in enumerate(rows):
-        for span in per_model[model]:
-            shape = {"facecolor": "white", **SHADES.get(span.kind, {})}
-            axis.barh(row, span.stop - span.start, left=span.start, height=0.72, linewidth=0, **shape)
-            axis.barh(row, span.stop - span.start, left=span.start, height=0.72, fill=False, ec=FAINT, lw=0.4)
+        cells = per_model[model]
+        with belongs_to(model, axis):
+            for span in cells:
+                if span.kind in SHADES:
+                    shape = {"height": 0.72, "linewidth": 0, **SHADES[span.kind]}
+                    axis.barh(row, span.stop - span.start, left=span.start, **shape)
+            # the frames of all cells in one line, which is a single path in a page
+            x = [place for s in cells for place in (s.start, s.stop, s.stop, s.start, s.start, np.nan)]
+            y = row + 0.36 * np.tile([-1, -1, 1, 1, -1, np.nan], len(cells))
+            axis.plot(x, y, color=FAINT, linewidth=0.4)
+        boxes = np.array([[span.start, row - 0.36, span.stop, row + 0.36] for span in cells]).reshape(-1, 4)
+        targets.append(Points(axis, boxes, [f"{span.tap} ({kind_name(span.kind)})" for span in cells], model, model))
     axis.set_yticks(range(len(rows)), [label(elide(model, 28)) for model in rows])
     for text, model in zip(axis.get_yticklabels(), rows, strict=True):
         text.set_color(styles[model]["color"])
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(-0.5, len(rows) - 0.5)
     axis.spines[["left"]].set_visible(False)
+    return targets
 
 
-def curve(axis: Axes, points: pd.DataFrame, value: str, style: dict[str, Any]) -> None:
+def unit_name(row: Any) -> str:
+    """A unit in one line: where it is, what it is, how deep.
+
+    Examples:
+        >>> unit_name({"tap": "layer1.0", "kind": "conv", "depth": 0.25})
+        'layer1.0 (convolution, depth 0.25)'
+    """
+    return f"{row['tap']} ({kind_name(str(row['kind']))}, depth {row['depth']:.2f})"
+
+
+def curve(axis: Axes, table: pd.DataFrame, value: str, style: dict[str, Any]) -> Points:
     """A quantity against depth for one model: a line, and at every unit the marker of its kind."""
-    rows = points.sort_values("unit", kind="stable")
-    axis.plot(rows["depth"], rows[value], zorder=3, **style)
-    if ERROR in rows:
-        axis.vlines(
-            rows["depth"],
-            rows[value] - 2 * rows[ERROR],
-            rows[value] + 2 * rows[ERROR],
-            color=style["color"],
-            linewidth=0.9,
-            zorder=3,
-        )
-    for kind, part in rows.groupby("kind", sort=False):
-        it = kind_of(str(kind))
-        marks = axis.scatter(part["depth"], part[value], 26, marker=it.marker, zorder=4, linewidth=1.2)
-        marks.set(facecolor=style["color"] if it.filled else "white", edgecolor=style["color"])
+    rows = table.sort_values("unit", kind="stable")
+    model = str(rows["model"].iloc[0]) if len(rows) else ""
+    texts = [f"{unit_name(row)}\n{row[value]:.4g}" for _, row in rows.iterrows()]
+    with belongs_to(model, axis):
+        axis.plot(rows["depth"], rows[value], zorder=3, **style)
+        if ERROR in rows:
+            low, high = (rows[value] + side * rows[ERROR] for side in (-2, 2))
+            axis.vlines(rows["depth"], low, high, color=style["color"], linewidth=0.9, zorder=3)
+            errors = rows[ERROR].map(lambda error: "" if pd.isna(error) else f" ± {error:.2g}")
+            texts = [text + error for text, error in zip(texts, errors, strict=True)]
+        for kind, part in rows.groupby("kind", sort=False):
+            it = kind_of(str(kind))
+            look: dict[str, Any] = {"marker": it.marker, "edgecolor": style["color"]}
+            look["facecolor"] = style["color"] if it.filled else "white"
+            axis.scatter(part["depth"], part[value], 26, zorder=4, linewidth=1.2, **look)
+    return points(axis, rows["depth"], rows[value], texts, name=model)
 
 
 def finish(axis: Axes) -> None:
@@ -124,32 +132,17 @@ def finish(axis: Axes) -> None:
     axis.set_xlabel("normalised depth (0: stem, 1: last unit)")
 
 
-def kind_handles(points: pd.DataFrame) -> list[Artist]:
+def kind_entries(table: pd.DataFrame) -> list[Entry]:
     """Legend entries for the kinds of units that occur: marker, and the shading where there is one."""
-    present = set(points["kind"])
+    present = set(table["kind"])
     known = [kind for kind in (*KINDS, *sorted(present - set(KINDS))) if kind in present]
-    handles: list[Artist] = [_marker(kind) for kind in known]
-    shaded = [Patch(**SHADES[kind], label=f"{kind_name(kind)} acts here") for kind in known if kind in SHADES]
-    return handles + shaded + ([_error_bar()] if ERROR in points else [])
-
-
-def model_handles(styles: dict[str, dict[str, Any]], *, width: int = 34) -> list[Artist]:
-    """Legend entries for the models, their names in full."""
-    return [Line2D([], [], label=label(model, width), **style) for model, style in styles.items()]
+    entries = [Entry(_marker(kind), kind_name(kind)) for kind in known]
+    entries += [Entry(Patch(**SHADES[kind]), f"{kind_name(kind)} acts here") for kind in known if kind in SHADES]
+    bar = Line2D([], [], linestyle="none", marker="|", markersize=11, color=INK)
+    return entries + ([Entry(bar, "±2 standard errors")] if ERROR in table else [])
 
 
 def _marker(kind: str) -> Line2D:
     it = kind_of(kind)
-    return Line2D(
-        [],
-        [],
-        linestyle="none",
-        marker=it.marker,
-        markerfacecolor=INK if it.filled else "white",
-        markeredgecolor=INK,
-        label=label(it.words),
-    )
-
-
-def _error_bar() -> Line2D:
-    return Line2D([], [], linestyle="none", marker="|", markersize=11, color=INK, label="±2 standard errors")
+    face = INK if it.filled else "white"
+    return Line2D([], [], linestyle="none", marker=it.marker, markerfacecolor=face, markeredgecolor=INK)

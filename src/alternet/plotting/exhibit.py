@@ -1,31 +1,15 @@
 """Exhibit: how the report shows one instrument: its question, its drawing and what its numbers say."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from alternet.measurement import Measurement
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One interactive plot.
-
-    Attributes:
-        title: What it shows, as a heading and for screen readers.
-        figure: A plotly figure as plain JSON values, `{"data": [...], "layout": {...}}`; every text in it that comes
-            from a measurement went through `alternet.plotting.interactive.plain_text`.
-        key: What its symbols and shades mean, an entry each.
-        wide: Whether it needs the whole width of a page.
-    """
-
-    title: str
-    figure: Mapping[str, Any]
-    key: tuple[str, ...] = ()
-    wide: bool = False
+from alternet.plotting.legend import Entry
+from alternet.plotting.panel import Panel, sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +20,23 @@ class Exhibit:
         title: Heading of its section.
         question: What the instrument answers, in one sentence.
         columns: Columns that the functions below read, by table.
-        draw: The figure; a pure function, run inside `style.context`.
         sentences: What the numbers say, one sentence a model, computed from them.
         caution: What one may not conclude.
+        panels: What it shows, a panel an idea, in the order of reading; a report sets each by itself. Panels are drawn
+            inside `style.context`.
+        legend: What the signs in the panels mean.
+        layout: How `alternet.plotting.panel.sheet` puts the panels into one figure: what it takes besides them.
+        draw: That figure where it has a layout of its own, run inside `style.context`.
         texts: Those of the columns that hold words; the others must hold numbers.
-        interactive: The same as plots that answer to a mouse, in the order of reading.
 
     Examples:
-        >>> def draw(measurement):
-        ...     figure = Figure()
-        ...     figure.subplots().plot(measurement.table["radius"])
-        ...     return figure
+        >>> def panels(measurement):
+        ...     return [Panel(title="Radius", draw=lambda axis: axis.plot(measurement.table["radius"]) and [])]
         >>> Exhibit(
         ...     title="Radius",
         ...     question="How large is it?",
         ...     columns={"table": ("model", "radius")},
-        ...     draw=draw,
+        ...     panels=panels,
         ...     sentences=lambda m: [f"{name}: {m.of(name).table.radius.max():.1f}" for name in m.models],
         ...     caution="A large radius is not a good radius.",
         ... ).title
@@ -61,11 +46,28 @@ class Exhibit:
     title: str
     question: str
     columns: Mapping[str, tuple[str, ...]]
-    draw: Callable[[Measurement], Figure]
     sentences: Callable[[Measurement], list[str]]
     caution: str
+    panels: Callable[[Measurement], list[Panel]] | None = None
+    legend: Callable[[Measurement], list[Entry]] | None = None
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    draw: Callable[[Measurement], Figure] | None = None
     texts: frozenset[str] = frozenset({"model", "tap", "kind", "metric"})
-    interactive: Callable[[Measurement], list[Panel]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.panels is None and self.draw is None:
+            raise ValueError(f"The exhibit {self.title!r} draws nothing: give it `panels` or `draw`.")
+
+    def entries(self, measurement: Measurement) -> list[Entry]:
+        """Its legend."""
+        return self.legend(measurement) if self.legend else []
+
+    def figure(self, measurement: Measurement) -> Figure:
+        """All of it in one figure."""
+        if self.draw is not None:
+            return self.draw(measurement)
+        assert self.panels is not None
+        return sheet(self.panels(measurement), self.entries(measurement), **self.layout)
 
     def check(self, measurement: Measurement) -> None:
         """Refuse a measurement that lacks what the functions read.

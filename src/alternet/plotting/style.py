@@ -3,7 +3,7 @@
 import io
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -36,6 +36,8 @@ RC: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.unicode_minus": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
     "text.color": INK,
     "xtick.color": FAINT,
     "ytick.color": FAINT,
@@ -63,9 +65,9 @@ class Drawing(Figure):
 
 
 @contextmanager
-def context() -> Iterator[None]:
+def context(changed: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Draw in this style, whatever the user's own settings are; they are back afterwards."""
-    with matplotlib.style.context(["default", RC]), warnings.catch_warnings():
+    with matplotlib.style.context(["default", RC | dict(changed or {})]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
@@ -80,8 +82,12 @@ def cast(models: Iterable[str]) -> Iterator[None]:
         _CAST.reset(token)
 
 
-def model_styles(models: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def model_styles(models: tuple[str, ...], *, points: bool = False) -> dict[str, dict[str, Any]]:
     """A colour and a dash pattern for each model, by its place in the cast or, outside one, in the order given.
+
+    Args:
+        models: Their names.
+        points: Whether to give each a marker as well, for points that stand for no unit.
 
     Examples:
         >>> model_styles(("a", "b"))["b"]["color"]
@@ -91,12 +97,13 @@ def model_styles(models: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         '#0072B2'
     """
     order = list(dict.fromkeys((*_CAST.get(), *models)))
-    return {model: _look(order.index(model)) for model in models}
+    return {model: _look(order.index(model), points=points) for model in models}
 
 
-def _look(place: int) -> dict[str, Any]:
+def _look(place: int, *, points: bool) -> dict[str, Any]:
     turn = place + place // len(COLOURS)
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
+    look = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
+    return look | ({"marker": POINTS[place % len(POINTS)]} if points else {})
 
 
 def kind_name(kind: str) -> str:

@@ -1,20 +1,20 @@
 """Surface: a grid of heights as a surface and as contours, on paper and under the mouse, with one scale for several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm, to_hex
-from matplotlib.contour import ContourSet
-from matplotlib.figure import FigureBase
-from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.axes3d import Axes3D
+from numpy.typing import NDArray
 
-from alternet.plotting import interactive
+from alternet.plotting.panel import ColourBar
 from alternet.plotting.style import FAINT, INK
 
 MAP, LEVELS = "plasma", 13
@@ -84,14 +84,6 @@ def within(grid: Grid, shown: Scale) -> np.ndarray:
     return np.where(grid.loss <= shown.high, grid.loss, np.nan)
 
 
-def add_axes(part: FigureBase, where: SubplotSpec) -> Axes3D:
-    """Axes in perspective with quiet grid lines; matplotlib takes their colour when it makes them."""
-    with mpl.rc_context({"grid.color": "#E4E4E4", "grid.linewidth": 0.6}):
-        axis = part.add_subplot(where, projection="3d")
-    assert isinstance(axis, Axes3D)
-    return axis
-
-
 def draw_surface(axis: Axes3D, grid: Grid, shown: Scale) -> None:
     """The surface in perspective, the lines of the grid on it."""
     across, along = np.meshgrid(grid.x, grid.y)
@@ -111,15 +103,25 @@ def draw_surface(axis: Axes3D, grid: Grid, shown: Scale) -> None:
         side.line.set_color(FAINT)
 
 
-def draw_contours(axis: Axes, grid: Grid, shown: Scale) -> ContourSet:
+def levels(shown: Scale) -> NDArray:
+    """The heights of contours."""
+    return shown.low + (shown.high - shown.low) * np.linspace(0, 1, LEVELS) ** (1 / EASE)
+
+
+def colour_bar(shown: Scale) -> ColourBar:
+    """The scale of heights, every other contour named."""
+    ticks = {float(level): f"{level:.3g}" for level in levels(shown)[::2]}
+    return ColourBar(ScalarMappable(_colours(shown), MAP), "loss above the centre", ticks=ticks)
+
+
+def draw_contours(axis: Axes, grid: Grid, shown: Scale) -> None:
     """The same from above, the model as a cross in the centre."""
-    levels = shown.low + (shown.high - shown.low) * np.linspace(0, 1, LEVELS) ** (1 / EASE)
-    filled = axis.contourf(grid.x, grid.y, within(grid, shown), levels=levels, cmap=MAP, norm=_colours(shown))
-    axis.contour(grid.x, grid.y, within(grid, shown), levels=levels, colors="white", linewidths=0.4)
+    rings = levels(shown)
+    axis.contourf(grid.x, grid.y, within(grid, shown), levels=rings, cmap=MAP, norm=_colours(shown))
+    axis.contour(grid.x, grid.y, within(grid, shown), levels=rings, colors="white", linewidths=0.4)
     axis.plot(0, 0, marker="+", color="white", markersize=8, markeredgewidth=1.4)
-    axis.set(aspect="equal", xlabel="x", xlim=_ends(grid.x), ylim=_ends(grid.y), facecolor="#EEEEEE")
+    axis.set(aspect="equal", xlabel="x", ylabel="y", xlim=_ends(grid.x), ylim=_ends(grid.y), facecolor="#EEEEEE")
     axis.set(xticks=[grid.x[0], *_inside(grid.x), grid.x[-1]], yticks=[grid.y[0], *_inside(grid.y), grid.y[-1]])
-    return filled
 
 
 BAR = {"orientation": "h", "thickness": 8, "len": 0.7, "y": 0, "yanchor": "top", "outlinewidth": 0} | {
@@ -128,16 +130,15 @@ BAR = {"orientation": "h", "thickness": 8, "len": 0.7, "y": 0, "yanchor": "top",
 """Below the surface, since a third of a page is narrow."""
 
 
-def plot(grid: Grid, shown: Scale) -> dict[str, Any]:
-    """The surface as a plotly figure that turns under the mouse."""
-    z = within(grid, shown)
-    surface = {
+def turning(grid: Grid, shown: Scale) -> dict[str, Any]:
+    """The surface as a plotly figure that turns under the mouse, as plain JSON values: plotly is not imported here."""
+    data = {
         "type": "surface",
-        "x": interactive.numbers(grid.x),
-        "y": interactive.numbers(grid.y),
-        "z": [interactive.numbers(row) for row in z],
-        "customdata": [[[value] for value in interactive.numbers(row)] for row in grid.nll],
-        "colorscale": [[(k / 10) ** (1 / EASE), to_hex(mpl.colormaps[MAP](k / 10))] for k in range(11)],
+        "x": numbers(grid.x),
+        "y": numbers(grid.y),
+        "z": [numbers(row) for row in within(grid, shown)],
+        "customdata": [[[value] for value in numbers(row)] for row in grid.nll],
+        "colorscale": [[(k / 10) ** (1 / EASE), to_hex(colormaps[MAP](k / 10))] for k in range(11)],
         "cmin": shown.low,
         "cmax": shown.high,
         "colorbar": BAR,
@@ -145,19 +146,29 @@ def plot(grid: Grid, shown: Scale) -> dict[str, Any]:
         "hovertemplate": "x %{x:.3g}, y %{y:.3g}<br>loss +%{z:.4g}<br>NLL +%{customdata[0]:.4g}<extra></extra>",
     }
     axis = {"gridcolor": "#DDDDDD", "zeroline": False, "backgroundcolor": "white", "showspikes": False}
-    layout = interactive.layout(x="", y="")
-    del layout["xaxis"], layout["yaxis"]
-    layout["scene"] = {
+    scene = {
         "xaxis": axis | {"title": {"text": "x"}},
         "yaxis": axis | {"title": {"text": "y"}},
-        "zaxis": axis | {"title": {"text": ""}, "range": [shown.low, shown.high]},  # the key says it
+        "zaxis": axis | {"title": {"text": ""}, "range": [shown.low, shown.high]},  # the heading says it
         "aspectmode": "manual",
         "aspectratio": {"x": 1, "y": 1, "z": 0.8},
         "camera": {"eye": {"x": 1.4, "y": -1.6, "z": 0.85}, "center": {"x": 0, "y": 0, "z": -0.14}},
         "dragmode": "turntable",
     }
-    layout["font"] = layout["font"] | {"color": INK}
-    return {"data": [surface], "layout": layout}
+    font = {"family": "system-ui, sans-serif", "size": 12, "color": INK}
+    margin = dict.fromkeys("lrtb", 10)
+    layout = {"autosize": True, "font": font, "paper_bgcolor": "white", "margin": margin, "scene": scene}
+    return {"data": [data], "layout": layout}
+
+
+def numbers(values: Iterable[float]) -> list[float | None]:
+    """Numbers to six digits for JSON; what is missing or infinite becomes None, a gap.
+
+    Examples:
+        >>> numbers([1 / 3, float("nan")])
+        [0.333333, None]
+    """
+    return [float(f"{value:.6g}") if isfinite(value) else None for value in values]
 
 
 def _colours(shown: Scale) -> PowerNorm:

@@ -1,15 +1,16 @@
 """Training figure: the loss on training batches and the accuracy on the test split, epoch by epoch."""
 
-from typing import Any
+from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from alternet.measurement import Measurement
-from alternet.plotting import depth_axis, interactive
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import FAINT, Drawing, model_styles
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import of_models
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles
 
 SHOWN = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
 AVERAGED = "ema_test_accuracy"
@@ -22,28 +23,33 @@ def chance(measurement: Measurement) -> float | None:
     return 1 / count if isinstance(count, int) and count > 0 else None
 
 
-def draw(measurement: Measurement) -> Drawing:
-    """Loss on the left, accuracy on the right, all models on the same axes."""
-    figure = Drawing(figsize=(10.5, 3.8), layout="constrained")
-    axes = figure.subplots(1, 2)
-    styles = model_styles(measurement.models)
-    for axis, (column, words) in zip(axes, SHOWN.items(), strict=True):
-        for model, style in styles.items():
-            _curve(axis, measurement.of(model).table.sort_values("epoch"), column, style)
-        axis.set_title(words.capitalize())
-        axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[1].set_ylim(0, 1)
-    axes[1].yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-    if (guess := chance(measurement)) is not None:
-        axes[1].axhline(guess, color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)))
-        axes[1].annotate("chance", (1, guess), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=FAINT)
-    figure.legend(handles=depth_axis.model_handles(styles), loc="outside lower center", ncols=min(len(styles), 3))
-    return figure
+def panels(measurement: Measurement) -> list[Panel]:
+    """Loss, then accuracy, all models on the same axes."""
+    return [
+        Panel(title=words.capitalize(), draw=partial(_epochs, measurement=measurement, column=column))
+        for column, words in SHOWN.items()
+    ]
 
 
-def _curve(axis: Axes, rows: pd.DataFrame, column: str, style: dict[str, Any]) -> None:
-    axis.plot(rows["epoch"], rows[column], marker="o" if len(rows) == 1 else "", **style)
+def _epochs(axis: Axes, measurement: Measurement, column: str) -> Targets:
+    targets, accuracy = [], column == "test_accuracy"
+    for model, look in model_styles(measurement.models).items():
+        rows = measurement.of(model).table.sort_values("epoch", kind="stable")
+        x, y = rows["epoch"], rows[column]
+        with belongs_to(model, axis):
+            axis.plot(x, y, marker="o" if len(rows) == 1 else "", **look)
+        texts = [f"epoch {at}: {value:{'.1%' if accuracy else '.4g'}}" for at, value in zip(x, y, strict=True)]
+        targets.append(points(axis, x, y, texts, name=model))
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if accuracy:
+        axis.set_ylim(0, 1)
+        axis.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
+        if (guess := chance(measurement)) is not None:
+            axis.axhline(guess, color=FAINT, linewidth=0.9, linestyle=(0, (2, 2)))
+            where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom", "color": FAINT}
+            axis.annotate("chance", (1, guess), **where)
+    return list(targets)
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -64,36 +70,15 @@ def _sentence(model: str, rows: pd.DataFrame, against: str) -> str:
     return f"{model}: test accuracy {last['test_accuracy']:.1%}{mean} after {epochs}{against}."
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """Loss and accuracy against epochs."""
-    return [_plot(measurement, column, words) for column, words in SHOWN.items()]
-
-
-def _plot(measurement: Measurement, column: str, words: str) -> Panel:
-    styles = model_styles(measurement.models)
-    traces = []
-    for model, style in styles.items():
-        rows = measurement.of(model).table.sort_values("epoch")
-        shape = {"x": interactive.numbers(rows["epoch"]), "y": interactive.numbers(rows[column])}
-        name = {"name": interactive.plain_text(model), "mode": "lines" if len(rows) > 1 else "markers"}
-        traces.append(shape | name | {"line": interactive.line(style), "hovertemplate": "epoch %{x}: %{y:.4g}"})
-    layout: dict[str, Any] = interactive.layout(x="epoch", y=words) | {"hovermode": "x unified"}
-    if measurement.table["epoch"].max() <= 10:
-        layout["xaxis"]["dtick"] = 1
-    if column == "test_accuracy":
-        layout["yaxis"] = layout["yaxis"] | {"range": [0, 1], "tickformat": ".0%"}
-    return Panel(title=f"{words.capitalize()} against epochs", figure={"data": traces, "layout": layout})
-
-
 EXHIBIT = Exhibit(
     title="Training",
     question="Did the networks learn, and had they finished learning?",
     columns={"table": ("model", "epoch", "train_loss", "test_accuracy")},
-    draw=draw,
+    panels=panels,
+    legend=of_models,
     sentences=sentences,
     caution=(
         "The training loss is measured on augmented batches while the weights still move, the accuracy on clean test "
         "images: the two are not on one scale. One run a network says nothing about how much another seed would differ."
     ),
-    interactive=plots,
 )

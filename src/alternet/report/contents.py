@@ -1,16 +1,16 @@
 """Contents: the report as plain values, before it becomes a page."""
 
-import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
 from alternet.instruments import figures
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Panel
+from alternet.report.inline import Picture, Sign, picture, sign, whole
 
 ROWS = 12
 """How many rows of a table the page shows; the whole table can be saved from it."""
@@ -41,9 +41,8 @@ class Section:
     sentences: list[str] = field(default_factory=list)
     caution: str = ""
     notes: list[str]
-    image: str = ""
-    alternative: str = ""
-    panels: list[Panel] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    legend: list[Sign] = field(default_factory=list)
     provenances: list[tuple[str, str]]
     tables: list[Table]
 
@@ -68,25 +67,27 @@ class Contents:
     notes: list[str]
     models: list[ModelRow]
     sections: list[Section]
+    several: bool
 
 
-def contents(measurements: Iterable[Measurement], images: Mapping[str, str], notes: Iterable[str]) -> Contents:
-    """What a report says about measurements, one an instrument.
+def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Contents:
+    """What a report says about measurements; an instrument without a figure is shown by its tables.
 
     Args:
         measurements: One an instrument.
-        images: The figures as SVG text, by instrument; an instrument without one is shown by its tables.
         notes: What a reader must know first.
     """
     ordered = sorted(measurements, key=_place)
     models = _models(ordered)
-    sections = [_section(one, images.get(one.instrument)) for one in ordered]
+    names = list(dict.fromkeys(name for one in ordered for name in one.models))
+    sections = [_section(one, names, f"s{number}") for number, one in enumerate(ordered, start=1)]
     return Contents(
         headline=_headline(list(dict.fromkeys(row.name for row in models))),
         summary=_summary(ordered),
         notes=[*notes, *_weights_differ(models)],
         models=models,
         sections=sections,
+        several=len(names) > 1,
     )
 
 
@@ -154,24 +155,24 @@ def _weights_differ(models: list[ModelRow]) -> list[str]:
     return [f"{name} stands for different weights in different instruments; see the list of models." for name in twice]
 
 
-def _section(measurement: Measurement, image: str | None) -> Section:
+def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Section:
     shared: dict[str, Any] = {
         "instrument": measurement.instrument,
         "notes": _differences(measurement),
         "provenances": [(p["model"]["name"], _json(p)) for p in measurement.provenances],
         "tables": [_table(measurement.instrument, name, table) for name, table in _main_first(measurement)],
     }
-    if image is None:
+    if measurement.instrument not in figures.FIGURES:
         return Section(title=measurement.instrument, **shared)
     exhibit = figures.exhibit(measurement.instrument)
+    drawn = [picture(panel, names, f"{prefix}p{k}") for k, panel in enumerate(figures.panels(measurement))]
     return Section(
         title=exhibit.title,
         question=exhibit.question,
         sentences=figures.sentences(measurement),
         caution=exhibit.caution,
-        image=_data_uri("image/svg+xml", image),
-        alternative=f"{exhibit.title} of {', '.join(measurement.models)}. The sentences below say what it shows.",
-        panels=exhibit.interactive(measurement) if exhibit.interactive else [],
+        pictures=drawn or [whole(figures.draw(measurement), exhibit.title, names, prefix)],
+        legend=[sign(entry, names, f"{prefix}l{k}") for k, entry in enumerate(figures.legend(measurement))],
         **shared,
     )
 
@@ -219,7 +220,7 @@ def _table(instrument: str, name: str, table: pd.DataFrame) -> Table:
         rows=[[_cell(value) for value in row] for row in head.itertuples(index=False)],
         count=len(table),
         file=f"{instrument}.csv" if name == "table" else f"{instrument}-{name}.csv",
-        link=_data_uri("text/csv;charset=utf-8", csv),
+        link=f"data:text/csv;charset=utf-8,{quote(csv, safe=',. /:[]()')}",
     )
 
 
@@ -231,7 +232,3 @@ def _cell(value: Any) -> str:
 
 def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _data_uri(kind: str, text: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(text.encode('utf-8')).decode('ascii')}"

@@ -18,8 +18,8 @@ from alternet.storage import write_atomically
 def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     """Write a report on everything measured under some folders.
 
-    The page is one file of about 5 MB, most of it plotly.js, and loads nothing from anywhere. The figures are also
-    written as files, `figures/<instrument>.svg` and `.png` in the folder of the page.
+    The page is one file and loads nothing from anywhere: well below 1 MB, or about 5 MB with plotly.js where it holds
+    surfaces that turn. The figures are also written as files, `figures/<instrument>.svg` and `.png` in its folder.
 
     Args:
         paths: Folders that measurements and training runs were written to; all that lies below them is shown.
@@ -46,11 +46,10 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     measurements, notes = gather([Path(path) for path in paths])
     with figures.cast(name for measurement in measurements for name in measurement.models):
         drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
-        images = {instrument: figures.svg(figure) for instrument, figure in drawn.items()}
-        page = html(contents(measurements, images, notes), _plotly())
+        page = html(contents(measurements, notes))
     try:
         for instrument, figure in drawn.items():
-            write_atomically(out.parent / "figures" / f"{instrument}.svg", images[instrument])
+            write_atomically(out.parent / "figures" / f"{instrument}.svg", figures.svg(figure))
             figures.save(figure, out.parent / "figures" / f"{instrument}.png")
         write_atomically(out, page)
     except OSError as error:
@@ -59,13 +58,8 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     return out
 
 
-def html(shown: Contents, plotly: str | None) -> str:
-    """The page as text.
-
-    Args:
-        shown: What it says.
-        plotly: The source of plotly.js, or None to show the figures as images.
-    """
+def html(shown: Contents) -> str:
+    """The page as text; plotly.js is in it only where there are surfaces to turn."""
     environment = Environment(
         loader=PackageLoader("alternet.report", "."),
         autoescape=True,
@@ -73,14 +67,18 @@ def html(shown: Contents, plotly: str | None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    start = _asset("start.js")
-    scripts = [plotly, start] if plotly and any(section.panels for section in shown.sections) else []
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    pictures = [picture for section in shown.sections for picture in section.pictures]
+    surfaces = any(picture.surface for picture in pictures)
+    plotly = _plotly() if surfaces else None
+    scripts = ([plotly] if plotly else []) + ([_asset("figures.js")] if pictures else [])
     return environment.get_template("page.html.jinja").render(
         **asdict(shown),
         css=_asset("page.css"),
         scripts=scripts,
         hashes=[_digest(script) for script in scripts],
-        without_plotly=plotly is None,
+        surfaces=plotly is not None,
+        still=surfaces and plotly is None,
     )
 
 

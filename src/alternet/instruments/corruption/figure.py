@@ -1,21 +1,20 @@
 """Corruption figure: accuracy under each corruption and against severity (its mean is Fig 12b of the paper)."""
 
+from functools import partial
 from math import isnan, nan
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from alternet.measurement import Measurement
-from alternet.plotting import interactive
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import DASHES, FAINT, Drawing, columns, label, model_styles
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.heat_map import COLOURS
+from alternet.plotting.legend import of_models, put
+from alternet.plotting.panel import Cells, Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, Drawing, label, model_styles
 
 CLEAN, MEAN = "clean", "mean"
-MARKERS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross"}
-"""One a model, as matplotlib and as plotly call it."""
-
 SPREAD = 0.7
 """Part of the height of a row that the marks of all models may take."""
 
@@ -24,10 +23,6 @@ GAP = 0.6
 
 VALUE, ERROR = "accuracy", "standard_error"
 AXIS = "accuracy (±2 standard errors)"
-BELOW_BUTTONS = {"t": 32}
-"""Plotly's buttons would hide the first row."""
-
-SCALE = ("dark: 0%", "light: 100%")
 ALEXNETS = {"mce": "the AlexNet of the benchmark's authors", "mce_paper": "the AlexNet released with the paper's code"}
 
 
@@ -78,65 +73,116 @@ def _row_name(name: str, measurement: Measurement) -> str:
     return f"mean of {counts.pop():.0f} sets" if len(counts) == 1 else "mean"
 
 
-def _looks(measurement: Measurement) -> dict[str, dict[str, Any]]:
-    """Colour, dashes and marker of each model, and by how much it is moved off the middle of a row."""
-    looks, step = model_styles(measurement.models), min(0.3, SPREAD / len(measurement.models))
-    for turn, look in enumerate(looks.values()):
-        look["marker"] = list(MARKERS)[DASHES.index(look["linestyle"])]
-        look["offset"] = step * (turn - (len(looks) - 1) / 2)
-    return looks
+def _offsets(measurement: Measurement) -> dict[str, float]:
+    """By how much the marks of each model are moved off the middle of a row."""
+    count = len(measurement.models)
+    step = min(0.3, SPREAD / count)
+    return {model: step * (turn - (count - 1) / 2) for turn, model in enumerate(measurement.models)}
+
+
+def panels(measurement: Measurement) -> list[Panel]:
+    """A row a corruption, the way from clean images to severity 5, and for each model a map of all its sets."""
+    high = (max(places(measurement.table)[0].values()) + 1) * (0.22 + 0.02 * len(measurement.models))
+    rows = partial(_rows, measurement=measurement)
+    steps = partial(_steps, measurement=measurement)
+    maps = [
+        Panel(title=f"{model}: accuracy on every set", draw=partial(_map, table=measurement.of(model).table))
+        for model in measurement.models
+    ]
+    return [
+        Panel(title="Each corruption, mean over its severities", draw=rows, size=(5.0, 0.9 + high), wide=True),
+        Panel(title="Mean over corruptions", draw=steps),
+        *maps,
+    ]
+
+
+def _rows(axis: Axes, measurement: Measurement) -> Targets:
+    targets, (rows, families) = [], places(measurement.table)
+    looks, offsets = model_styles(measurement.models, points=True), _offsets(measurement)
+    for model, look in looks.items():
+        table = by_corruption(measurement.of(model))
+        y, (low, high) = [rows[name] + offsets[model] for name in table.index], _whiskers(table)
+        with belongs_to(model, axis):
+            axis.hlines(y, low, high, color=look["color"], lw=1)
+            axis.scatter(table[VALUE], y, 22, marker=look["marker"], color=look["color"], zorder=3)
+        texts = [f"{_row_name(str(name), measurement)}: {_percent(*row)}" for name, *row in table.itertuples()]
+        targets.append(points(axis, table[VALUE], y, texts, name=model))
+    axis.set_yticks(list(rows.values()), [label(_row_name(name, measurement)) for name in rows])
+    axis.set_ylim(max(rows.values()) + 0.7, -0.7)
+    axis.tick_params(axis="y", length=0)
+    for family, middle in families.items():
+        where = {"transform": axis.get_yaxis_transform(), "ha": "left", "va": "center"}
+        axis.text(1.01, middle, label(family), color=FAINT, **where)
+    axis.set(xlabel=AXIS, xlim=(0, 1))
+    axis.xaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
+    _quiet_grid(axis)
+    return list(targets)
+
+
+def _steps(axis: Axes, measurement: Measurement) -> Targets:
+    targets, offsets = [], _offsets(measurement)
+    for model, look in model_styles(measurement.models, points=True).items():
+        table = by_severity(measurement.of(model))
+        moved, (low, high) = table.index + offsets[model] / 6, _whiskers(table)
+        with belongs_to(model, axis):
+            axis.vlines(moved, low, high, color=look["color"], lw=1)
+            axis.plot(moved, table[VALUE], **look)
+        texts = [f"{f'severity {step}' if step else CLEAN}: {_percent(*row)}" for step, *row in table.itertuples()]
+        targets.append(points(axis, moved, table[VALUE], texts, name=model))
+    axis.set(xlabel="severity", ylabel=AXIS, xlim=(-0.3, 5.3), ylim=(0, 1))
+    axis.set_xticks(range(6), [CLEAN, *map(str, range(1, 6))])
+    axis.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
+    _quiet_grid(axis)
+    return list(targets)
+
+
+def _whiskers(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    return table[VALUE] - 2 * table[ERROR], table[VALUE] + 2 * table[ERROR]
+
+
+def _quiet_grid(axis: Axes) -> None:
+    axis.grid(color="#E6E6E6", linewidth=0.6)
+    axis.set_axisbelow(True)
+
+
+def _map(axis: Axes, table: pd.DataFrame) -> Targets:
+    """Every set of one model: a row a corruption, a column a severity; dark is 0 %, bright 100 %."""
+    shown, model = table[table["corruption"] != CLEAN], str(table["model"].iloc[0])
+    order = [name for name in places(table)[0] if name in set(shown["corruption"])]
+    squares = [
+        shown.pivot(index="corruption", columns="severity", values=column).loc[order] for column in (VALUE, ERROR)
+    ]
+    names, severities = [name.replace("_", " ") for name in order], squares[0].columns
+    with belongs_to(model, axis):
+        axis.imshow(squares[0], COLOURS, vmin=0, vmax=1, aspect="auto", interpolation="none")
+        for (row, column), value in np.ndenumerate(squares[0].to_numpy(dtype=float)):
+            if not isnan(value):
+                ink = "black" if value > 0.6 else "white"
+                axis.text(column, row, f"{value:.0%}", color=ink, ha="center", va="center", fontsize=8)
+    axis.set_yticks(range(len(names)), [label(name) for name in names])
+    axis.set_xticks(range(len(severities)), [str(severity) for severity in severities])
+    axis.tick_params(length=0)
+    axis.set_xlabel("severity")
+    axis.spines[:].set_visible(False)
+    both = (square.to_numpy(dtype=float) for square in squares)
+    pairs = (zip(*rows, strict=True) for rows in zip(*both, strict=True))
+    texts = [[_percent(*pair) if not isnan(pair[0]) else "not measured" for pair in row] for row in pairs]
+    extent = (-0.5, len(severities) - 0.5, -0.5, len(names) - 0.5)
+    return [Cells(axis, extent, names, [f"severity {severity}" for severity in severities], texts, model)]
+
+
+legend = partial(of_models, points=True)
 
 
 def draw(measurement: Measurement) -> Drawing:
-    """On the left a row a corruption, on the right the way from clean images to severity 5; a mark a model."""
-    looks, (rows, families) = _looks(measurement), places(measurement.table)
-    height = (max(rows.values()) + 1) * (0.22 + 0.02 * len(looks))
-    figure = Drawing(figsize=(10.5, 1.9 + height), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
-    for model, look in looks.items():
-        _dots(left, by_corruption(measurement.of(model)), rows, look)
-        _steps(right, by_severity(measurement.of(model)), look)
-    left.set_title("Each corruption, mean over its severities")
-    left.set_yticks(list(rows.values()), [label(_row_name(name, measurement)) for name in rows])
-    left.set_ylim(max(rows.values()) + 0.7, -0.7)
-    left.tick_params(axis="y", length=0)
-    for family, middle in families.items():
-        where = {"transform": left.get_yaxis_transform(), "ha": "left", "va": "center"}
-        left.text(1.01, middle, label(family), color=FAINT, **where)
-    right.set_title("Mean over corruptions")
-    right.set(xlabel="severity", ylabel=AXIS, xlim=(-0.3, 5.3), ylim=(0, 1))
-    right.set_xticks(range(6), ["clean", *map(str, range(1, 6))])
-    _finish(left, right)
-    handles = [_handle(model, look) for model, look in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 3))
+    """Rows on the left, steps on the right."""
+    rows, steps, *_ = panels(measurement)
+    figure = Drawing(figsize=(10.5, 1.0 + rows.size[1]), layout="constrained")
+    for axis, panel in zip(figure.subplots(1, 2, width_ratios=[1.7, 1]), (rows, steps), strict=True):
+        panel.draw(axis)
+        axis.set_title(panel.title)
+    put(figure, legend(measurement))
     return figure
-
-
-def _dots(axis: Axes, points: pd.DataFrame, rows: dict[str, float], look: dict[str, Any]) -> None:
-    y = [rows[name] + look["offset"] for name in points.index]
-    axis.hlines(y, points[VALUE] - 2 * points[ERROR], points[VALUE] + 2 * points[ERROR], color=look["color"], lw=1)
-    axis.scatter(points[VALUE], y, 22, marker=look["marker"], color=look["color"], zorder=3)
-
-
-def _steps(axis: Axes, points: pd.DataFrame, look: dict[str, Any]) -> None:
-    moved = points.index + look["offset"] / 6
-    axis.vlines(moved, points[VALUE] - 2 * points[ERROR], points[VALUE] + 2 * points[ERROR], color=look["color"], lw=1)
-    line = {key: look[key] for key in ("color", "linestyle", "marker")}
-    axis.plot(moved, points[VALUE], **line)
-
-
-def _finish(left: Axes, right: Axes) -> None:
-    left.set(xlabel=AXIS, xlim=(0, 1))
-    left.xaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-    right.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-    for axis in (left, right):
-        axis.grid(color="#E6E6E6", linewidth=0.6)
-        axis.set_axisbelow(True)
-
-
-def _handle(model: str, look: dict[str, Any]) -> Line2D:
-    shown = {key: look[key] for key in ("color", "linestyle", "marker")}
-    return Line2D([], [], label=label(model, 34), **shown)
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -162,85 +208,6 @@ def _percent(value: float, error: float) -> str:
     return f"{value:.1%}" if isnan(error) else f"{value:.1%} ± {error:.1%}"
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """The rows of corruptions, the mean against severity, and for each model a map of all its sets."""
-    looks = _looks(measurement)
-    first = Panel(
-        title="Accuracy by corruption, mean over severities", figure=_rows_plot(measurement, looks), wide=True
-    )
-    second = Panel(title="Mean accuracy over corruptions, by severity", figure=_steps_plot(measurement, looks))
-    return [first, second, *(_map(model, measurement.of(model).table) for model in measurement.models)]
-
-
-def _rows_plot(measurement: Measurement, looks: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    rows, _ = places(measurement.table)
-    plot = interactive.layout(x=AXIS, y="")
-    plot["margin"] = plot["margin"] | BELOW_BUTTONS
-    names = [interactive.plain_text(_row_name(name, measurement)) for name in rows]
-    ticks = {"tickvals": list(rows.values()), "ticktext": names, "range": [max(rows.values()) + 0.7, -0.7]}
-    plot["yaxis"] = plot["yaxis"] | ticks
-    plot["xaxis"] = plot["xaxis"] | {"range": [0, 1.02], "dtick": 0.2, "tickformat": ".0%"}
-    traces = []
-    for model, look in looks.items():
-        points = by_corruption(measurement.of(model))
-        places_of = [rows[name] + look["offset"] for name in points.index]
-        traces.append(
-            _trace(model, look, mode="markers")
-            | {"x": interactive.numbers(points[VALUE]), "y": interactive.numbers(places_of)}
-            | {"error_x": _bars(points, look), "text": [_row_name(name, measurement) for name in points.index]}
-            | {"hovertemplate": "<b>%{fullData.name}</b><br>%{text}: %{x:.1%}<extra></extra>"}
-        )
-    return {"data": traces, "layout": plot}
-
-
-def _steps_plot(measurement: Measurement, looks: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    plot = interactive.layout(x="severity", y=AXIS)
-    plot["xaxis"] = plot["xaxis"] | {"tickvals": list(range(6)), "ticktext": ["clean", *map(str, range(1, 6))]}
-    plot["yaxis"] = plot["yaxis"] | {"range": [0, 1], "tickformat": ".0%"}
-    traces = []
-    for model, look in looks.items():
-        points = by_severity(measurement.of(model))
-        traces.append(
-            _trace(model, look, mode="lines+markers")
-            | {"x": list(range(6)), "y": interactive.numbers(points[VALUE]), "error_y": _bars(points, look)}
-            | {"hovertemplate": "<b>%{fullData.name}</b><br>severity %{x}: %{y:.1%}<extra></extra>"}
-        )
-    return {"data": traces, "layout": plot}
-
-
-def _trace(model: str, look: dict[str, Any], *, mode: str) -> dict[str, Any]:
-    marker = {"symbol": MARKERS[look["marker"]], "size": 7, "color": look["color"]}
-    return {"name": interactive.plain_text(model), "mode": mode, "marker": marker, "line": interactive.line(look)}
-
-
-def _bars(points: pd.DataFrame, look: dict[str, Any]) -> dict[str, Any]:
-    return {"array": interactive.numbers(2 * points[ERROR]), "thickness": 1, "width": 0, "color": look["color"]}
-
-
-def _map(model: str, table: pd.DataFrame) -> Panel:
-    """Every set of one model: a row a corruption, a column a severity."""
-    shown = table[table["corruption"] != CLEAN]
-    order = [name for name in places(table)[0] if name in set(shown["corruption"])]
-    grid = shown.pivot(index="corruption", columns="severity", values=VALUE).loc[order]
-    heat = {
-        "type": "heatmap",
-        "x": [str(severity) for severity in grid.columns],
-        "y": [interactive.plain_text(name.replace("_", " ")) for name in grid.index],
-        "z": [interactive.numbers(row) for row in grid.to_numpy()],
-        "zmin": 0,
-        "zmax": 1,
-        "colorscale": "Viridis",
-        "texttemplate": "%{z:.0%}",
-        "hovertemplate": "%{y}, severity %{x}: %{z:.1%}<extra></extra>",
-        "showscale": False,
-    }
-    plot = interactive.layout(x="severity", y="")
-    plot["margin"] = plot["margin"] | BELOW_BUTTONS
-    plot["yaxis"] = plot["yaxis"] | {"autorange": "reversed"}
-    plot["xaxis"] = plot["xaxis"] | {"type": "category"}
-    return Panel(title=f"{model}: accuracy on every set", figure={"data": [heat], "layout": plot}, key=SCALE)
-
-
 EXHIBIT = Exhibit(
     title="Common corruptions",
     question="How much accuracy do noise, blur, weather and compression cost?",
@@ -249,6 +216,8 @@ EXHIBIT = Exhibit(
         "summary": ("model", "metric", "value", ERROR),
     },
     texts=frozenset({"model", "corruption", "family", "metric"}),
+    panels=panels,
+    legend=legend,
     draw=draw,
     sentences=sentences,
     caution=(
@@ -259,5 +228,4 @@ EXHIBIT = Exhibit(
         "that is more accurate on clean images tends to be so on corrupted ones too, and augmentation in training "
         "that resembles a corruption helps against it: a difference may come from either and not from the architecture."
     ),
-    interactive=plots,
 )

@@ -1,21 +1,20 @@
 """Fourier heat map figure: what a wave costs, over its frequencies across and down the image, a map a model."""
 
-from math import ceil
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 
 from alternet.instruments.frequency_noise.figure import ERROR, VALUE, clean, low_against_high
 from alternet.measurement import Measurement
-from alternet.plotting import interactive
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.heat_map import COLOURS, UNDEFINED, scale
-from alternet.plotting.style import Drawing, say_empty, title
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.heat_map import COLOURS, UNDEFINED, colour_bar
+from alternet.plotting.legend import Entry
+from alternet.plotting.panel import Cells, Panel, Targets, belongs_to
+from alternet.plotting.style import say_empty
 
 QUANTITY = "loss of accuracy (percentage points)"
 
@@ -64,40 +63,48 @@ def limits(drawn: list[Map]) -> tuple[float, float]:
     return float(values.min(initial=0)), highest if highest > 0 else 1.0
 
 
-def draw(measurement: Measurement) -> Drawing:
+def panels(measurement: Measurement) -> list[Panel]:
     """One square heat map a model, the zero frequency in the middle, all in one scale of colours from no loss on."""
     drawn = maps(measurement)
     lowest, highest = limits(drawn)
-    across = min(len(drawn), 3)
-    rows, side = ceil(len(drawn) / across), {1: 4.6, 2: 3.8, 3: 3.1}[across]
-    figure = Drawing(figsize=(side * across + 1.0, side * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, across, squeeze=False).ravel()
-    for axis, one in zip(axes, drawn, strict=False):
-        _panel(axis, one, highest)
-        axis.set_title(title(one.model, int(9 * side)))
-    for axis in axes[len(drawn) :]:
-        axis.set_axis_off()
-    colours, extend = ScalarMappable(Normalize(0, highest), COLOURS), "min" if lowest < 0 else "neither"
-    bar = figure.colorbar(colours, ax=list(axes), extend=extend, aspect=25 * rows)
-    bar.set_label(QUANTITY + ("\nblack: a gain" if lowest < 0 else ""))
-    figure.legend(handles=[Patch(**UNDEFINED, label=_no_wave(measurement))], loc="outside lower center")
-    return figure
+    bar = colour_bar(lowest, highest, QUANTITY, below="\nblack: a gain")
+    return [
+        Panel(title=one.model, draw=partial(_waves, one=one, highest=highest), size=(4.2, 3.4), bar=bar)
+        for one in drawn
+    ]
 
 
-def _panel(axis: Axes, one: Map, highest: float) -> None:
+def _waves(axis: Axes, one: Map, highest: float) -> Targets:
     left, right, bottom, top = one.edges
-    axis.add_patch(Rectangle((left, top), right - left, bottom - top, zorder=0, **UNDEFINED))
-    look: dict[str, Any] = {"aspect": "auto", "interpolation": "none", "zorder": 1, "origin": "upper"}
-    axis.imshow(one.loss, COLOURS, vmin=0, vmax=highest, extent=one.edges, **look)
+    with belongs_to(one.model, axis):
+        axis.add_patch(Rectangle((left, top), right - left, bottom - top, zorder=0, **UNDEFINED))
+        axis.imshow(one.loss, COLOURS, vmin=0, vmax=highest, extent=one.edges, interpolation="none", zorder=1)
     if np.isnan(one.loss).all():
         say_empty(axis)
-    axis.set(xlim=(left, right), ylim=(bottom, top), box_aspect=1, xlabel="frequency across", ylabel="frequency down")
+    axis.set(xlim=(left, right), ylim=(bottom, top), aspect="auto", box_aspect=1)
+    axis.set(xlabel="frequency across", ylabel="frequency down")
     for side, reach in ((axis.xaxis, right), (axis.yaxis, bottom)):
         ticks = [tick for tick in (-1.0, -0.5, 0.0, 0.5, 1.0) if abs(tick) < reach]
         if len(ticks) > 1:
             side.set_ticks(ticks, [_pi(tick) for tick in ticks])
         else:
             side.set_major_formatter(lambda value, _: _pi(value))
+    triples = (zip(*rows, strict=True) for rows in zip(one.loss, one.error, one.accuracy, strict=True))
+    texts = [[_wave(*triple) for triple in row] for row in triples]
+    down, across = [f"{_pi(y)} down" for y in one.fy], [f"{_pi(x)} across" for x in one.fx]
+    return [Cells(axis, (left, right, top, bottom), down, across, texts, one.model)]
+
+
+def _wave(loss: float, error: float, accuracy: float) -> str:
+    if np.isnan(loss):
+        return "not measured"
+    doubt = "" if np.isnan(error) else f" ± {error:.1f}"
+    return f"loss {loss:.1f}{doubt} points\naccuracy {accuracy:.1%}".replace("-", "−")
+
+
+def legend(measurement: Measurement) -> list[Entry]:
+    """What the cell without a wave is."""
+    return [Entry(Patch(**UNDEFINED), _no_wave(measurement))]
 
 
 def _pi(value: float) -> str:
@@ -150,46 +157,13 @@ def _sentence(model: str, table: pd.DataFrame) -> str:
     return f"{model}: right on {clean(table):.1%} of the images without a wave; {most}{low_against_high(table)}."
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """The same maps; the hover text has frequencies, loss, error and accuracy of a wave."""
-    drawn = maps(measurement)
-    lowest, highest = limits(drawn)
-    key = ("white: the zero frequency, not measured", *(["black: a gain"] if lowest < 0 else []))
-    return [Panel(title=one.model, figure=_plot(one, lowest, highest), key=key) for one in drawn]
-
-
-def _plot(one: Map, lowest: float, highest: float) -> dict[str, Any]:
-    beside = zip(one.error, one.accuracy, strict=True)
-    trace = {
-        "type": "heatmap",
-        "x": interactive.numbers(one.fx),
-        "y": interactive.numbers(one.fy),
-        "z": [interactive.numbers(row) for row in one.loss],
-        "customdata": [list(zip(*map(interactive.numbers, pair), strict=True)) for pair in beside],
-        "zmin": lowest,
-        "zmax": highest,
-        "colorscale": scale(lowest / highest),
-        "colorbar": {"title": {"text": QUANTITY, "side": "right"}, "thickness": 10, "outlinewidth": 0},
-        "hovertemplate": (
-            "%{x:.2f} π across, %{y:.2f} π down<br>loss %{z:.1f} ± %{customdata[0]:.1f} points<br>"
-            "accuracy %{customdata[1]:.1%}<extra></extra>"
-        ),
-        "hoverongaps": False,
-    }
-    made = interactive.layout(x="frequency across (× π)", y="frequency down (× π)")
-    left, right, bottom, top = one.edges
-    for axis, ends in (("xaxis", [left, right]), ("yaxis", [bottom, top])):
-        made[axis] |= {"range": ends, "showgrid": False, "showline": False, "constrain": "domain"}
-    made["yaxis"] |= {"scaleanchor": "x", "scaleratio": (right - left) / (bottom - top)}  # a square, whatever the grid
-    made["margin"] = made["margin"] | {"t": 32}  # so that the buttons do not lie on the map
-    return {"data": [trace], "layout": made}
-
-
 EXHIBIT = Exhibit(
     title="Fourier heat map",
     question="Which wave, of which frequency and direction, is the network fragile to?",
     columns={"table": ("model", "fx", "fy", "accuracy", VALUE, ERROR)},
-    draw=draw,
+    panels=panels,
+    legend=legend,
+    layout={"names": 90},
     sentences=sentences,
     caution=(
         "The wave that costs most is the largest of many numbers with errors, so its loss is overestimated: look for "
@@ -198,5 +172,4 @@ EXHIBIT = Exhibit(
         "more to lose, and a dark one may be owed to augmentation in training. The errors cover the choice of images "
         "and the draw of the signs; another training run would differ by more."
     ),
-    interactive=plots,
 )

@@ -1,15 +1,19 @@
 """Frequency-noise figure: what noise of each frequency band costs in accuracy, all models on one axis (Fig 2b)."""
 
+from functools import partial
 from math import hypot
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from alternet.measurement import Measurement
-from alternet.plotting import interactive, style
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import FAINT, INK, Drawing, label, model_styles, say_empty
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import Entry, models
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles, say_empty
 
 VALUE, ERROR = "delta_accuracy", "standard_error"
 MIDDLE = 0.5
@@ -26,26 +30,42 @@ def clean(table: pd.DataFrame) -> float:
     return float((table["accuracy"] - table[VALUE]).mean())
 
 
-def draw(measurement: Measurement) -> Drawing:
-    """Change of accuracy in percentage points against frequency, with a shade of two standard errors."""
-    figure = Drawing(figsize=(7.0, 4.0 + 0.2 * len(measurement.models)), layout="constrained")
-    axis = figure.subplots()
-    handles = []
-    for place, (model, look) in enumerate(model_styles(measurement.models).items()):
+def panels(measurement: Measurement) -> list[Panel]:
+    """Change of accuracy against frequency, all models on one axis."""
+    title = f"Accuracy under noise of one frequency band{_strength(measurement)}"
+    return [Panel(title=title, draw=partial(_bands, measurement=measurement), size=(5.0, 3.8), wide=True)]
+
+
+def _bands(axis: Axes, measurement: Measurement) -> Targets:
+    """In percentage points, with a shade of two standard errors."""
+    targets: Targets = []
+    for model, look in model_styles(measurement.models, points=True).items():
         rows = measurement.of(model).table.sort_values("frequency", kind="stable")
         x, y, error = rows["frequency"], 100 * rows[VALUE], 200 * rows[ERROR].fillna(0)
-        axis.fill_between(x, y - error, y + error, color=look["color"], alpha=0.16, linewidth=0)
-        named = f"{label(model, 60)} ({clean(rows):.1%} without noise)"
-        handles += axis.plot(x, y, marker=style.POINTS[place % len(style.POINTS)], label=named, **look)
+        with belongs_to(model, axis):
+            axis.fill_between(x, y - error, y + error, color=look["color"], alpha=0.16, linewidth=0)
+            axis.plot(x, y, **look)
+        targets.append(points(axis, x, y, [_band(row) for _, row in rows.iterrows()], name=model))
     if measurement.table[VALUE].isna().all():
         say_empty(axis)
     axis.axhline(0, color=FAINT, linewidth=0.9, zorder=0)
     axis.set(xlim=(0, 1), xlabel="frequency of the noise", ylabel="change of accuracy (percentage points)")
     ticks = np.linspace(0.1, 0.9, 5)
     axis.set_xticks(ticks, [f"{tick:.1f}π" for tick in ticks])
-    axis.set_title(f"Accuracy under noise of one frequency band{_strength(measurement)}")
-    figure.legend(handles=handles, loc="outside lower center", title="shaded: ±2 standard errors", title_fontsize=8.5)
-    return figure
+    return targets
+
+
+def _band(row: "pd.Series[Any]") -> str:
+    error = "" if pd.isna(row[ERROR]) else f" ± {100 * row[ERROR]:.1f}"
+    lost = f"{row['frequency']:.2f}π: {100 * row[VALUE]:+.1f}{error} points".replace("-", "−")
+    return f"{lost}\naccuracy {row['accuracy']:.1%}, NLL {row['nll']:.3f}"
+
+
+def legend(measurement: Measurement) -> list[Entry]:
+    """The models with what they know without noise."""
+    known = {model: f"{clean(measurement.of(model).table):.1%} without noise" for model in measurement.models}
+    shade = Entry(Patch(color=FAINT, alpha=0.3, linewidth=0), "±2 standard errors")
+    return [*models(model_styles(measurement.models, points=True), known), shade]
 
 
 def _strength(measurement: Measurement) -> str:
@@ -121,52 +141,13 @@ def comparison(one: str, other: str, both: pd.DataFrame) -> str:
     return f"{winners[0]} loses less up to {low:.2g}π, {winners[-1]} from {high:.2g}π on"
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """The same curves; the hover text has accuracy, likelihood and error of a band."""
-    looks = model_styles(measurement.models)
-    traces = [
-        _trace(measurement.of(model).table, model, place, look) for place, (model, look) in enumerate(looks.items())
-    ]
-    layout = interactive.layout(x="frequency of the noise (× π)", y="change of accuracy (percentage points)")
-    layout["xaxis"]["range"] = [0, 1]
-    layout["yaxis"] |= {"zeroline": True, "zerolinecolor": FAINT}
-    return [
-        Panel(
-            title="Accuracy under noise of one frequency band",
-            figure={"data": traces, "layout": layout},
-            key=("bars: ±2 standard errors",),
-            wide=True,
-        )
-    ]
-
-
-def _trace(table: pd.DataFrame, model: str, place: int, look: dict[str, Any]) -> dict[str, Any]:
-    rows = table.sort_values("frequency", kind="stable")
-    return {
-        "x": interactive.numbers(rows["frequency"]),
-        "y": interactive.numbers(100 * rows[VALUE]),
-        "error_y": {"array": interactive.numbers(200 * rows[ERROR]), "thickness": 1, "width": 0},
-        "customdata": list(zip(interactive.numbers(rows["accuracy"]), interactive.numbers(rows["nll"]), strict=True)),
-        "name": interactive.plain_text(model),
-        "mode": "lines+markers",
-        "line": interactive.line(look),
-        "marker": {
-            "symbol": interactive.POINTS[place % len(interactive.POINTS)],
-            "size": 7,
-            "line": {"color": INK, "width": 0},
-        },
-        "hovertemplate": (
-            "<b>%{fullData.name}</b><br>%{x:.2f} π: %{y:.1f} points<br>accuracy %{customdata[0]:.1%}, "
-            "NLL %{customdata[1]:.3f}<extra></extra>"
-        ),
-    }
-
-
 EXHIBIT = Exhibit(
     title="Noise of one frequency band",
     question="Which spatial frequencies is the network fragile to?",
     columns={"table": ("model", "frequency", "accuracy", VALUE, "nll", ERROR)},
-    draw=draw,
+    panels=panels,
+    legend=legend,
+    layout={"columns": 1, "names": 70},
     sentences=sentences,
     caution=(
         "Noise of equal energy is not equally strong against the image: photographs hold far less at high frequencies "
@@ -174,5 +155,4 @@ EXHIBIT = Exhibit(
         "augmentation resists it, whatever its architecture. The intervals cover the choice of images and the draw of "
         "the noise; another training run would differ by more."
     ),
-    interactive=plots,
 )

@@ -1,25 +1,26 @@
 """Hessian figure: the density of extreme eigenvalues, models on one axis (Fig 1c, 4, 6 and 7 of the paper)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
-from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
 from alternet.measurement import Measurement
-from alternet.plotting import interactive
 from alternet.plotting.asinh_axis import AsinhAxis
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import FAINT, Drawing, label, model_styles, say_empty, short
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import Entry, models
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles, say_empty, short
 
 VALUE, NAME = "eigenvalue", "eigenvalue of the Hessian of one batch"
-POINTS = 2000
-"""Eigenvalues of a model that an interactive plot shows; of more, evenly spaced ones in their order."""
-KEY = ("shaded: below zero, its area is NEP", "ticks: single eigenvalues")
+SINGLE = 250
+"""Eigenvalues of a model that are drawn one by one; of more, evenly spaced ones in their order."""
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def bandwidth(values: ArrayLike) -> float:
@@ -77,53 +78,84 @@ def curve(values: NDArray, axis: AsinhAxis) -> NDArray:
     return density(places, axis.grid, bandwidth(places))
 
 
-def draw(measurement: Measurement) -> Drawing:
-    """All densities on one axis; below, where the middle half and nine tenths of the eigenvalues lie."""
-    pools, looks = spectra(measurement), model_styles(measurement.models)
+def panels(measurement: Measurement) -> list[Panel]:
+    """All densities on one axis; below, every eigenvalue, and where half and nine tenths of them lie."""
+    rows = len(measurement.models)
+    return [
+        Panel(
+            title="Extreme eigenvalues of the Hessian",
+            draw=partial(_spectra, measurement=measurement),
+            ratios=(3.0, 0.22 * rows + 0.1),
+            size=(5.0, 3.3 + 0.3 * rows),
+            wide=True,
+        )
+    ]
+
+
+def _spectra(above: Axes, below: Axes, measurement: Measurement) -> Targets:
+    pools, looks, targets = spectra(measurement), model_styles(measurement.models), []
     axis, rows = axis_of(pools), len(measurement.models)
-    figure = Drawing(figsize=(7.2, 3.6 + 0.5 * rows), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 0.22 * rows + 0.1])
     if not pools:
         say_empty(above)
-    for model, values in pools.items():
-        _curve(above, curve(values, axis), axis, looks[model])
-        _strip(below, values, looks[model], measurement.models.index(model))
+    for row, (model, look) in enumerate(looks.items()):
+        if model in pools:
+            with belongs_to(model, above, below):
+                targets += _curve(above, pools[model], axis, model, look)
+                targets += _strip(below, measurement.of(model).table.dropna(subset=[VALUE]), model, look, row)
     axis.apply(above)
-    _finish(above, below, rows)
-    handles = [Line2D([], [], **looks[m], label=_legend(m, measurement.of(m), known=m in pools)) for m in looks]
-    figure.legend(handles=handles, loc="outside lower left", ncols=1)
-    return figure
-
-
-def _curve(axes: Axes, heights: NDArray, axis: AsinhAxis, look: dict[str, Any]) -> None:
-    places, values = axis.grid, axis.value(axis.grid)
-    axes.plot(values, heights, **look)
-    axes.fill_between(values, heights, where=list(places < 0), color=look["color"], alpha=0.3, linewidth=0)
-
-
-def _strip(axes: Axes, values: NDArray, look: dict[str, Any], row: int) -> None:
-    """Nine tenths as a thin line, the middle half as a thick one, the median as a dot."""
-    q05, q25, q50, q75, q95 = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
-    colour = look["color"]
-    axes.plot([q05, q95], [row, row], color=colour, linestyle=look["linestyle"], linewidth=1)
-    axes.plot([q25, q75], [row, row], color=colour, linewidth=4, solid_capstyle="butt")
-    axes.plot([q50], [row], "o", color="white", markeredgecolor=colour, markersize=4.5)
-
-
-def _finish(above: Axes, below: Axes, rows: int) -> None:
-    for axis in (above, below):
-        axis.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
+    for one in (above, below):
+        one.axvline(0, color=FAINT, linewidth=0.8, zorder=0)
     above.set(ylabel="density on this axis", yticks=[])
     above.set_ylim(bottom=0)
     above.tick_params(labelbottom=False)
     below.set(xlabel=NAME, yticks=[], ylim=(rows - 0.4, -0.6))
     below.spines["left"].set_visible(False)
     below.set_ylabel("quantiles", rotation=0, ha="right", va="center", color=FAINT, fontsize=8)
+    return targets
 
 
-def _legend(model: str, one: Measurement, *, known: bool) -> str:
-    facts = f"NEP {_interval(one, 'nep')}, APE {_interval(one, 'ape')}" if known else "no eigenvalues"
-    return f"{label(model, 70)}\n{facts}"
+def _curve(axes: Axes, pool: NDArray, axis: AsinhAxis, model: str, look: dict[str, Any]) -> Targets:
+    places, values, heights = axis.grid, axis.value(axis.grid), curve(pool, axis)
+    axes.plot(values, heights, **look)
+    axes.fill_between(values, heights, where=list(places < 0), color=look["color"], alpha=0.3, linewidth=0)
+    every = slice(None, None, 4)  # 100 places to point at are enough
+    texts = [f"eigenvalue {short(value)}\n{(pool < value).mean():.1%} lie below" for value in values[every]]
+    return [points(axes, values[every], heights[every], texts, name=model)]
+
+
+def _strip(axes: Axes, table: pd.DataFrame, model: str, look: dict[str, Any], row: int) -> Targets:
+    """Every eigenvalue as a tick, nine tenths as a thin line, the middle half as a thick one, the median as a dot."""
+    ordered = table.sort_values(VALUE, kind="stable")
+    if len(ordered) > SINGLE:
+        ordered = ordered.iloc[np.linspace(0, len(ordered) - 1, SINGLE).round().astype(int)]
+    colour, single = look["color"], ordered[VALUE].to_numpy()
+    # one line with gaps: a path in the page instead of as many as there are eigenvalues
+    x, y = np.repeat(single, 3), np.tile([row - 0.3, row + 0.3, np.nan], len(single))
+    axes.plot(x, y, color=colour, linewidth=0.5, alpha=0.35)
+    marks = np.quantile(table[VALUE], QUANTILES)
+    axes.plot(marks[[0, 4]], [row, row], color=colour, linestyle=look["linestyle"], linewidth=1)
+    axes.plot(marks[[1, 3]], [row, row], color=colour, linewidth=4, solid_capstyle="butt")
+    axes.plot(marks[[2]], [row], "o", color="white", markeredgecolor=colour, markersize=4.5)
+    said = [
+        f"{share:.0%} of the eigenvalues lie below {short(mark)}" for share, mark in zip(QUANTILES, marks, strict=True)
+    ]
+    details = zip(single, ordered["batch"], ordered["rank"], ordered["residual"], strict=True)
+    texts = [
+        f"{value:.4g} (batch {batch}, rank {rank}, residual {residual:.1g})" for value, batch, rank, residual in details
+    ]
+    every = points(axes, single, np.full(len(single), row + 0.3), texts, name=model)
+    return [points(axes, marks, np.full(len(marks), row), said, name=model), every]
+
+
+def legend(measurement: Measurement) -> list[Entry]:
+    """The models with NEP and APE, and what is shaded."""
+    pools, looks = spectra(measurement), model_styles(measurement.models)
+    facts = {model: _facts(measurement.of(model)) if model in pools else "no eigenvalues" for model in looks}
+    return [*models(looks, facts), Entry(Patch(color=FAINT, alpha=0.4), "below zero: the area is NEP")]
+
+
+def _facts(one: Measurement) -> str:
+    return f"NEP {_interval(one, 'nep')}, APE {_interval(one, 'ape')}"
 
 
 def _interval(one: Measurement, metric: str) -> str:
@@ -169,59 +201,6 @@ def worst_residual(table: pd.DataFrame) -> float:
     return float(shares.max())
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """One plot with all densities, and every eigenvalue below them."""
-    pools, looks = spectra(measurement), model_styles(measurement.models)
-    axis = axis_of(pools)
-    layout = interactive.layout(x=NAME, y="density on this axis")
-    share = min(0.4, 0.07 * len(looks))
-    layout["xaxis"] |= {"anchor": "y2", "zeroline": True, "zerolinecolor": FAINT} | axis.layout
-    layout["yaxis"] |= {"domain": [share + 0.04, 1], "showticklabels": False, "rangemode": "tozero"}
-    layout["yaxis2"] = {"domain": [0, share], "visible": False, "fixedrange": True, "range": [len(looks) - 0.5, -0.5]}
-    data = [trace for model, values in pools.items() for trace in _traces(model, values, axis, looks[model])]
-    for row, model in enumerate(pools):
-        data.append(_ticks(measurement.of(model).table.dropna(subset=[VALUE]), axis, looks[model]["color"], row))
-    figure = {"data": data, "layout": layout}
-    return [Panel(title="Extreme eigenvalues of the Hessian", figure=figure, key=KEY, wide=True)]
-
-
-def _traces(model: str, values: NDArray, axis: AsinhAxis, look: dict[str, Any]) -> list[dict[str, Any]]:
-    grid, heights = axis.grid, curve(values, axis)
-    common = {"mode": "lines", "line": interactive.line(look), "legendgroup": interactive.plain_text(model)}
-    below = grid < 0
-    shade = {"x": interactive.numbers(grid[below]), "y": interactive.numbers(heights[below]), "fill": "tozeroy"}
-    red, green, blue = (round(255 * part) for part in to_rgb(look["color"]))
-    shade |= {"fillcolor": f"rgba({red},{green},{blue},0.3)", "line": {"width": 0}}
-    whole = {"x": interactive.numbers(grid), "y": interactive.numbers(heights), "name": interactive.plain_text(model)}
-    whole |= {"customdata": interactive.numbers(axis.value(grid))}
-    hover = "<b>%{fullData.name}</b><br>eigenvalue %{customdata:.4g}<extra></extra>"
-    return [common | whole | {"hovertemplate": hover}, common | shade | {"showlegend": False, "hoverinfo": "skip"}]
-
-
-def _ticks(table: pd.DataFrame, axis: AsinhAxis, colour: str, row: int) -> dict[str, Any]:
-    ordered = table.sort_values(VALUE, kind="stable")
-    if len(ordered) > POINTS:
-        ordered = ordered.iloc[np.linspace(0, len(ordered) - 1, POINTS).round().astype(int)]
-    known = (interactive.numbers(ordered[column]) for column in (VALUE, "residual"))
-    details = zip(*known, ordered["batch"], ordered["rank"], strict=True)
-    model = interactive.plain_text(ordered["model"].iloc[0])
-    return {
-        "x": interactive.numbers(axis.place(ordered[VALUE])),
-        "y": [row] * len(ordered),
-        "yaxis": "y2",
-        "mode": "markers",
-        "marker": {"color": colour, "size": 8, "symbol": "line-ns-open", "opacity": 0.6},
-        "customdata": [[value, residual, int(batch), int(rank)] for value, residual, batch, rank in details],
-        "legendgroup": model,
-        "showlegend": False,
-        "name": model,
-        "hovertemplate": (
-            "<b>%{fullData.name}</b><br>eigenvalue %{customdata[0]:.4g}<br>batch %{customdata[2]}, rank "
-            "%{customdata[3]}<br>residual %{customdata[1]:.2g}<extra></extra>"
-        ),
-    }
-
-
 EXHIBIT = Exhibit(
     title="Sharpness: extreme eigenvalues of the Hessian",
     question="How sharp is the loss around the weights, and does it curve downwards in some directions?",
@@ -229,7 +208,9 @@ EXHIBIT = Exhibit(
         "table": ("model", "batch", "rank", VALUE, "residual"),
         "summary": ("model", "metric", "value", "low", "high"),
     },
-    draw=draw,
+    panels=panels,
+    legend=legend,
+    layout={"columns": 1, "names": 100, "sharex": True},
     sentences=sentences,
     caution=(
         "Only the eigenvalues of largest magnitude of each batch are seen, so NEP is coupled to sharpness: where the "
@@ -239,5 +220,4 @@ EXHIBIT = Exhibit(
         "eigenvalues of small batches are larger than those of all data. Intervals (95 %) cover the choice of "
         "batches, not the seed of the training."
     ),
-    interactive=plots,
 )

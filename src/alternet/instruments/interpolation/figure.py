@@ -1,39 +1,46 @@
 """Interpolation figure: NLL, NLL + L2 and accuracy on the line between two sets of weights."""
 
+from functools import partial
+
 import pandas as pd
 from matplotlib.axes import Axes
 
 from alternet.measurement import Measurement
-from alternet.plotting import interactive
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import FAINT, Drawing, columns, label, model_styles, say_empty
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import of_models
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles, say_empty
 
 PARTS = {"nll": "NLL alone", "loss": "NLL + L2", "accuracy": "Accuracy"}
-KEY = ("x = 0: the network", "x = 1: the other weights")
 
 
-def draw(measurement: Measurement) -> Drawing:
-    """Three panels, all models in each; the two ends are marked."""
-    figure = Drawing(figsize=(10.5, 3.9), layout="constrained")
-    axes = figure.subplots(1, 3)
-    for axis, (part, name) in zip(axes, PARTS.items(), strict=True):
-        _panel(axis, measurement, part)
-        axis.set(title=name, xlabel="x (0: the network, 1: the other weights)")
-    handles = axes[0].get_lines()[: len(measurement.models)]
-    for line, model in zip(handles, measurement.models, strict=True):
-        line.set_label(label(model, 80))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 3))
-    return figure
+def panels(measurement: Measurement) -> list[Panel]:
+    """A panel a quantity, all models in each; the two ends are marked."""
+    return [
+        Panel(title=name, draw=partial(_on_the_line, measurement=measurement, part=part))
+        for part, name in PARTS.items()
+    ]
 
 
-def _panel(axis: Axes, measurement: Measurement, part: str) -> None:
+def _on_the_line(axis: Axes, measurement: Measurement, part: str) -> Targets:
+    targets = []
     for model, look in model_styles(measurement.models).items():
-        points = measurement.of(model).table
-        axis.plot(points["x"], points[part].astype(float), **look, marker=".")
+        table = measurement.of(model).table.sort_values("x", kind="stable")
+        x, y = table["x"], table[part].astype(float)
+        with belongs_to(model, axis):
+            axis.plot(x, y, **look, marker=".")
+        texts = [f"x = {at:.3g}: {_value(part, value)}" for at, value in zip(x, y, strict=True)]
+        targets.append(points(axis, x, y, texts, name=model))
     if measurement.table[part].isna().all():
         say_empty(axis)
     for end in (0, 1):
         axis.axvline(end, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
+    axis.set_xlabel("x (0: the network, 1: the other weights)")
+    return list(targets)
+
+
+def _value(part: str, value: float) -> str:
+    return f"{value:.1%}" if part == "accuracy" else f"{value:.4g}"
 
 
 def barrier(points: pd.DataFrame) -> pd.Series:
@@ -65,33 +72,13 @@ def _sentence(model: str, points: pd.DataFrame) -> str:
     )
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """A plot a panel."""
-    return [_plot(measurement, part, name) for part, name in PARTS.items()]
-
-
-def _plot(measurement: Measurement, part: str, name: str) -> Panel:
-    traces = []
-    for model, look in model_styles(measurement.models).items():
-        points = measurement.of(model).table
-        traces.append(
-            {
-                "x": interactive.numbers(points["x"]),
-                "y": interactive.numbers(points[part].astype(float)),
-                "name": interactive.plain_text(model),
-                "mode": "lines+markers",
-                "line": interactive.line(look),
-                "marker": {"color": look["color"], "size": 5},
-            }
-        )
-    return Panel(title=name, figure={"data": traces, "layout": interactive.layout(x="x", y=name)}, key=KEY)
-
-
 EXHIBIT = Exhibit(
     title="Interpolation",
     question="Is there a barrier between two sets of weights?",
     columns={"table": ("model", "x", "nll", "loss", "accuracy")},
-    draw=draw,
+    panels=panels,
+    legend=of_models,
+    layout={"names": 80},
     sentences=sentences,
     caution=(
         "A barrier on the straight line does not part two networks: a curve may join them without one, and so may a "
@@ -99,5 +86,4 @@ EXHIBIT = Exhibit(
         "training met none. Statistics of BatchNorm between the ends fit neither network, which can make a barrier by "
         "itself."
     ),
-    interactive=plots,
 )

@@ -1,6 +1,7 @@
 """Landscape figure: surfaces, contours, cuts and flatness of several models, all with one scale (Fig 1a, C.4a, C.7)."""
 
 from collections.abc import Mapping
+from functools import partial
 from math import ceil, floor, isfinite, log10
 from typing import Any
 
@@ -9,83 +10,141 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from alternet.measurement import Measurement
-from alternet.plotting import interactive
-from alternet.plotting.exhibit import Exhibit, Panel
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import Entry, models, put
+from alternet.plotting.panel import Cells, Panel, Points, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, Drawing, elide, label, model_styles, say_empty, title
-from alternet.plotting.surface import Grid, Scale, add_axes, draw_contours, draw_surface, heights, plot, scale
+from alternet.plotting.surface import Grid, Scale, colour_bar, draw_contours, draw_surface, heights, scale, turning
 
 PARTS = {"loss": "NLL + L2", "nll": "NLL alone"}
-KEY = ("height: NLL + L2 above the centre, one scale for all models", "gaps: not finite, or beyond the scale")
-ERRORS = {"rise": "standard_error", "nll_rise": "nll_standard_error"}
+RISES = {"loss": ("rise", "standard_error"), "NLL": ("nll_rise", "nll_standard_error")}
 NAMED = 3
 """Of more models than these the bars bear no names, which would run into each other; their colours tell."""
 L2: dict[str, Any] = {"facecolor": "none", "hatch": "/////", "linewidth": 0.8}
 
 
-def draw(measurement: Measurement) -> Drawing:
-    """Each model as surface and contours, then all together: cuts along the axes, and flatness."""
+def panels(measurement: Measurement) -> list[Panel]:
+    """Each model as surface and as contours, then all together: cuts along the axes, and flatness."""
     grids = {model: heights(measurement.of(model).table) for model in measurement.models}
     shown = scale(list(grids.values()))
-    across = 3 if len(grids) > 2 else len(grids)
-    rows, height = ceil(len(grids) / across), 3.6 if len(grids) == 1 else 5.4
-    figure = Drawing(figsize=(10.5, height * rows + 3.2), layout="constrained")
-    *pairs, last = figure.subfigures(rows + 1, 1, squeeze=False, height_ratios=[height] * rows + [3.2]).ravel()
-    for row, part in enumerate(pairs):
-        _side_by_side(part, dict(list(grids.items())[row * across : (row + 1) * across]), across, shown)
-    _together(last, measurement, grids)
-    return figure
-
-
-def _side_by_side(part: Any, grids: Mapping[str, Grid], across: int, shown: Scale) -> None:
-    spec = part.add_gridspec(1, 2) if across == 1 else part.add_gridspec(2, across, height_ratios=[1.25, 1])
-    flat, filled = [], None
-    for column, (model, grid) in enumerate(grids.items()):
-        above = add_axes(part, spec[0, column])
-        draw_surface(above, grid, shown)
-        above.set_title(title(model, 30), loc="center", y=0.98)
-        below = part.add_subplot(spec[0, 1] if across == 1 else spec[1, column])
-        if np.isfinite(grid.loss).any():
-            filled = draw_contours(below, grid, shown)
-        else:
-            say_empty(below)
-        flat.append(below)
-    flat[0].set_ylabel("y")
-    if filled is not None:
-        bar = part.colorbar(filled, ax=flat, label="loss above the centre", shrink=0.9, aspect=14, pad=0.02)
-        ticks = [float(level) for level in filled.levels][::2]
-        bar.set_ticks(ticks, labels=[f"{level:.3g}" for level in ticks])
-
-
-def _together(part: Any, measurement: Measurement, grids: Mapping[str, Grid]) -> None:
-    axes = part.subplots(1, 3, width_ratios=[1, 1, 1.15])
-    for axis, column in zip(axes, PARTS, strict=False):
-        _cuts(axis, grids, column)
-    axes[0].sharey(axes[1])
-    axes[0].set_ylabel("above the centre")
-    axes[1].tick_params(labelleft=False)
-    _bars(axes[2], measurement)
-    looks = model_styles(measurement.models)
-    handles = [Line2D([], [], **look, label=label(model, 60)) for model, look in looks.items()]
-    handles += [
-        Line2D([], [], color=FAINT, linewidth=1.8, label="along x"),
-        Line2D([], [], color=FAINT, linewidth=0.8, label="along y"),
-        Patch(color=FAINT, label="NLL"),
-        Patch(**L2, edgecolor=FAINT, label="L2"),
+    pairs = [panel for model, grid in grids.items() for panel in _pair(model, grid, shown)]
+    cuts = [
+        Panel(title=f"Cuts: {name}", draw=partial(_cuts, grids=grids, column=column)) for column, name in PARTS.items()
     ]
-    part.legend(handles=handles, loc="outside lower center", ncols=4 if len(looks) > 3 else len(handles))
+    rise = Panel(title="Mean rise over directions (±2 SE)", draw=partial(_bars, measurement=measurement))
+    return [*pairs, *cuts, rise]
 
 
-def _cuts(axis: Axes, grids: Mapping[str, Grid], column: str) -> None:
+def _pair(model: str, grid: Grid, shown: Scale) -> tuple[Panel, Panel]:
+    surface = Panel(
+        title=f"{model}: NLL + L2 above the centre",
+        draw=partial(_surface, model=model, grid=grid, shown=shown),
+        projection="3d",
+        size=(3.9, 3.3),
+        surface=turning(grid, shown),
+    )
+    contours = Panel(
+        title=f"{model}: the same from above",
+        draw=partial(_contours, model=model, grid=grid, shown=shown),
+        size=(4.2, 3.3),
+        bar=colour_bar(shown),
+    )
+    return surface, contours
+
+
+def _surface(axis: Axes3D, model: str, grid: Grid, shown: Scale) -> Targets:
+    with belongs_to(model, axis):
+        draw_surface(axis, grid, shown)
+    return []
+
+
+def _contours(axis: Axes, model: str, grid: Grid, shown: Scale) -> Targets:
+    if not np.isfinite(grid.loss).any():
+        say_empty(axis)
+        return []
+    with belongs_to(model, axis):
+        draw_contours(axis, grid, shown)
+    pairs = (zip(*rows, strict=True) for rows in zip(grid.loss, grid.nll, strict=True))
+    texts = [[f"loss {loss:+.4g}\nNLL {nll:+.4g}".replace("-", "−") for loss, nll in row] for row in pairs]
+    (left, right), (bottom, top) = (_edges(side) for side in (grid.x, grid.y))
+    names = [[f"{letter} = {place:.3g}" for place in side] for letter, side in (("y", grid.y), ("x", grid.x))]
+    return [Cells(axis, (left, right, bottom, top), names[0], names[1], texts, model)]
+
+
+def _edges(places: np.ndarray) -> tuple[float, float]:
+    """Where the outermost cells end whose middles lie at these places, which are evenly spaced."""
+    half = (places[-1] - places[0]) / max(2 * (len(places) - 1), 1) or 0.5
+    return float(places[0] - half), float(places[-1] + half)
+
+
+def _cuts(axis: Axes, grids: Mapping[str, Grid], column: str) -> Targets:
     """The loss along the two axes of the plane."""
+    targets = []
     for model, look in model_styles(tuple(grids)).items():
         grid = grids[model]
         values = grid.loss if column == "loss" else grid.nll
-        row, place = np.abs(grid.y).argmin(), np.abs(grid.x).argmin()
-        axis.plot(grid.x, values[row], **look, linewidth=1.8)
-        axis.plot(grid.y, values[:, place], **look, linewidth=0.8)
-    axis.set(xlabel="x or y", title=f"Cuts: {PARTS[column]}")
+        along_x, along_y = values[np.abs(grid.y).argmin()], values[:, np.abs(grid.x).argmin()]
+        for letter, at, heights_, width in (("x", grid.x, along_x, 1.8), ("y", grid.y, along_y, 0.8)):
+            with belongs_to(model, axis):
+                axis.plot(at, heights_, **look, linewidth=width)
+            texts = [f"{letter} = {x:.3g}: {y:+.4g}".replace("-", "−") for x, y in zip(at, heights_, strict=True)]
+            targets.append(points(axis, at, heights_, texts, name=model))
+    axis.set(xlabel="x or y", ylabel="above the centre")
+    return list(targets)
+
+
+def draw(measurement: Measurement) -> Drawing:
+    """Surfaces above contours, a column a model, and below them what shows all models together."""
+    drawn, count = panels(measurement), len(measurement.models)
+    surfaces, contours, together = drawn[0 : 2 * count : 2], drawn[1 : 2 * count : 2], drawn[2 * count :]
+    across = 3 if count > 2 else count
+    rows, height = ceil(count / across), 3.6 if count == 1 else 5.4
+    figure = Drawing(figsize=(10.5, height * rows + 3.2), layout="constrained")
+    *parts, last = figure.subfigures(rows + 1, 1, squeeze=False, height_ratios=[height] * rows + [3.2]).ravel()
+    for row, part in enumerate(parts):
+        some = slice(row * across, (row + 1) * across)
+        _side_by_side(part, surfaces[some], contours[some], across, measurement.models[some])
+    left, right, _ = axes = last.subplots(1, 3, width_ratios=[1, 1, 1.15])
+    for axis, panel in zip(axes, together, strict=True):
+        panel.draw(axis)
+        axis.set_title(panel.title)
+    left.sharey(right)
+    right.tick_params(labelleft=False)
+    right.set_ylabel("")
+    entries = legend(measurement)
+    put(last, entries, width=60, columns=4 if count > 3 else len(entries))
+    return figure
+
+
+def _side_by_side(
+    part: Any, surfaces: list[Panel], contours: list[Panel], across: int, models: tuple[str, ...]
+) -> None:
+    spec, flat = part.add_gridspec(1, 2) if across == 1 else part.add_gridspec(2, across, height_ratios=[1.25, 1]), []
+    for column, (model, surface, contour) in enumerate(zip(models, surfaces, contours, strict=True)):
+        above = part.add_subplot(spec[0, column], projection="3d")
+        surface.draw(above)
+        above.set_title(title(model, 30), loc="center", y=0.98)
+        flat.append(part.add_subplot(spec[0, 1] if across == 1 else spec[1, column]))
+        contour.draw(flat[-1])
+        if column:
+            flat[-1].set_ylabel("")
+    bar = contours[0].bar
+    assert bar is not None
+    bar.add(part, flat, shrink=0.9, aspect=14, pad=0.02)
+
+
+def legend(measurement: Measurement) -> list[Entry]:
+    """The models, and what lines and bars are."""
+    return [
+        *models(model_styles(measurement.models)),
+        Entry(Line2D([], [], color=FAINT, linewidth=1.8), "along x"),
+        Entry(Line2D([], [], color=FAINT, linewidth=0.8), "along y"),
+        Entry(Patch(color=FAINT), "NLL"),
+        Entry(Patch(**L2, edgecolor=FAINT), "L2"),
+    ]
 
 
 def ends(table: pd.DataFrame) -> pd.DataFrame:
@@ -96,27 +155,33 @@ def ends(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).drop_duplicates("radius")
 
 
-def _bars(axis: Axes, measurement: Measurement) -> None:
+def _bars(axis: Axes, measurement: Measurement) -> Targets:
     """How far the loss rises in the mean over directions, and what of it is NLL."""
     ticks: dict[float, str] = {}
-    models = measurement.models
-    for place, (model, look) in enumerate(model_styles(measurement.models).items()):
-        for side, (_, row) in zip((-0.2, 0.2), ends(measurement.of(model).tables["flatness"]).iterrows(), strict=False):
-            at, error = place + side, row["standard_error"]
-            axis.bar(at, row["nll_rise"], 0.36, color=look["color"])
-            axis.bar(at, row["l2_rise"], 0.36, bottom=max(row["nll_rise"], 0), **L2, edgecolor=look["color"])
-            if isfinite(error):
-                axis.errorbar(at, row["rise"], 2 * error, color=FAINT, capsize=2, linewidth=1)
+    models, targets = measurement.models, []
+    for place, (model, look) in enumerate(model_styles(models).items()):
+        rows = ends(measurement.of(model).tables["flatness"])
+        for side, (_, row) in zip((-0.2, 0.2), rows.iterrows(), strict=False):
+            at, foot = place + side, max(row["nll_rise"], 0)
+            with belongs_to(model, axis):
+                axis.bar(at, row["nll_rise"], 0.36, color=look["color"])
+                axis.bar(at, row["l2_rise"], 0.36, bottom=foot, **L2, edgecolor=look["color"])
+                if isfinite(row["standard_error"]):
+                    axis.errorbar(at, row["rise"], 2 * row["standard_error"], color=FAINT, capsize=2, linewidth=1)
             ticks[at] = f"r = {row['radius']:.3g}" if len(models) <= NAMED else f"{row['radius']:.3g}"
+            box = np.array([[at - 0.18, min(row["nll_rise"], 0), at + 0.18, foot + row["l2_rise"]]])
+            said = {name: _number(row[part], row[error]) for name, (part, error) in RISES.items()}
+            text = "\n".join([f"r = {row['radius']:.3g}", *(f"{name} {number}" for name, number in said.items())])
+            targets.append(Points(axis, box, [text], model, model))
     axis.set_xticks(list(ticks), list(ticks.values()), minor=True, fontsize=7)
     names = [label(elide(model, 33 // len(models))) if len(models) <= NAMED else "" for model in models]
     axis.set_xticks(range(len(models)), names)
     axis.tick_params(axis="x", which="major", length=0, pad=18)
     beside = 0.6 if len(models) > 1 else 1.0
     axis.set_xlim(-beside, len(models) - 1 + beside)
-    axis.set_title("Mean rise over directions (±2 SE)")
     if measurement.tables["flatness"]["rise"].isna().all():
         say_empty(axis)
+    return list(targets)
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -138,7 +203,7 @@ def _at(row: "pd.Series[Any]") -> str:
     if not isfinite(row["rise"]):
         lost = row["directions"] - row["finite"]
         return f"{where} is not finite along {lost:.0f} of {row['directions']:.0f} directions"
-    rise, nll = (_number(row[part], row[error]) for part, error in ERRORS.items())
+    rise, nll = (_number(row[part], row[error]) for part, error in RISES.values())
     return f"{where} stands {rise} above the centre, of which NLL {nll} and L2 {_number(row['l2_rise'], float('nan'))}"
 
 
@@ -153,33 +218,6 @@ def _number(value: float, error: float) -> str:
         return f"{value:.3g}"
     digits = max(0, 1 - floor(log10(error)))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def plots(measurement: Measurement) -> list[Panel]:
-    """A surface a model, then the cuts of all."""
-    grids = {model: heights(measurement.of(model).table) for model in measurement.models}
-    shown = scale(list(grids.values()))
-    surfaces = [Panel(title=model, figure=plot(grid, shown), key=KEY) for model, grid in grids.items()]
-    return [*surfaces, _cut_panel(grids)]
-
-
-def _cut_panel(grids: Mapping[str, Grid]) -> Panel:
-    traces = []
-    for model, look in model_styles(tuple(grids)).items():
-        grid = grids[model]
-        for column, values in (("loss", grid.loss), ("nll", grid.nll)):
-            traces.append(
-                {
-                    "x": interactive.numbers(grid.x),
-                    "y": interactive.numbers(values[np.abs(grid.y).argmin()]),
-                    "name": f"{interactive.plain_text(model)}, {PARTS[column]}",
-                    "mode": "lines" if column == "loss" else "lines+markers",
-                    "marker": {"color": look["color"], "size": 4},
-                    "line": interactive.line(look) | {"width": 2 if column == "loss" else 1},
-                }
-            )
-    layout = interactive.layout(x="x, at y = 0", y="above the centre")
-    return Panel(title="Cuts along x", figure={"data": traces, "layout": layout}, key=("dots: NLL alone",), wide=True)
 
 
 EXHIBIT = Exhibit(
@@ -199,6 +237,8 @@ EXHIBIT = Exhibit(
             "finite",
         ),
     },
+    panels=panels,
+    legend=legend,
     draw=draw,
     sentences=sentences,
     caution=(
@@ -208,5 +248,4 @@ EXHIBIT = Exhibit(
         "means small weights, so compare the NLL as well. Training on other data or with another augmentation moves "
         "the centre. That a flatter minimum generalises better does not follow."
     ),
-    interactive=plots,
 )

@@ -1,18 +1,19 @@
 """Lesion figure: the change of accuracy without each unit against depth, one panel a model (Fig 10b, D.4)."""
 
+from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from alternet.measurement import Measurement
-from alternet.plotting import depth_axis, interactive
+from alternet.plotting import depth_axis
 from alternet.plotting.depth_axis import ERROR
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import FAINT, Drawing, columns, kind_name, model_styles, say_empty
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import Entry
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, kind_name, model_styles, say_empty
 
 VALUE = "delta_accuracy"
 POINTS = "points"
@@ -60,39 +61,46 @@ def at_stage_ends(points: pd.DataFrame) -> pd.Series:
     return attention & (later == 1) & (behind <= 1)
 
 
-def draw(measurement: Measurement) -> Drawing:
+def panels(measurement: Measurement) -> list[Panel]:
     """One panel a model with its own scale, which reaches as far as its largest loss."""
     looks = model_styles(measurement.models)
-    figure, panels = depth_axis.panels(measurement.models, height=3.1, name="Δ accuracy (percentage points)")
-    for model, axis in panels.items():
-        _panel(axis, in_points(measurement.of(model).table), looks[model]["color"])
-    handles = _handles(measurement.table)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns(len(handles), 6 if len(looks) > 1 else 3))
-    return figure
+    return [
+        Panel(title=model, draw=partial(_losses, table=in_points(measurement.of(model).table), colour=look["color"]))
+        for model, look in looks.items()
+    ]
 
 
-def _panel(axis: Axes, points: pd.DataFrame, colour: str) -> None:
-    known = points.dropna(subset=[POINTS])
+def _losses(axis: Axes, table: pd.DataFrame, colour: str) -> Targets:
+    known, lost = table.dropna(subset=[POINTS]), table[table[POINTS].isna()]
+    model = str(table["model"].iloc[0])
     if known.empty:
         say_empty(axis)
     axis.axhline(0, color=FAINT, linewidth=0.8, zorder=1)
-    axis.vlines(known["depth"], 0, known[POINTS], color=colour, linewidth=3, alpha=0.3, zorder=2)
-    depth_axis.curve(axis, known, POINTS, {"color": colour, "linestyle": "none"})
-    lost = points[points[POINTS].isna()]
-    axis.plot(lost["depth"], [0.0] * len(lost), "x", color=FAINT, markersize=5, zorder=4)
-    for border in borders(points):
+    with belongs_to(model, axis):
+        axis.vlines(known["depth"], 0, known[POINTS], color=colour, linewidth=3, alpha=0.3, zorder=2)
+        values = depth_axis.curve(axis, known, POINTS, {"color": colour, "linestyle": "none"})
+        axis.plot(lost["depth"], [0.0] * len(lost), "x", color=FAINT, markersize=5, zorder=4)
+    for border in borders(table):
         axis.axvline(border, color=FAINT, linewidth=0.9, linestyle=DOTTED, zorder=1)
-    axis.tick_params(labelbottom=True)
+    axis.set_ylabel("Δ accuracy (percentage points)")
     depth_axis.finish(axis)
+    more = zip(values.texts, known["accuracy"], known["delta_nll"], strict=True)
+    texts = [f"{text} points\naccuracy {now:.1%}, Δ NLL {nll:+.3g}" for text, now, nll in more]
+    crosses = [f"{depth_axis.unit_name(row)}\n{LEFT_ALONE}" for _, row in lost.iterrows()]
+    return [values._replace(texts=texts), points(axis, lost["depth"], 0 * lost["depth"], crosses, name=model)]
 
 
-def _handles(table: pd.DataFrame) -> list[Artist]:
-    handles = [handle for handle in depth_axis.kind_handles(table) if isinstance(handle, Line2D)]
+def legend(measurement: Measurement) -> list[Entry]:
+    """What markers, crosses and lines mean."""
+    table = measurement.table
+    entries = [entry for entry in depth_axis.kind_entries(table) if isinstance(entry.handle, Line2D)]
     if table[VALUE].isna().any():
-        handles.append(Line2D([], [], label=LEFT_ALONE, marker="x", markeredgecolor=FAINT, linestyle="none"))
-    if any(borders(part) for _, part in table.groupby("model", sort=False)):
-        handles.append(Line2D([], [], label="between stages", color=FAINT, linewidth=0.9, linestyle=DOTTED))
-    return list(handles)
+        cross = Line2D([], [], marker="x", markeredgecolor=FAINT, linestyle="none")
+        entries.append(Entry(cross, LEFT_ALONE))
+    if any(borders(in_points(part)) for _, part in table.groupby("model", sort=False)):
+        dots = Line2D([], [], color=FAINT, linewidth=0.9, linestyle=DOTTED)
+        entries.append(Entry(dots, "between stages"))
+    return entries
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -140,73 +148,13 @@ def _units(count: int) -> str:
     return f"{count} unit" if count == 1 else f"{count} units"
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """One plot a model."""
-    styles = model_styles(measurement.models)
-    return [_plot(in_points(measurement.of(model).table), model, style) for model, style in styles.items()]
-
-
-def _plot(points: pd.DataFrame, model: str, style: dict[str, Any]) -> Panel:
-    look = {model: style | {"linestyle": "solid"}}
-    figure = interactive.against_depth(points.assign(model=model), POINTS, look, name="Δ accuracy (percentage points)")
-    curve, layout = figure["data"][0], figure["layout"]
-    curve["mode"] = "markers"
-    curve["error_y"]["color"] = style["color"]
-    curve["text"] = [f"{interactive.unit_name(row)}<br>{_likelihood(row)}" for _, row in points.iterrows()]
-    curve["hovertemplate"] = "<b>%{fullData.name}</b><br>%{text}<br>Δ accuracy %{y:.2f} points<extra></extra>"
-    layout["shapes"] = [_line(border) for border in borders(points)]
-    layout["showlegend"] = False
-    layout["yaxis"] |= {"zeroline": True, "zerolinecolor": FAINT}
-    data = [_stems(points, style["color"]), curve, _crosses(points[points[POINTS].isna()])]
-    return Panel(title=model, figure={"data": data, "layout": layout}, key=_key(points))
-
-
-def _likelihood(row: "pd.Series[Any]") -> str:
-    return "left alone" if pd.isna(row[POINTS]) else f"accuracy {row['accuracy']:.1%}, Δ NLL {row['delta_nll']:+.3g}"
-
-
-def _stems(points: pd.DataFrame, colour: str) -> dict[str, Any]:
-    """From no change to each unit's change; a gap parts one from the next."""
-    known = points.dropna(subset=[POINTS])
-    depths, values = interactive.numbers(known["depth"]), interactive.numbers(known[POINTS])
-    return {
-        "x": [x for depth in depths for x in (depth, depth, None)],
-        "y": [y for value in values for y in (0.0, value, None)],
-        "mode": "lines",
-        "line": {"color": colour, "width": 3},
-        "opacity": 0.3,
-        "hoverinfo": "skip",
-    }
-
-
-def _crosses(lost: pd.DataFrame) -> dict[str, Any]:
-    """Units that were left alone, on the line of no change."""
-    return {
-        "x": interactive.numbers(lost["depth"]),
-        "y": [0.0] * len(lost),
-        "text": [f"{interactive.unit_name(row)}<br>{LEFT_ALONE}" for _, row in lost.iterrows()],
-        "mode": "markers",
-        "marker": {"symbol": "x-thin", "size": 8, "line": {"color": FAINT, "width": 1.5}},
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-
-
-def _line(border: float) -> dict[str, Any]:
-    where = {"x0": border, "x1": border, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
-    return {"type": "line", "layer": "below", "line": {"color": FAINT, "width": 1, "dash": "dot"}} | where
-
-
-def _key(points: pd.DataFrame) -> tuple[str, ...]:
-    symbols = [entry for entry in interactive.key(points) if not entry.endswith("acts here")]
-    crosses = [f"× {LEFT_ALONE}"] if points[POINTS].isna().any() else []
-    return (*symbols, *crosses, *(["dotted lines: between stages"] if borders(points) else []))
-
-
 EXHIBIT = Exhibit(
     title="Lesion study",
     question="How much accuracy does the network lose without each of its units?",
     columns={"table": ("model", "unit", "tap", "kind", "depth", "accuracy", VALUE, "delta_nll", ERROR, "stage")},
-    draw=draw,
+    panels=panels,
+    legend=legend,
+    layout={"columns": 6, "sharex": True},
     sentences=sentences,
     caution=(
         "Nothing was retrained: what follows a removed unit sees maps that it was never trained on. So a large loss "
@@ -216,5 +164,4 @@ EXHIBIT = Exhibit(
         "ViTs, which have one, the units in the middle matter most, as the authors say. Bars cover the choice of "
         "images, not another training run; of many units, the worst looks worse than it is."
     ),
-    interactive=plots,
 )

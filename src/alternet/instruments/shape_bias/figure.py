@@ -1,15 +1,18 @@
 """Shape-bias figure: for each class of shapes the share of decisions for the shape (Fig 4 of Geirhos et al. 2019)."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from alternet.measurement import Measurement
-from alternet.plotting import interactive, style
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import FAINT, Drawing, label, model_styles, say_empty
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import Entry, models
+from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, label, model_styles, say_empty
 
 ALL = "all"
 """Stands for all classes together in the column `shape`."""
@@ -28,23 +31,51 @@ def overall(bias: pd.DataFrame) -> "pd.Series[Any]":
     return bias[bias["shape"] == ALL].iloc[0]
 
 
-def draw(measurement: Measurement) -> Drawing:
+def panels(measurement: Measurement) -> list[Panel]:
     """A row for each class of shapes and one for all; left is texture, right is shape, bars are 95 % intervals."""
-    bias = measurement.tables["bias"]
-    names = _names(bias)
-    count = len(measurement.models)
-    figure = Drawing(figsize=(7.0, 1.6 + len(names) * (0.14 + 0.07 * count)), layout="constrained")
-    axis = figure.subplots()
-    handles = []
-    for place, (model, look) in enumerate(model_styles(measurement.models).items()):
+    height = 1.0 + len(_names(measurement.tables["bias"])) * (0.14 + 0.07 * len(measurement.models))
+    draw = partial(_rows, bias=measurement.tables["bias"], models=measurement.models)
+    return [Panel(title="Shape or texture?", draw=draw, size=(5.0, max(height, 2.4)), wide=True)]
+
+
+def _rows(axis: Axes, bias: pd.DataFrame, models: tuple[str, ...]) -> Targets:
+    names, count, targets = _names(bias), len(models), []
+    for place, (model, look) in enumerate(model_styles(models, points=True).items()):
         rows = bias[bias["model"] == model].set_index("shape").reindex(names)
-        handles.append(
-            _points(axis, rows, _heights(len(names), place, count), style.POINTS[place % len(style.POINTS)], look)
-        )
-        handles[-1].set_label(f"{label(model, 60)} ({_share(overall(measurement.of(model).tables['bias']))})")
-    _finish(axis, names, bias)
-    figure.legend(handles=handles, loc="outside lower center", title="bars: 95 % intervals", title_fontsize=8.5)
-    return figure
+        # those of a class lie one below the other
+        heights = np.arange(len(names)) + (place - (count - 1) / 2) * 0.8 / max(count, 2)
+        targets.append(_points(axis, rows, heights, model, look))
+    axis.axvline(HALF, color=FAINT, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
+    axis.axhline(0.5, color=FAINT, linewidth=0.8)
+    axis.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
+    axis.set_yticks(range(len(names)), ["all classes", *(label(name, 24) for name in names[1:])])
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0\nall texture", "25 %", "50 %", "75 %", "100 %\nall shape"])
+    axis.set_xlabel("share of decisions for the shape")
+    if bias["shape_bias"].isna().all():
+        say_empty(axis)
+    return list(targets)
+
+
+def _points(axis: Axes, rows: pd.DataFrame, y: np.ndarray, model: str, look: dict[str, Any]) -> Points:
+    known = rows["shape_bias"].notna().to_numpy()
+    part, y = rows[known], y[known]
+    with belongs_to(model, axis):
+        axis.hlines(y, part["low"], part["high"], color=look["color"], linewidth=1.0, alpha=0.7)
+        axis.plot(part["shape_bias"], y, linestyle="none", marker=look["marker"], color=look["color"])
+    texts = [
+        f"{'all classes' if name == ALL else name}: {row['shape_bias']:.1%} shape "
+        f"({row['low']:.1%} to {row['high']:.1%})\n{row['decisions']:.0f} decisions on {row['images']:.0f} images"
+        for name, row in part.iterrows()
+    ]
+    return points(axis, part["shape_bias"], y, texts, name=model)
+
+
+def legend(measurement: Measurement) -> list[Entry]:
+    """The models with how much their share rests on."""
+    looks = model_styles(measurement.models, points=True)
+    facts = {model: _share(overall(measurement.of(model).tables["bias"])) for model in looks}
+    interval = Entry(Line2D([], [], color=FAINT, linewidth=1.0), "95 % interval")
+    return [*models({model: look | {"linestyle": "none"} for model, look in looks.items()}, facts), interval]
 
 
 def _share(row: "pd.Series[Any]") -> str:
@@ -54,31 +85,6 @@ def _share(row: "pd.Series[Any]") -> str:
 def _names(bias: pd.DataFrame) -> list[str]:
     """The rows of the figure, all classes together first."""
     return [ALL, *(name for name in dict.fromkeys(bias["shape"]) if name != ALL)]
-
-
-def _heights(rows: int, place: int, count: int) -> np.ndarray:
-    """Where the points of one of several models lie: those of a class one below the other."""
-    return np.arange(rows) + (place - (count - 1) / 2) * 0.8 / max(count, 2)
-
-
-def _points(axis: Axes, rows: pd.DataFrame, y: np.ndarray, marker: str, look: dict[str, Any]) -> Any:
-    known = rows["shape_bias"].notna().to_numpy()
-    part, y = rows[known], y[known]
-    axis.hlines(y, part["low"], part["high"], color=look["color"], linewidth=1.0, alpha=0.7)
-    (handle,) = axis.plot(part["shape_bias"], y, linestyle="none", marker=marker, color=look["color"])
-    return handle
-
-
-def _finish(axis: Axes, names: list[str], bias: pd.DataFrame) -> None:
-    axis.axvline(HALF, color=FAINT, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
-    axis.axhline(0.5, color=FAINT, linewidth=0.8)
-    axis.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
-    axis.set_yticks(range(len(names)), ["all classes", *(label(name, 24) for name in names[1:])])
-    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0\nall texture", "25 %", "50 %", "75 %", "100 %\nall shape"])
-    axis.set_xlabel("share of decisions for the shape")
-    axis.set_title("Shape or texture?")
-    if bias["shape_bias"].isna().all():
-        say_empty(axis)
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -98,47 +104,6 @@ def _sentence(model: str, bias: pd.DataFrame) -> str:
     return f"{model}: shape bias {where}, from {on}; {side}."
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """The same points; the hover text has interval and counts."""
-    looks, bias = model_styles(measurement.models), measurement.tables["bias"]
-    names, parts = _names(bias), [bias[bias["model"] == model].set_index("shape") for model in looks]
-    traces = [
-        _trace(part.reindex(names), _heights(len(names), place, len(looks)), place, model, looks[model])
-        for place, (model, part) in enumerate(zip(looks, parts, strict=True))
-    ]
-    layout = interactive.layout(x="share of decisions for the shape", y="class of the shape")
-    layout["xaxis"] |= {"range": [-0.02, 1.02], "tickformat": ".0%"}
-    ticks = [interactive.plain_text(name) for name in ("all classes", *names[1:])]
-    layout["yaxis"] |= {"range": [len(names) - 0.5, -0.5], "tickvals": list(range(len(names))), "ticktext": ticks}
-    half = {"type": "line", "x0": HALF, "x1": HALF, "y0": 0, "y1": 1, "yref": "paper"}
-    layout["shapes"] = [half | {"line": {"color": FAINT, "width": 1, "dash": "dash"}}]
-    key = ("left: all texture", "right: all shape", "bars: 95 % intervals")
-    return [Panel(title="Shape or texture?", figure={"data": traces, "layout": layout}, key=key, wide=True)]
-
-
-def _trace(rows: pd.DataFrame, y: np.ndarray, place: int, model: str, look: dict[str, Any]) -> dict[str, Any]:
-    share, name = rows["shape_bias"], interactive.plain_text(model)
-    ends = {"array": interactive.numbers(rows["high"] - share), "arrayminus": interactive.numbers(share - rows["low"])}
-    counts = zip(rows.index, interactive.numbers(rows["decisions"]), interactive.numbers(rows["images"]), strict=True)
-    return {
-        "x": interactive.numbers(share),
-        "y": interactive.numbers(y),
-        "error_x": {"type": "data", "symmetric": False, "thickness": 1, "width": 0} | ends,
-        "customdata": [[interactive.plain_text(shape), *rest] for shape, *rest in counts],
-        "name": name,
-        "mode": "markers",
-        "marker": {
-            "symbol": interactive.POINTS[place % len(interactive.POINTS)],
-            "size": 8,
-            "color": interactive.rgb(look["color"]),
-        },
-        "hovertemplate": (
-            "<b>%{fullData.name}</b><br>%{customdata[0]}: %{x:.1%} shape<br>%{customdata[1]} decisions on "
-            "%{customdata[2]} images<extra></extra>"
-        ),
-    }
-
-
 EXHIBIT = Exhibit(
     title="Shape bias",
     question="Where shape says one thing and texture another, which of them does the network go by?",
@@ -146,7 +111,9 @@ EXHIBIT = Exhibit(
         "table": ("model", "shape", "texture", "images", "chose_shape", "chose_texture"),
         "bias": ("model", "shape", "images", "decisions", "shape_bias", "low", "high"),
     },
-    draw=draw,
+    panels=panels,
+    legend=legend,
+    layout={"columns": 1, "names": 90},
     sentences=sentences,
     caution=(
         "The share says nothing about images that the network decided for neither cue: look at how many decisions it "
@@ -155,5 +122,4 @@ EXHIBIT = Exhibit(
         "for independent; those made from the same originals are not quite."
     ),
     texts=frozenset({"model", "shape", "texture"}),
-    interactive=plots,
 )

@@ -1,13 +1,16 @@
 """Similarity figure: CKA of every pair of units, one heat map a model or pair of models (Fig 10a and D.3)."""
 
+from functools import partial
+
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.axes import Axes
 
 from alternet.measurement import Measurement
 from alternet.plotting import heat_map
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.heat_map import COLOURS, Heat, Side
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.heat_map import Heat, Side
+from alternet.plotting.legend import Entry, put
+from alternet.plotting.panel import Panel, Targets, lay
 from alternet.plotting.style import Drawing, elide, grid, label, title
 from alternet.plotting.units import signed
 
@@ -29,25 +32,37 @@ def heat(one: Measurement) -> Heat:
     return Heat(down, across, values, errors)
 
 
-def draw(measurement: Measurement) -> Drawing:
+def panels(measurement: Measurement) -> list[Panel]:
     """One heat map a model, all in one scale of colours from 0 to 1."""
-    heats = [heat(measurement.of(model)) for model in measurement.models]
-    count = len(heats)
-    rows, across = grid(count)
+    heats = _heats(measurement)
+    below = min(one.lowest for one in heats)
+    bar = heat_map.colour_bar(below, 1.0, "CKA", below=" (black: below 0)")
+    return [Panel(title=_name(one), draw=partial(_similarities, one=one), size=(4.2, 3.4), bar=bar) for one in heats]
+
+
+def _similarities(axis: Axes, one: Heat) -> Targets:
+    return [heat_map.draw(axis, one, quantity="CKA", width=30)]
+
+
+def _heats(measurement: Measurement) -> list[Heat]:
+    return [heat(measurement.of(model)) for model in measurement.models]
+
+
+def draw(measurement: Measurement) -> Drawing:
+    """The heat maps in rows, with one scale beside them."""
+    drawn = panels(measurement)
+    rows, across = grid(len(drawn))
     side = {1: 5.0, 2: 4.4, 3: 3.4}[across]
     figure = Drawing(figsize=(side * across + 0.9, (side + 0.5) * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, across, squeeze=False).ravel()
-    for axis, one in zip(axes, heats, strict=False):
-        heat_map.panel(axis, one, width=int(8 * side))
+    for (axis,), one in zip(lay(figure, drawn), _heats(measurement), strict=True):
         axis.set_title(_title(one, int(9 * side)))
-    for axis in axes[count:]:
-        axis.set_axis_off()
-    below = any(one.lowest < 0 for one in heats)
-    scale, extend = ScalarMappable(Normalize(0, 1), COLOURS), "min" if below else "neither"
-    bar = figure.colorbar(scale, ax=list(axes), extend=extend, aspect=25 * rows)
-    bar.set_label("CKA (black: below 0)" if below else "CKA")
-    figure.legend(handles=heat_map.handles(heats), loc="outside lower center", ncols=5 if across > 1 else 3)
+    put(figure, legend(measurement), columns=5 if across > 1 else 3)
     return figure
+
+
+def legend(measurement: Measurement) -> list[Entry]:
+    """What strips and lines mean."""
+    return heat_map.entries(_heats(measurement))
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -116,12 +131,6 @@ def _at(one: Heat, row: int, column: int) -> str:
     return number if np.isnan(error) else f"{number} ± {error:.3f}"
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """One heat map a model."""
-    heats = [heat(measurement.of(model)) for model in measurement.models]
-    return [Panel(title=_name(one), figure=heat_map.plot(one, quantity="CKA"), key=heat_map.key(one)) for one in heats]
-
-
 EXHIBIT = Exhibit(
     title="Similarity of units",
     question="Which units make alike features, and do they fall into blocks?",
@@ -129,6 +138,8 @@ EXHIBIT = Exhibit(
         "table": ("model", "unit_a", "tap_a", "model_b", "unit_b", "tap_b", VALUE, ERROR),
         "units": ("model", "side", "unit", "tap", "kind", "stage"),
     },
+    panels=panels,
+    legend=legend,
     draw=draw,
     sentences=sentences,
     caution=(
@@ -138,5 +149,4 @@ EXHIBIT = Exhibit(
         "mini-batches."
     ),
     texts=frozenset({"model", "tap_a", "model_b", "tap_b", "side", "tap", "kind"}),
-    interactive=plots,
 )

@@ -1,24 +1,26 @@
 """Spectral density figure: how many eigenvalues the Hessian has where, models on one axis, from bulk to outliers."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from alternet.measurement import Measurement
-from alternet.plotting import interactive
 from alternet.plotting.asinh_axis import AsinhAxis
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import FAINT, Drawing, label, model_styles, say_empty, short
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import Entry, models
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, model_styles, say_empty, short
 
 LINEAR = 1e-3
 """The axis is linear as far as this part of the largest |eigenvalue|, and logarithmic beyond."""
 PARTS, MARGIN = 80, 0.05
 """The kernel's width in parts of the drawn axis, and the part of it that is left free at either end."""
 NAME, COUNT = "eigenvalue of the Hessian of all the data", "eigenvalues, smoothed"
-KEY = ("a single eigenvalue peaks at 1", "band: from the lowest to the highest random vector")
 
 
 def value(one: Measurement, metric: str) -> float:
@@ -53,29 +55,43 @@ def reach(drawn: Mapping[str, NDArray]) -> tuple[float, float]:
     return 0.3, 3 * max(float(counts.max()) for counts in drawn.values())
 
 
-def draw(measurement: Measurement) -> Drawing:
+def panels(measurement: Measurement) -> list[Panel]:
     """The mean over random vectors as a line, their range as a band; both axes logarithmic but around zero."""
+    return [Panel(title="All eigenvalues", draw=partial(_counted, measurement=measurement), size=(5.0, 3.8), wide=True)]
+
+
+def _counted(axes: Axes, measurement: Measurement) -> Targets:
     axis, drawn = curves(measurement)
-    looks = model_styles(measurement.models)
-    figure = Drawing(figsize=(7.2, 4.0 + 0.34 * len(looks)), layout="constrained")
-    axes = figure.subplots()
+    looks, targets, x = model_styles(measurement.models), [], axis.value(axis.grid)
     axes.set(xlabel=NAME, ylabel=COUNT)
     if not drawn:
         say_empty(axes)
-        return figure
+        return []
     for line in (axes.axvline(0), axes.axhline(1)):
         line.set(color=FAINT, linewidth=0.8, zorder=0)
     for model, counts in drawn.items():
-        x, band = axis.value(axis.grid), (counts.min(0), counts.max(0))
-        axes.plot(x, counts.mean(0), **looks[model])
-        axes.fill_between(x, *band, color=looks[model]["color"], alpha=0.15, linewidth=0)
+        low, mean, high = counts.min(0), counts.mean(0), counts.max(0)
+        with belongs_to(model, axes):
+            axes.plot(x, mean, **looks[model])
+            axes.fill_between(x, low, high, color=looks[model]["color"], alpha=0.15, linewidth=0)
+        every = slice(None, None, 4)  # 100 places to point at are enough
+        rows = zip(x[every], mean[every], low[every], high[every], strict=True)
+        texts = [f"eigenvalue {_minus(short(at))}\nsmoothed count {m:.3g} ({a:.3g} to {b:.3g})" for at, m, a, b in rows]
+        targets.append(points(axes, x[every], mean[every], texts, name=model))
     axis.apply(axes)
     axes.set_yscale("log", nonpositive="clip")
     axes.set_ylim(*reach(drawn))
-    handles = [Line2D([], [], **looks[m], label=f"{label(m, 70)}\n{_facts(measurement.of(m))}") for m in drawn]
-    handles.append(Line2D([], [], color=FAINT, linewidth=0.8, label="1: height of a single eigenvalue"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=1)
-    return figure
+    return list(targets)
+
+
+def legend(measurement: Measurement) -> list[Entry]:
+    """The models with what their eigenvalues add up to, the line at one eigenvalue, and the band."""
+    _, drawn = curves(measurement)
+    looks = {model: look for model, look in model_styles(measurement.models).items() if model in drawn}
+    known = models(looks, {model: _facts(measurement.of(model)) for model in looks})
+    line = Entry(Line2D([], [], color=FAINT, linewidth=0.8), "1: height of a single eigenvalue")
+    band = Entry(Patch(color=FAINT, alpha=0.25, linewidth=0), "from the lowest to the highest random vector")
+    return [*known, line, band] if known else []
 
 
 def _facts(one: Measurement) -> str:
@@ -109,33 +125,6 @@ def _sentence(model: str, one: Measurement) -> str:
     )
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """The same plot; the scale of its horizontal axis is drawn by hand."""
-    axis, drawn = curves(measurement)
-    looks = model_styles(measurement.models)
-    layout = interactive.layout(x=NAME, y=COUNT)
-    layout["yaxis"] |= {"type": "log", "exponentformat": "power"}
-    layout["xaxis"] |= {"zeroline": True, "zerolinecolor": FAINT} | axis.layout
-    if drawn:
-        layout["yaxis"]["range"] = interactive.numbers(np.log10(reach(drawn)))
-    data = [trace for model, counts in drawn.items() for trace in _traces(model, counts, axis, looks[model])]
-    return [Panel(title="All eigenvalues", figure={"data": data, "layout": layout}, key=KEY, wide=True)]
-
-
-def _traces(model: str, counts: NDArray, axis: AsinhAxis, look: dict[str, Any]) -> list[dict[str, Any]]:
-    name = interactive.plain_text(model)
-    common = {"mode": "lines", "legendgroup": name, "name": name, "x": interactive.numbers(axis.grid)}
-    silent = {"showlegend": False, "hoverinfo": "skip", "line": {"width": 0}}
-    low, mean, high = (interactive.numbers(part.clip(1e-3)) for part in (counts.min(0), counts.mean(0), counts.max(0)))
-    hover = "<b>%{fullData.name}</b><br>eigenvalue %{customdata:.3g}<br>smoothed count %{y:.3g}<extra></extra>"
-    line = {"y": mean, "line": interactive.line(look), "hovertemplate": hover}
-    return [
-        common | silent | {"y": low},
-        common | silent | {"y": high, "fill": "tonexty", "fillcolor": interactive.rgb(look["color"]) + "26"},
-        common | line | {"customdata": interactive.numbers(axis.value(axis.grid))},
-    ]
-
-
 EXHIBIT = Exhibit(
     title="Spectral density of the Hessian",
     question="How are all eigenvalues of the Hessian distributed, and what do they add up to?",
@@ -143,7 +132,9 @@ EXHIBIT = Exhibit(
         "table": ("model", "draw", "node", "eigenvalue", "weight"),
         "moments": ("model", "metric", "value", "standard_error"),
     },
-    draw=draw,
+    panels=panels,
+    legend=legend,
+    layout={"columns": 1, "names": 100},
     sentences=sentences,
     caution=(
         "The density is smooth by construction: Lanczos sees the outer eigenvalues one by one and the bulk only as a "
@@ -152,5 +143,4 @@ EXHIBIT = Exhibit(
         "and, like every measure of sharpness, depends on how the weights are scaled, so it compares networks of one "
         "architecture. Errors (two standard errors) are those of the random vectors, not of the choice of images."
     ),
-    interactive=plots,
 )

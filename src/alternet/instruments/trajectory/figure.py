@@ -1,86 +1,103 @@
 """Trajectory figure: the path of training in polar form and in its two largest principal components (Fig 1b)."""
 
+from functools import partial
 from math import ceil, pi, sin
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.projections.polar import PolarAxes
+from numpy.typing import ArrayLike
 
 from alternet.measurement import Measurement
-from alternet.plotting import interactive
-from alternet.plotting.exhibit import Exhibit, Panel
-from alternet.plotting.style import FAINT, INK, Drawing, columns, label, model_styles
+from alternet.plotting.exhibit import Exhibit
+from alternet.plotting.legend import Entry, models, put
+from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points
+from alternet.plotting.style import FAINT, INK, Drawing, model_styles
 
 WITHDRAWN = "A diagnostic of single runs: the authors withdrew this experiment as misleading and hard to reproduce."
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross"}
-"""One a model, matplotlib's and plotly's: what one sees of a path of few snapshots is its points."""
 
-KEY = ("angle 0, radius 1: initial weights", "radius 0: final weights", "hover for the step")
+
+def panels(measurement: Measurement) -> list[Panel]:
+    """All models in one polar plot and in one plane of their own two components; hollow rings are the beginnings."""
+    polar = partial(_polar, measurement=measurement)
+    plane = partial(_plane, measurement=measurement)
+    return [
+        Panel(title="Distance from the final weights, and angle to the initial ones", draw=polar, projection="polar"),
+        Panel(title="The plane of the first two components", draw=plane),
+    ]
+
+
+def _polar(axis: PolarAxes, measurement: Measurement) -> Targets:
+    targets = []
+    for model in measurement.models:
+        table = measurement.of(model).table.sort_values("step", kind="stable")
+        angle, radius = table["angle"].fillna(0), table["radius"]  # the final weights have no angle
+        turned = table["angle"].map(lambda angle: "" if pd.isna(angle) else f", angle {angle:.1f}°")
+        rows = zip(table["step"], radius, turned, strict=True)
+        texts = [f"step {step}\nradius {far:.3f}{angle}" for step, far, angle in rows]
+        targets.append(_path(axis, np.deg2rad(angle), radius, texts, model, measurement))
+    widest, farthest = measurement.table["angle"].max(), measurement.table["radius"].max()
+    axis.set_thetamin(0)
+    axis.set_thetamax(min(180, max(90, 30 * ceil(widest / 30 or 3))))
+    axis.set_ylim(0, 1.05 * max(1, farthest))
+    axis.grid(color="#E4E4E4")
+    axis.set_xlabel("radius", labelpad=14)
+    axis.xaxis.set_tick_params(labelsize=8)
+    return targets
+
+
+def _plane(axis: Axes, measurement: Measurement) -> Targets:
+    targets = []
+    for model in measurement.models:
+        table = measurement.of(model).table.sort_values("step", kind="stable")
+        x, y = table["pc1"], table["pc2"]
+        texts = [f"step {step}\npc1 {a:.3f}, pc2 {b:.3f}" for step, a, b in zip(table["step"], x, y, strict=True)]
+        targets.append(_path(axis, x, y, texts, model, measurement))
+    axis.plot(0, 0, marker="*", color=INK, markersize=11, linestyle="none")
+    axis.set(xlabel="pc1", ylabel="pc2")
+    axis.set_aspect("equal", adjustable="datalim")
+    axis.grid(color="#EEEEEE")
+    axis.set_axisbelow(True)
+    return targets
+
+
+def _path(axis: Axes, x: ArrayLike, y: ArrayLike, texts: list[str], model: str, measurement: Measurement) -> Points:
+    look = model_styles(measurement.models, points=True)[model]
+    found = points(axis, x, y, texts, name=model)
+    with belongs_to(model, axis):
+        axis.plot(*found.boxes.T[:2], **look, markersize=4)
+        ring = {"color": look["color"], "markersize": 11, "fillstyle": "none", "clip_on": False}
+        axis.plot(*found.boxes[:1].T[:2], marker="o", **ring)
+    return found
 
 
 def draw(measurement: Measurement) -> Drawing:
-    """All models in one polar plot and in one plane of their own two components; hollow rings are the beginnings."""
+    """Both panels side by side, and what the authors say of them."""
     figure = Drawing(figsize=(10.5, 5.2), layout="constrained")
     spec = figure.add_gridspec(1, 2)
-    polar, plane = figure.add_subplot(spec[0], projection="polar"), figure.add_subplot(spec[1])
-    assert isinstance(polar, PolarAxes)
-    for model, look in _looks(measurement).items():
-        points = measurement.of(model).table
-        for axis, x, y in (
-            (polar, np.deg2rad(points["angle"].fillna(0)), points["radius"]),
-            (plane, points["pc1"], points["pc2"]),
-        ):
-            axis.plot(x, y, **look, markersize=4)
-            axis.plot(x[:1], y[:1], marker="o", color=look["color"], markersize=11, fillstyle="none", clip_on=False)
-    _finish_polar(polar, measurement.table)
-    _finish_plane(plane)
-    figure.legend(
-        handles=_handles(measurement), loc="outside lower center", ncols=columns(len(measurement.models) + 2, 3)
-    )
+    for place, panel in enumerate(panels(measurement)):
+        axis = figure.add_subplot(spec[place], projection=panel.projection)
+        panel.draw(axis)
+        axis.set_title(panel.title)
+    put(figure, legend(measurement), width=80)
     figure.suptitle(WITHDRAWN, x=0.012, ha="left", fontsize=9)
     return figure
 
 
-def _looks(measurement: Measurement) -> dict[str, dict[str, Any]]:
-    markers = list(SYMBOLS)
-    styles = model_styles(measurement.models)
-    return {model: look | {"marker": markers[k % len(markers)]} for k, (model, look) in enumerate(styles.items())}
+def legend(measurement: Measurement) -> list[Entry]:
+    """The models with what of their paths the plane shows, and where paths begin and end."""
+    looks = {model: look | {"markersize": 4} for model, look in model_styles(measurement.models, points=True).items()}
+    facts = {model: ", ".join(f"pc{k} {_share(measurement, model, k):.0%}" for k in (1, 2)) for model in looks}
+    ring = Line2D([], [], marker="o", color=FAINT, fillstyle="none", markersize=9, linestyle="none")
+    star = Line2D([], [], marker="*", color=INK, markersize=9, linestyle="none")
+    return [*models(looks, facts), Entry(ring, "initial"), Entry(star, "final weights")]
 
 
 def _share(measurement: Measurement, model: str, component: int) -> float:
     explained = measurement.of(model).tables["explained"]
     return float(explained.loc[explained["component"] == component, "share"].sum())
-
-
-def _finish_polar(axis: PolarAxes, table: pd.DataFrame) -> None:
-    axis.set_thetamin(0)
-    axis.set_thetamax(min(180, max(90, 30 * ceil(table["angle"].max() / 30 or 3))))
-    axis.set_ylim(0, 1.05 * max(1, table["radius"].max()))
-    axis.grid(color="#E4E4E4")
-    axis.set_title("Distance from the final weights, and angle to the initial ones")
-    axis.set_xlabel("radius", labelpad=14)
-    axis.xaxis.set_tick_params(labelsize=8)
-
-
-def _finish_plane(axis: Axes) -> None:
-    axis.plot(0, 0, marker="*", color=INK, markersize=11, linestyle="none")
-    axis.set(xlabel="pc1", ylabel="pc2", title="The plane of the first two components")
-    axis.set_aspect("equal", adjustable="datalim")
-    axis.grid(color="#EEEEEE")
-    axis.set_axisbelow(True)
-
-
-def _handles(measurement: Measurement) -> list[Any]:
-    named = []
-    for model, look in _looks(measurement).items():
-        parts = ", ".join(f"pc{k} {_share(measurement, model, k):.0%}" for k in (1, 2))
-        named.append(Line2D([], [], **look, markersize=4, label=label(f"{model} ({parts})", 80)))
-    ring = Line2D([], [], marker="o", color=FAINT, fillstyle="none", markersize=9, linestyle="none", label="initial")
-    star = Line2D([], [], marker="*", color=INK, markersize=9, linestyle="none", label="final weights")
-    return [*named, ring, star]
 
 
 def walk(points: int, components: int = 2) -> float:
@@ -112,34 +129,6 @@ def _sentence(model: str, measurement: Measurement) -> str:
     )
 
 
-def plots(measurement: Measurement) -> list[Panel]:
-    """The same two plots."""
-    polar, plane = [], []
-    for model, look in _looks(measurement).items():
-        points = measurement.of(model).table
-        shared = {
-            "name": interactive.plain_text(model),
-            "mode": "lines+markers",
-            "line": interactive.line(look),
-            "marker": {"symbol": SYMBOLS[look["marker"]], "size": 7, "color": look["color"]},
-            "text": [f"step {step}" for step in points["step"]],
-        }
-        place = "%{text}<br>radius %{r:.3f}, angle %{theta:.1f}°"
-        theta, r = interactive.numbers(points["angle"].fillna(0)), interactive.numbers(points["radius"])
-        polar.append(shared | {"type": "scatterpolar", "theta": theta, "r": r, "hovertemplate": place})
-        x, y = interactive.numbers(points["pc1"]), interactive.numbers(points["pc2"])
-        plane.append(shared | {"x": x, "y": y, "hovertemplate": "%{text}<br>pc1 %{x:.3f}, pc2 %{y:.3f}"})
-    round_, flat = interactive.layout(x="", y=""), interactive.layout(x="pc1", y="pc2")
-    del round_["xaxis"], round_["yaxis"]
-    sector = [0, min(180, max(90, 30 * ceil(measurement.table["angle"].max() / 30 or 3)))]
-    round_["polar"] = {"sector": sector, "radialaxis": {"rangemode": "tozero", "angle": 0}, "bgcolor": "white"}
-    flat["yaxis"] |= {"scaleanchor": "x"}
-    return [
-        Panel(title="Radius and angle", figure={"data": polar, "layout": round_}, key=KEY),
-        Panel(title="First two components", figure={"data": plane, "layout": flat}, key=("0, 0: final weights",)),
-    ]
-
-
 EXHIBIT = Exhibit(
     title="Weight trajectory",
     question="Which way did the weights take through training?",
@@ -147,6 +136,8 @@ EXHIBIT = Exhibit(
         "table": ("model", "step", "radius", "angle", "pc1", "pc2"),
         "explained": ("model", "component", "share", "cumulative"),
     },
+    panels=panels,
+    legend=legend,
     draw=draw,
     sentences=sentences,
     caution=(
@@ -155,5 +146,4 @@ EXHIBIT = Exhibit(
         "snapshots gives another path. A random walk in many dimensions, too, looks smooth and flat in its first "
         "components; and each model has components of its own, so paths share the axes but not the plane."
     ),
-    interactive=plots,
 )
