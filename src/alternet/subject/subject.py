@@ -63,9 +63,21 @@ class Subject:
         return self.taps_on(self.example())
 
     def taps_on(self, images: Images) -> tuple[Tap, ...]:
-        """The same units for images of another size: addresses are the same, maps are not; two images at least."""
-        facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
-        return find_taps(self.model, self.normalise(images), **facts)
+        """The units for images of this size: addresses are the same for every size, maps are not.
+
+        Each size is traced once, on the images of whoever asks first.
+        """
+        size = tuple(images.shape[1:])
+        if size not in self._taps_by_size:
+            if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
+                images = images.repeat(2, 1, 1, 1)
+            facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
+            self._taps_by_size[size] = find_taps(self.model, self.normalise(images[:2]), **facts)
+        return self._taps_by_size[size]
+
+    @cached_property
+    def _taps_by_size(self) -> dict[tuple[int, ...], tuple[Tap, ...]]:
+        return {}
 
     @property
     def device(self) -> torch.device:
