@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from alternet.seeding import random_state_kept
+
+_COPIES: dict[int, Tensor] = {}
+"""A copy of each buffer that is inside of `untouched`, by its identity: one for all blocks within one another."""
 
 
 @contextmanager
@@ -15,7 +18,7 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
 
     Restores each module's own training flag and hooks, `requires_grad` and `.grad` of the parameters, the values of
     the buffers, and the random state of Python, NumPy and torch. Parameter values are the business of views that
-    change them.
+    change them. Such blocks may stand within one another.
 
     Examples:
         >>> net = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout()).train()
@@ -27,36 +30,45 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
     """
     with ExitStack() as undo:
         undo.enter_context(random_state_kept())
-        _keep_modules(model, undo)
-        _keep_tensors(model, undo)
+        for module in model.modules():
+            undo.callback(setattr, module, "training", module.training)
+            for hooks in (module._forward_hooks, module._forward_pre_hooks):
+                undo.callback(_put_hooks_back, hooks, dict(hooks))
+            for name, buffer in module._buffers.items():
+                value = None if buffer is None else _copy_of(buffer, undo)
+                undo.callback(_put_buffer_back, module, name, buffer, value)
+        for parameter in model.parameters():
+            undo.callback(setattr, parameter, "grad", parameter.grad)
+            undo.callback(parameter.requires_grad_, parameter.requires_grad)
         model.eval()
         with torch.no_grad():
             yield model
 
 
-def _keep_modules(model: nn.Module, undo: ExitStack) -> None:
-    for module in model.modules():
-        undo.callback(setattr, module, "training", module.training)
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            undo.callback(_refill, hooks, dict(hooks))
-
-
-def _refill(hooks: dict, before: dict) -> None:
+def _put_hooks_back(hooks: dict, before: dict) -> None:
+    """In the same dictionary, which handles of hooks refer to."""
     for key in [key for key in hooks if key not in before]:
         del hooks[key]
     hooks.update(before)
 
 
-def _keep_tensors(model: nn.Module, undo: ExitStack) -> None:
-    for parameter in model.parameters():
-        undo.callback(setattr, parameter, "grad", parameter.grad)
-        undo.callback(parameter.requires_grad_, parameter.requires_grad)
-    for module in model.modules():
-        for name, buffer in module._buffers.items():
-            undo.callback(_put_back, module, name, buffer, None if buffer is None else buffer.clone())
+def _copy_of(buffer: Tensor, undo: ExitStack) -> Tensor:
+    """A copy of a buffer; that of an outer block serves as long as it is one.
+
+    A runner, a probe and a trace each keep the model as it was, one within the other, and masks can be large. Versions
+    of tensors would be cheaper to compare, but batch normalisation writes into its statistics without a new one.
+    """
+    outer = _COPIES.get(id(buffer))
+    if outer is not None and torch.equal(buffer, outer):
+        return outer
+    copy = buffer.clone()
+    if outer is None:
+        _COPIES[id(buffer)] = copy
+        undo.callback(_COPIES.pop, id(buffer))
+    return copy
 
 
-def _put_back(module: nn.Module, name: str, buffer: torch.Tensor | None, value: torch.Tensor | None) -> None:
+def _put_buffer_back(module: nn.Module, name: str, buffer: Tensor | None, value: Tensor | None) -> None:
     if buffer is not None and value is not None and not torch.equal(buffer, value):
         with torch.no_grad():
             buffer.copy_(value)

@@ -10,8 +10,12 @@ import torch
 from tests.taps.tap_networks import CHANNELS, Attention, Function, Net, Tokens, conv, mlp, residual, subject
 from torch import Tensor, nn
 
+from alternet.probe.edits import silenced
 from alternet.probe.probe import Probe
 from alternet.subject.subject import Subject
+from alternet.taps.find import Address
+from alternet.taps.trace import nothing_hidden
+from alternet.untouched import untouched
 
 
 def images(n: int = 3, height: int = 6, width: int = 10) -> Tensor:
@@ -100,8 +104,73 @@ def test_windows_and_patches_are_put_back_on_the_grid(layout: str) -> None:
 def test_the_output_under_observation_is_bit_for_bit_the_plain_one() -> None:
     for net in (vit(), subject(Net(residual(conv()))), subject(Tokens(residual(Attention("module"))))):
         batch = images(3, *net.input_size[1:])
-        with Probe(net) as probe:
+        with Probe(net) as probe, nothing_hidden():
             assert torch.equal(probe.observe(batch, ignore), plain_logits(net, batch))
+
+
+def with_fast_path() -> Subject:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(CHANNELS, 2, 16, batch_first=True, norm_first=True)
+    return subject(Tokens(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)))
+
+
+def test_plain_logits_are_bit_for_bit_those_of_the_model_by_itself() -> None:
+    for net in (vit(), subject(Net(residual(conv()))), with_fast_path()):
+        batch = images(7, *net.input_size[1:])
+        with untouched(net.model):
+            expected = net.logits(batch)
+        with Probe(net) as probe:
+            assert torch.equal(probe.logits(batch), expected)
+            observed = probe.observe(batch, ignore)
+            assert torch.equal(probe.logits(batch), expected)
+        torch.testing.assert_close(observed, expected)
+
+
+def test_the_fast_path_is_off_only_while_something_is_observed() -> None:
+    net, batch = with_fast_path(), images()
+    seen: list[bool] = []
+    assert net.taps
+    net.model.head.register_forward_hook(lambda *_: seen.append(torch.backends.mha.get_fastpath_enabled()))
+    with Probe(net) as probe:
+        probe.logits(batch)
+        probe.observe(batch, ignore)
+        probe.features(batch)
+        assert seen == [True, False, False]
+        assert torch.backends.mha.get_fastpath_enabled()
+        with probe.silence(net.taps[1]):
+            probe.logits(batch)
+        assert seen.pop() is False
+        seen.clear()
+        for _ in probe.variants(batch, [silenced(net.taps[1]), {}]):
+            assert torch.backends.mha.get_fastpath_enabled()
+        assert seen and not any(seen)
+
+
+def test_plain_logits_under_edits_are_those_of_an_observed_pass() -> None:
+    net, batch = vit(), images(2, 32, 48)
+    with Probe(net) as probe:
+        whole = probe.logits(batch)
+        with probe.silence("blocks.0.mlp"):
+            assert torch.equal(probe.logits(batch), probe.observe(batch, ignore))
+            assert not torch.equal(probe.logits(batch), whole)
+        assert torch.equal(probe.logits(batch), whole)
+    nowhere = {Address(module="blocks", function="add", ordinal=7): lambda func, args, kwargs: func(*args, **kwargs)}
+    with (
+        Probe(net, taps=[]) as probe,
+        probe.edit(nowhere),
+        pytest.raises(ValueError, match="'vit' did not reach blocks"),
+    ):
+        probe.logits(batch)
+
+
+def test_plain_logits_of_images_of_another_size_need_no_trace() -> None:
+    net = subject(Net(nn.Sequential(residual(conv()), residual(conv()))))
+    batch = images(3, 8, 12)
+    with Probe(net) as probe, probe.silence("body.0.branch"):
+        expected = probe.observe(batch, ignore)
+        net.__dict__["_taps_by_size"].clear()
+        assert torch.equal(probe.logits(batch), expected)
+        assert not net.__dict__["_taps_by_size"]
 
 
 @pytest.mark.parametrize("branch", ["attn", "mlp"])
@@ -329,8 +398,7 @@ def test_nothing_stays_behind_after_an_error_in_the_model() -> None:
 
 
 def test_the_fast_path_of_torchs_encoder_hides_nothing() -> None:
-    layer = nn.TransformerEncoderLayer(CHANNELS, 2, 16, batch_first=True, norm_first=True)
-    net = subject(Tokens(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)))
+    net = with_fast_path()
     assert [tap.kind for tap in net.taps] == ["stem", "msa", "mlp", "msa", "mlp"]
     with Probe(net) as probe:
         features, _ = probe.features(images())

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from alternet.subject.subject import Subject, logits_of
-from alternet.untouched import untouched
+from alternet.taps import find
+from alternet.untouched import _COPIES, untouched
 
 
 def net(**facts) -> Subject:
@@ -96,3 +97,37 @@ def test_untouched_undoes_everything(error: type[BaseException] | None):
     except (RuntimeError, KeyboardInterrupt):
         pass
     assert snapshot(model) == before
+
+
+def test_blocks_within_one_another_each_undo_what_happened_in_them():
+    model = net().model.train()
+    statistics, before = model[1].running_mean, snapshot(model)
+    with untouched(model):
+        for _ in range(2):
+            model.train()
+            model(torch.rand(4, 3, 2, 2))
+            inside = statistics.clone()
+            with untouched(model):
+                model.train()
+                model(torch.rand(4, 3, 2, 2))
+                assert not torch.equal(statistics, inside)
+            assert torch.equal(statistics, inside)
+    assert snapshot(model) == before
+    assert not _COPIES
+
+
+def test_blocks_within_one_another_share_one_copy_of_the_buffers(monkeypatch: pytest.MonkeyPatch):
+    model, copied = net().model, []
+    clone = torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, "clone", lambda tensor: copied.append(tensor) or clone(tensor))
+    with untouched(model), untouched(model), untouched(model):
+        assert len(copied) == len(list(model.buffers()))
+
+
+def test_each_image_size_is_traced_once(monkeypatch: pytest.MonkeyPatch):
+    layers = (nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    subject, sizes, record = Subject(nn.Sequential(*layers), name="n", input_size=(3, 8, 8)), [], find.record
+    monkeypatch.setattr(find, "record", lambda model, images: sizes.append(images.shape) or record(model, images))
+    assert subject.taps is subject.taps_on(torch.rand(5, 3, 8, 8))
+    assert subject.taps_on(torch.rand(1, 3, 6, 4)) is subject.taps_on(torch.rand(3, 3, 6, 4))
+    assert sizes == [(2, 3, 8, 8), (2, 3, 6, 4)]

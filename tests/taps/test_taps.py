@@ -405,6 +405,6 @@ def test_a_network_without_maps_is_refused() -> None:
 
 def test_families_named_by_hand() -> None:
     """The two classes whose kind observation cannot tell; all other kinds come from what runs."""
-    from alternet.taps.families import ATTENTION_CLASSES, MIXER_CLASSES
+    from alternet.taps.kinds import ATTENTION_CLASSES, MIXER_CLASSES
 
     assert ({"EfficientAdditiveAttention"}, {"HSMSSD"}) == (ATTENTION_CLASSES, MIXER_CLASSES)

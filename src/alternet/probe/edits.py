@@ -31,9 +31,21 @@ def changed(tap: Tap, change: Change) -> Edits:
             "be left of it. Choose taps with `tap.silenceable`."
         )
 
+    function, place = tap.sum.function, 0 if tap.skip_last else 1
+
     def edit(func: Callable, args: tuple, kwargs: dict) -> Any:
-        args, kwargs = _with_branch(tap, change, args, dict(kwargs))
-        return func(*args, **kwargs)
+        if function.startswith("addcmul"):  # the branch is the product that it adds
+            kwargs = dict(kwargs)
+            factors = [kwargs.pop(name) for name in ("tensor1", "tensor2") if name in kwargs]
+            first, second = (*args[1:], *factors)[-2:]
+            branch = change(first * second * kwargs.pop("value", 1))
+            return func(args[0], branch, torch.ones_like(branch), **kwargs)
+        if place == 1 and "other" in kwargs:
+            return func(*args, **{**kwargs, "other": change(kwargs["other"])})
+        branch = change(args[place])
+        if place == 0 and function.endswith("_"):  # `branch.add_(skip)`: the model goes on with the branch's memory
+            branch = args[0].copy_(branch)
+        return func(*args[:place], branch, *args[place + 1 :], **kwargs)
 
     return {tap.sum: edit}
 
@@ -58,34 +70,14 @@ def bypassed(tap: Tap) -> Edits:
             f"Unit {tap.name!r} has no convolution that its input could stand in for: either none mixes positions, or "
             "one of them changes channels or resolution. Choose taps with `tap.convolutions`."
         )
-    return dict.fromkeys(tap.convolutions, _identity)
+    return dict.fromkeys(tap.convolutions, _input_kept)
 
 
-def _with_branch(tap: Tap, change: Change, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """The arguments of an addition, with the branch changed."""
-    assert tap.sum is not None
-    if tap.sum.function.startswith("addcmul"):
-        factors = [kwargs.pop(name) for name in ("tensor1", "tensor2") if name in kwargs]
-        first, second = (*args[1:], *factors)[-2:]
-        branch = change(first * second * kwargs.pop("value", 1))
-        return (args[0], branch, torch.ones_like(branch)), kwargs
-    place = 0 if tap.skip_last else 1
-    if place == 1 and "other" in kwargs:
-        return args, {**kwargs, "other": change(kwargs["other"])}
-    branch = change(args[place])
-    if place == 0 and tap.sum.function.endswith("_"):
-        branch = args[0].copy_(branch)
-    return (*args[:place], branch, *args[place + 1 :]), kwargs
-
-
-def _identity(func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def _input_kept(func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """A copy of the input, since the model may write into it, without the margin that a padding outside has added."""
     given = args[0] if args else kwargs["input"]
-    like = func(*map_tensors(args, _shape_alone), **map_tensors(kwargs, _shape_alone))
+    args, kwargs = map_tensors((args, kwargs), lambda tensor: tensor.to("meta"))
+    like = func(*args, **kwargs)  # the shape that the convolution would give, without computing it
     for axis in range(2, given.ndim):
         given = given.narrow(axis, (given.shape[axis] - like.shape[axis]) // 2, like.shape[axis])
     return given.clone(memory_format=torch.preserve_format)
-
-
-def _shape_alone(tensor: Tensor) -> Tensor:
-    return tensor.to("meta")

@@ -1,15 +1,15 @@
 """Probe: read the feature map at every tap while a model runs, and change or leave out the branch at one of them."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Self
 
 import torch
 
 from alternet.probe.edits import Change, Edits, bypassed, changed, silenced
-from alternet.probe.replay import Replay, foreseen
+from alternet.probe.replay import Replay, trusted_timeline
 from alternet.probe.timeline import Timeline
-from alternet.probe.watch import Visit, Watch
+from alternet.probe.watch import ObservedPass, Visit
 from alternet.shapes import FeatureMap, Images, Logits
 from alternet.subject.subject import Subject, logits_of
 from alternet.taps.find import Address, Tap, find_tap
@@ -43,18 +43,27 @@ class Probe:
         self.taps: tuple[Tap, ...] = tuple(sorted(chosen, key=lambda tap: tap.unit))
         self._edits: Edits = {}
         self._timelines: dict[tuple[torch.Size, frozenset[Address]], Timeline] = {}
-        self._of_size: dict[tuple[int, int], dict[str, Tap]] = {}
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
         """Switch to evaluation mode, without gradients."""
         self._undo.enter_context(untouched(self.subject.model))
-        self._undo.enter_context(nothing_hidden())
         return self
 
     def __exit__(self, *error: object) -> None:
         """Put the model back."""
         self._undo.close()
+
+    def logits(self, images: Images) -> Logits:
+        """The plain answer to a batch; nothing is looked at, and edits that are on act.
+
+        Without edits the model runs as it does by itself, so that fused attention keeps its fast path, which rounds
+        otherwise than the layers that `observe` sees one by one: up to about 1e-5 lie between the two.
+
+        Raises:
+            ValueError: The pass went by an edit.
+        """
+        return self._run(images, (), lambda tap, feature: None) if self._edits else self.subject.logits(images)
 
     def observe(self, images: Images, visit: Visit) -> Logits:
         """Run a batch and hand over each feature map as soon as it arises; none is kept.
@@ -67,11 +76,15 @@ class Probe:
         Raises:
             ValueError: A tap was not reached, or its map has another size than the traced one.
         """
-        return self._run(images, visit)
+        return self._run(images, self.taps_on(images), visit)
 
-    def logits(self, images: Images) -> Logits:
-        """The model's own answer, nothing observed; with an edit in force, the answer under it."""
-        return self._run(images, lambda tap, feature: None) if self._edits else self.subject.logits(images)
+    def taps_on(self, images: Images) -> Sequence[Tap]:
+        """The taps with the shapes that maps of such images have; their addresses are the same."""
+        traced = self.subject.input_size
+        if not self.taps or (traced is not None and tuple(images.shape[-2:]) == traced[1:]):
+            return self.taps
+        of_size = self.subject.taps_on(images)
+        return [find_tap(of_size, tap.name) for tap in self.taps]
 
     def features(self, images: Images) -> tuple[dict[str, FeatureMap], Logits]:
         """Run a batch and keep a copy of every feature map, by the tap's name."""
@@ -80,7 +93,8 @@ class Probe:
         def keep(tap: Tap, feature: FeatureMap) -> None:
             kept[tap.name] = feature.clone(memory_format=torch.contiguous_format)
 
-        return kept, self._run(images, keep)
+        logits = self.observe(images, keep)
+        return kept, logits
 
     @contextmanager
     def edit(self, edits: Edits) -> Iterator[Self]:
@@ -130,36 +144,24 @@ class Probe:
             ValueError: The pass went by an edit.
         """
         variants = [dict(one) for one in edits]
-        addresses = {address for one in variants for address in one}
-        replay = Replay(self.subject, self.subject.normalise(images), self._edits, self._timeline(images, addresses))
+        addresses = frozenset(address for one in variants for address in one)
+        few = self.subject.normalise(images[:2])
+        timeline = self._timelines.get((few.shape, addresses))
+        if timeline is None:  # surveyed once for images of this size
+            timeline = trusted_timeline(self.subject, few, addresses)
+            self._timelines[few.shape, addresses] = timeline
+        replay = Replay(self.subject, self.subject.normalise(images), self._edits, timeline)
         for one in variants:
             yield replay.logits(one)
 
     def _known(self, tap: Tap | str) -> Tap:
         return find_tap(self.subject.taps, tap) if isinstance(tap, str) else tap
 
-    def _run(self, images: Images, visit: Visit) -> Logits:
-        model, watch = self.subject.model, Watch(self.taps_at(*images.shape[-2:]), self._edits, visit)
+    def _run(self, images: Images, taps: Sequence[Tap], visit: Visit) -> Logits:
+        """One observed pass, under the edits that are on."""
+        model, observed = self.subject.model, ObservedPass(taps, self._edits, visit)
         inputs = self.subject.normalise(images)
-        with scopes_followed(model, watch.enter, watch.leave), watch:
+        with nothing_hidden(), scopes_followed(model, observed.enter, observed.leave), observed:
             output = model(inputs)
-        watch.check(self.subject.name, self._edits)
+        observed.check(self.subject.name, self._edits)
         return logits_of(output, self.subject.name)
-
-    def _timeline(self, images: Images, addresses: Collection[Address]) -> Timeline:
-        """The order of the calls for images of this size, surveyed once."""
-        few = self.subject.normalise(images[:2])
-        key = (few.shape, frozenset(addresses))
-        if key not in self._timelines:
-            self._timelines[key] = foreseen(self.subject, few, addresses)
-        return self._timelines[key]
-
-    def taps_at(self, height: int, width: int) -> tuple[Tap, ...]:
-        """The taps for images of some size: addresses are the same, maps have another size."""
-        traced = self.subject.input_size
-        if not self.taps or (traced is not None and (height, width) == traced[1:]):
-            return self.taps
-        if (height, width) not in self._of_size:
-            fresh = self.subject.taps_on(self.subject.example(height, width))
-            self._of_size[height, width] = {tap.name: tap for tap in fresh}
-        return tuple(find_tap(self._of_size[height, width].values(), tap.name) for tap in self.taps)

@@ -23,16 +23,17 @@ from torch import Tensor, nn
 
 from alternet.probe.edits import Edits
 from alternet.probe.timeline import Timeline, survey
-from alternet.probe.watch import Watch
+from alternet.probe.watch import ObservedPass
 from alternet.shapes import Logits
 from alternet.subject.subject import Subject, logits_of
 from alternet.taps.find import Address
-from alternet.taps.trace import scopes_followed
+from alternet.taps.trace import nothing_hidden, scopes_followed
 
 PLAIN = (Tensor, bool, int, float, str, type(None))
+"""Types of which a copy is as good as the original, beside nests of them."""
 
 
-def foreseen(subject: Subject, inputs: Tensor, addresses: Collection[Address]) -> Timeline:
+def trusted_timeline(subject: Subject, inputs: Tensor, addresses: Collection[Address]) -> Timeline:
     """The order of the calls, surveyed and tried out with a few images; without any call where memory would deceive.
 
     Args:
@@ -81,9 +82,14 @@ class Replay:
         was left ahead of a moment is then still theirs when its turn comes.
         """
         self._pass(self.edits, inputs=1 - self.inputs)
-        moments = sorted(set(self.timeline.moments.values()), reverse=True)
+        # Some kernels of a GPU round otherwise every time.
+        tolerance = 0.0 if self.first.device.type == "cpu" else 1e-3
         try:
-            return all(_alike(self.first, self._pass(self.edits, given=self.timeline.ahead(one))) for one in moments)
+            for moment in sorted(set(self.timeline.moments.values()), reverse=True):
+                again = self._pass(self.edits, given=self.timeline.ahead(moment))
+                if not torch.allclose(self.first, again, rtol=tolerance, atol=tolerance, equal_nan=True):
+                    return False
+            return True
         except Exception:  # what a module left behind is missing; an error of another kind comes up again
             return False
 
@@ -96,14 +102,17 @@ class Replay:
         keep: Collection[int] = (),
         due: Collection[Address] = (),
     ) -> Logits:
-        run = _Pass(self.timeline, edits, self.memory, given=self.memory.keys() & given, keep=keep)
+        run = _ReplayedPass(self.timeline, edits, self.memory, given=self.memory.keys() & given, keep=keep)
         paths = {self.timeline.calls[number].path for number in (*run.given, *keep)}
         model = self.subject.model
-        with ExitStack() as around:
-            for context in (torch.inference_mode(False), torch.no_grad(), _standing_in(model, paths, run.answer)):
-                around.enter_context(context)
-            around.enter_context(scopes_followed(model, run.enter, run.leave))
-            around.enter_context(run)
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            nothing_hidden(),
+            _standing_in(model, paths, run.answer),
+            scopes_followed(model, run.enter, run.leave),
+            run,
+        ):
             output = model((self.inputs if inputs is None else inputs).clone())
         if keep and not run.as_foreseen:
             self.memory.clear()
@@ -111,7 +120,7 @@ class Replay:
         return logits_of(output, self.subject.name)
 
 
-class _Pass(Watch):
+class _ReplayedPass(ObservedPass):
     """One pass in which some calls of modules are answered from memory, or kept there."""
 
     def __init__(
@@ -126,11 +135,13 @@ class _Pass(Watch):
         super().__init__((), edits, lambda *_: None)
         self.functions |= {address.function for address in timeline.moments}
         self.calls, self.memory, self.given, self.keep = timeline.calls, memory, given, keep
-        self.next, self.open, self.strays = 0, [], 0
+        self.next = 0  # number of the call that begins next, if all goes as in the timeline
+        self.open: list[int] = []
+        self.unforeseen = 0
 
     def enter(self, path: str, module: object, args: tuple, kwargs: dict) -> None:
         super().enter(path, module, args, kwargs)
-        self.strays += self.next >= len(self.calls) or self.calls[self.next].path != path
+        self.unforeseen += self.next >= len(self.calls) or self.calls[self.next].path != path
         self.open.append(self.next)
         self.next += 1
 
@@ -146,7 +157,7 @@ class _Pass(Watch):
             self.counts, self.next = counts.copy(), self.calls[number].last + 1
             return self._safe(number, output)
         output = forward(*args, **kwargs)
-        if number in self.keep and _nest(output):
+        if number in self.keep and _copyable(output):
             self.memory[number] = self._safe(number, output), self.counts.copy()
         return output
 
@@ -157,7 +168,7 @@ class _Pass(Watch):
     @property
     def as_foreseen(self) -> bool:
         """Whether the calls came in the order of the timeline."""
-        return not self.strays and self.next == len(self.calls)
+        return not self.unforeseen and self.next == len(self.calls)
 
 
 @contextmanager
@@ -167,26 +178,16 @@ def _standing_in(model: nn.Module, paths: Collection[str], answer: Callable) -> 
         for path in paths:
             module = model.get_submodule(path)
             own, forward = "forward" in vars(module), module.forward
-            undo.callback(_put_back, vars(module), forward if own else None)
+            if own:  # wrappers of models put a forward of their own there, which must come back
+                undo.callback(vars(module).__setitem__, "forward", forward)
+            else:
+                undo.callback(vars(module).__delitem__, "forward")
             vars(module)["forward"] = partial(answer, path, forward)
         yield
 
 
-def _put_back(attributes: dict[str, Any], forward: Callable | None) -> None:
-    if forward is None:
-        del attributes["forward"]
-    else:
-        attributes["forward"] = forward
-
-
-def _nest(output: Any) -> bool:
+def _copyable(output: Any) -> bool:
     """Whether an output is made of tensors and plain values alone, so that a copy of it is as good."""
     if isinstance(output, dict):
-        return all(map(_nest, output.values()))
-    return isinstance(output, PLAIN) or (isinstance(output, tuple | list) and all(map(_nest, output)))
-
-
-def _alike(a: Logits, b: Logits) -> bool:
-    """Whether two passes gave the same: bit for bit on a CPU; some kernels of a GPU round otherwise every time."""
-    tolerance = 0.0 if a.device.type == "cpu" else 1e-3
-    return torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+        return all(map(_copyable, output.values()))
+    return isinstance(output, PLAIN) or (isinstance(output, tuple | list) and all(map(_copyable, output)))

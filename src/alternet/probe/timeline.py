@@ -19,12 +19,12 @@ from alternet.taps.trace import Scope, Trace, memory_of, record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class TimedCall:
     """One call of a module.
 
     Attributes:
         path: Of the module.
-        ended: The moment at which it ended.
+        ended: The moment at which it ended. Moments are numbers of values in the trace.
         last: Number of the last call that began before it ended.
         closed: Whether its output is all that follows from it.
         lasting: Whether nobody writes into its output later.
@@ -46,7 +46,7 @@ class Timeline:
         moments: When the functions at some addresses are called.
     """
 
-    calls: tuple[Call, ...]
+    calls: tuple[TimedCall, ...]
     moments: dict[Address, int]
 
     def ahead(self, moment: int) -> frozenset[int]:
@@ -78,16 +78,35 @@ def survey(subject: Subject, inputs: Tensor, addresses: Collection[Address]) -> 
         ValueError: The pass went by an address.
     """
     trace = record(subject.model, inputs.clone())
-    met = _MetMemory(trace)
-    lasts = _lasts(trace)
+    found: dict[tuple[str, str, int], int] = {}
+    for value in trace.values:
+        if value.call is not None:
+            found.setdefault((value.call.scope.path, value.call.name, value.call.ordinal), value.index)
+    if missing := sorted({address.module for address in addresses if address.spot not in found}):
+        raise ValueError(
+            f"{subject.name!r} did not reach {', '.join(missing)} in this pass, though it did when it was traced. A "
+            "model whose path depends on the input cannot be changed there; leave these units out."
+        )
+    scopes = trace.scopes[1:]
+    last = {id(scope): number for number, scope in enumerate(scopes)}
+    for scope in reversed(scopes):
+        if id(scope.parent) in last:
+            last[id(scope.parent)] = max(last[id(scope.parent)], last[id(scope)])
+    lives = _Lifetimes(trace)
     calls = tuple(
-        Call(path=scope.path, ended=scope.ended, last=last, closed=met.closed(scope), lasting=met.lasting(scope))
-        for scope, last in zip(trace.scopes[1:], lasts, strict=True)
+        TimedCall(
+            path=scope.path,
+            ended=scope.ended,
+            last=last[id(scope)],
+            closed=lives.closed(scope),
+            lasting=lives.lasting(scope),
+        )
+        for scope in scopes
     )
-    return Timeline(calls=calls, moments=_moments(trace, addresses, subject.name))
+    return Timeline(calls=calls, moments={address: found[address.spot] for address in addresses})
 
 
-class _MetMemory:
+class _Lifetimes:
     """When each tensor and each piece of memory is first and last seen in a trace, which holds them all."""
 
     def __init__(self, trace: Trace) -> None:
@@ -110,26 +129,3 @@ class _MetMemory:
     def lasting(self, scope: Scope) -> bool:
         """Whether nothing writes into the outputs of a call once it is over."""
         return all(self.last[id(self.values[index].tensor)] < scope.ended for index in scope.outputs)
-
-
-def _lasts(trace: Trace) -> list[int]:
-    """For each call of a module, the number of the last call within it."""
-    scopes = trace.scopes[1:]
-    last = {id(scope): number for number, scope in enumerate(scopes)}
-    for scope in reversed(scopes):
-        if id(scope.parent) in last:
-            last[id(scope.parent)] = max(last[id(scope.parent)], last[id(scope)])
-    return [last[id(scope)] for scope in scopes]
-
-
-def _moments(trace: Trace, addresses: Collection[Address], name: str) -> dict[Address, int]:
-    found: dict[tuple[str, str, int], int] = {}
-    for value in trace.values:
-        if value.call is not None:
-            found.setdefault((value.call.scope.path, value.call.name, value.call.ordinal), value.index)
-    if missing := sorted({address.module for address in addresses if address.spot not in found}):
-        raise ValueError(
-            f"{name!r} did not reach {', '.join(missing)} in this pass, though it did when it was traced. A model "
-            "whose path depends on the input cannot be changed there; leave these units out."
-        )
-    return {address: found[address.spot] for address in addresses}

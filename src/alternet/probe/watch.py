@@ -1,4 +1,4 @@
-"""Watch: one observed pass, which counts the calls that addresses name, shows what they give, and edits them."""
+"""One observed pass: it counts the calls of functions to find those that addresses name, shows and edits them."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -13,10 +13,14 @@ from alternet.taps.find import Address, Tap
 from alternet.taps.trace import name_of, tensors_in
 
 Visit = Callable[[Tap, FeatureMap], None]
+"""Takes each tap with its feature map as soon as it arises."""
 
 
-class Watch(TorchFunctionMode):
-    """The mode in which a pass runs; `scopes_followed` must call its `enter` and `leave`."""
+class ObservedPass(TorchFunctionMode):
+    """The mode in which a pass runs; `scopes_followed` must call its `enter` and `leave`.
+
+    Of the thousands of calls only those are counted whose function some address names: the rest costs nearly nothing.
+    """
 
     def __init__(self, taps: Sequence[Tap], edits: Edits, visit: Visit) -> None:
         """Show these taps to `visit`, and let these edits stand in for the calls they name."""

@@ -63,9 +63,21 @@ class Subject:
         return self.taps_on(self.example())
 
     def taps_on(self, images: Images) -> tuple[Tap, ...]:
-        """The same units for images of another size: addresses are the same, maps are not; two images at least."""
-        facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
-        return find_taps(self.model, self.normalise(images), **facts)
+        """The units for images of this size: addresses are the same for every size, maps are not.
+
+        Each size is traced once, on the images of whoever asks first.
+        """
+        size = tuple(images.shape[1:])
+        if size not in self._taps_by_size:
+            if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
+                images = images.repeat(2, 1, 1, 1)
+            facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
+            self._taps_by_size[size] = find_taps(self.model, self.normalise(images[:2]), **facts)
+        return self._taps_by_size[size]
+
+    @cached_property
+    def _taps_by_size(self) -> dict[tuple[int, ...], tuple[Tap, ...]]:
+        return {}
 
     @property
     def device(self) -> torch.device:
@@ -89,16 +101,14 @@ class Subject:
         entry = {"size": self.input_size, "mean": self.mean, "std": self.std}
         return {"model": model, "input": entry, "dtype": str(self.dtype).removeprefix("torch.")}
 
-    def example(self, height: int | None = None, width: int | None = None) -> Images:
-        """Two images of grey noise [2, c, h, w], of the declared size if none is given; the same at every call."""
+    def example(self) -> Images:
+        """Two images of grey noise [2, c, h, w] of the declared size, the same at every call."""
         if self.input_size is None:
             raise ValueError(
                 f"The input size of {self.name!r} is not known: the model declares none. "
                 "State it: Subject(model, name=..., input_size=(3, 224, 224))."
             )
-        channels, *declared = self.input_size
-        generator = torch.Generator().manual_seed(0)
-        return torch.rand(2, channels, height or declared[0], width or declared[1], generator=generator)
+        return torch.rand(2, *self.input_size, generator=torch.Generator().manual_seed(0))
 
     def normalise(self, images: Images) -> Tensor:
         """Move images in [0, 1] to the model's device and type, and normalise each channel."""

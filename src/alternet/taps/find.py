@@ -2,20 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
 
-from alternet.taps.blocks import Block, Blocks
+from alternet.taps.blocks import PlainBlock, PlainBlocks
 from alternet.taps.graph import Graph
-from alternet.taps.kinds import Judge
+from alternet.taps.kinds import BranchKinds
 from alternet.taps.layout import Layout, layout_of
 from alternet.taps.operations import ACTIVATIONS
-from alternet.taps.pixels import Sites
+from alternet.taps.pixels import PixelMap
 from alternet.taps.trace import Scope, Trace, Value, record
-from alternet.taps.units import PROJECTED, Residuals, Sum
+from alternet.taps.units import PROJECTED, ResidualSum, ResidualSums
 from alternet.untouched import untouched
 
 
@@ -109,8 +109,7 @@ def find_taps(
     """
     with untouched(model), torch.inference_mode(False):
         trace = record(model, inputs.clone())
-    sites = Sites(trace, prefix=prefix_tokens, grid=grid)
-    units = _Survey(trace, sites).units()
+    units = _TapFinder(trace, PixelMap(trace, prefix=prefix_tokens, grid=grid)).taps()
     if not units:
         raise ValueError(
             f"No unit found in {name!r}: no feature map [n, c, h, w], [n, h, w, c] or [n, tokens, c] could be "
@@ -134,103 +133,112 @@ def find_tap(taps: Iterable[Tap], name: str) -> Tap:
 
 @dataclass(frozen=True)
 class _Unit:
-    """A unit before it is numbered."""
+    """A unit before it is numbered.
+
+    Attributes:
+        read: Index in the trace of its feature map.
+        ends: Index of the value that tells its place in forward order.
+        sum: The residual sum, if it is "skip + branch".
+        convolutions: Those that their input could stand in for.
+    """
 
     read: int
+    ends: int
     kind: str
     name: str
-    sum: Sum | None
-    convolutions: list[Value]
+    sum: ResidualSum | None = None
+    convolutions: tuple[Value, ...] = ()
 
 
-class _Survey:
+class _TapFinder:
     """Turns a trace into taps."""
 
-    def __init__(self, trace: Trace, sites: Sites) -> None:
-        self.graph, self.sites = Graph(trace), sites
-        self.judge = Judge(self.graph, self.sites)
-        self.sums = Residuals(self.graph, self.sites, self.judge).find()
-        self.blocks = Blocks(self.graph, self.sites, self.judge, self.sums).find()
+    def __init__(self, trace: Trace, pixels: PixelMap) -> None:
+        self.graph, self.pixels = Graph(trace), pixels
+        self.kinds = BranchKinds(self.graph, self.pixels)
+        self.sums = ResidualSums(self.graph, self.pixels, self.kinds).find()
+        self.blocks = PlainBlocks(self.graph, self.pixels, self.kinds, self.sums).find()
 
-    def units(self) -> tuple[Tap, ...]:
-        found = [self._of_sum(s) for s in self.sums] + [self._of_block(b) for b in self.blocks]
-        found.sort(key=lambda unit: unit.sum.value if unit.sum else unit.read)
+    def taps(self) -> tuple[Tap, ...]:
+        """The units in forward order, numbered and named apart."""
+        units = [self._of_sum(s) for s in self.sums] + [self._of_block(b) for b in self.blocks]
+        units.sort(key=lambda unit: unit.ends)
         seen: Counter[str] = Counter()
         grids: list[tuple[int, int]] = []
         taps = []
-        for number, unit in enumerate(found):
+        for number, unit in enumerate(units):
             seen[unit.name] += 1
-            taps.append(self._tap(unit, number, len(found), seen[unit.name], grids))
+            again = seen[unit.name]
+            layout = layout_of(self.pixels, unit.read)
+            assert layout is not None
+            stage = next((place for place, grid in enumerate(grids) if _alike(grid, layout.grid)), len(grids))
+            if stage == len(grids):
+                grids.append(layout.grid)
+            tap = Tap(
+                unit=number,
+                name=unit.name if again == 1 else f"{unit.name}:{again}",
+                kind=unit.kind,
+                stage=stage,
+                depth=number / max(len(units) - 1, 1),
+                shape=(self.graph.values[unit.read].shape[layout.channel_axis], *layout.grid),
+                read=self._address(unit.read),
+                layout=layout,
+                convolutions=tuple(self._address(value.index) for value in unit.convolutions),
+            )
+            if unit.sum is not None:
+                at = self._address(unit.sum.value)
+                tap = replace(tap, sum=at, skip=unit.sum.skip_kind, skip_last=unit.sum.swapped)
+            taps.append(tap)
         return tuple(taps)
 
-    def _tap(self, unit: _Unit, number: int, total: int, again: int, grids: list[tuple[int, int]]) -> Tap:
-        layout = layout_of(self.sites, unit.read)
-        assert layout is not None
-        stage = next((number for number, grid in enumerate(grids) if _alike(grid, layout.grid)), len(grids))
-        if stage == len(grids):
-            grids.append(layout.grid)
-        channels = self.graph.values[unit.read].shape[layout.channel_axis]
-        return Tap(
-            unit=number,
-            name=unit.name if again == 1 else f"{unit.name}:{again}",
-            kind=unit.kind,
-            stage=stage,
-            depth=number / max(total - 1, 1),
-            shape=(channels, *layout.grid),
-            read=self._address(unit.read),
-            layout=layout,
-            sum=self._address(unit.sum.value) if unit.sum else None,
-            skip=unit.sum.skip_kind if unit.sum else None,
-            skip_last=unit.sum.swapped if unit.sum else False,
-            convolutions=tuple(self._address(value.index) for value in unit.convolutions),
-        )
-
-    def _of_sum(self, found: Sum) -> _Unit:
+    def _of_sum(self, found: ResidualSum) -> _Unit:
+        """The unit that a residual sum ends: what ran in the branch, without the units within it, tells the kind."""
         span = self.graph.between(found.fork, found.branch)
         inner = [s for s in self.sums if s.value in span]
         theirs = {i for s in inner for i in self.graph.between(s.fork, s.branch)}
-        layers = [value for value in self.judge.acting(span, found.branch) if value.index not in theirs]
+        layers = [value for value in self.kinds.layers_acting(span, found.branch) if value.index not in theirs]
         moves = {call.name for i in span if i not in theirs and (call := self.graph.values[i].call)}
-        kind = self.judge.kind(layers, moves) or "mlp"
-        if found.skip_kind in (PROJECTED, None) and self._first(found.value):
+        kind = self.kinds.kind(layers, moves) or "mlp"
+        if found.skip_kind in (PROJECTED, None) and self._is_first(found.value):
             kind = "stem"
-        home = self.graph.values[found.value].call
-        name = _path(layers, home.scope if home else None)
-        spatial = [value for value in layers if self.judge.spatial(value)]
-        keeping = spatial if all(map(self.judge.keeps, spatial)) else []
-        return _Unit(self._activated(found.value), kind, name, found, keeping)
+        spatial = [value for value in layers if self.kinds.spatial(value)]
+        home, children = self.graph.values[found.value].call, self.graph.children[found.value]
+        assert home is not None
+        read = found.value
+        if len(children) == 1 and (user := self.graph.values[children[0]].call) is not None:
+            # Where the module of the sum activates it at once and uses nothing else, the map is the activated sum: that
+            # of a post-activation ResNet is the output of its block, as in the paper.
+            read = children[0] if user.name in ACTIVATIONS and home.scope in user.scope.up() else read
+        return _Unit(
+            read=read,
+            ends=found.value,
+            kind=kind,
+            name=_path(layers, home.scope),
+            sum=found,
+            convolutions=tuple(spatial if all(map(self.kinds.keeps_map, spatial)) else ()),
+        )
 
-    def _of_block(self, block: Block) -> _Unit:
-        kind = self.judge.kind(block.layers) or "mlp"
-        before, after = layout_of(self.sites, block.start), layout_of(self.sites, block.read)
+    def _of_block(self, block: PlainBlock) -> _Unit:
+        """The unit that a block without a skip is."""
+        kind = self.kinds.kind(block.layers) or "mlp"
+        before, after = layout_of(self.pixels, block.start), layout_of(self.pixels, block.read)
         assert after is not None
         coarser = before is not None and not _alike(before.grid, after.grid)
-        if kind != "msa" and coarser and self.judge.convolves(block.layers) <= 1:
-            kind = "pool"
-        if self._first(block.read):
+        if kind != "msa" and coarser and self.kinds.convolves(block.layers) <= 1:
+            kind = "pool"  # a strided convolution between stages as well; with more layers it is a block with a stride
+        if self._is_first(block.read):
             kind = "stem"
         name = block.scope.path or _path(block.layers) or _path(block.layers[:1])
-        return _Unit(block.read, kind, name, None, [])
+        return _Unit(read=block.read, ends=block.read, kind=kind, name=name)
 
-    def _first(self, index: int) -> bool:
+    def _is_first(self, index: int) -> bool:
         """Whether no other unit comes before."""
         others = [s.value for s in self.sums] + [b.read for b in self.blocks]
         return not any(self.graph.is_from(index, other) for other in others if other != index)
 
-    def _activated(self, index: int) -> int:
-        """The activated sum, where the module of the sum activates it at once and uses nothing but that."""
-        home = self.graph.values[index].call
-        children = self.graph.children[index]
-        if home is None or len(children) != 1:
-            return index
-        call = self.graph.values[children[0]].call
-        assert call is not None
-        at_once = call.name in ACTIVATIONS and home.scope in call.scope.up()
-        return children[0] if at_once else index
-
     def _address(self, index: int) -> Address:
         call = self.graph.values[index].call
-        while call is not None and call.name == "shared_write":
+        while call is not None and call.name == "shared_write":  # no call of the model: what wrote is meant
             index = call.inputs[-1]
             call = self.graph.values[index].call
         assert call is not None

@@ -1,9 +1,9 @@
-"""Ancestry in a trace: what a value was made from, where two values part, and which calls lie between."""
+"""Ancestry in a traced pass: what a value was made from, where two values part, and which calls lie between."""
 
 from collections.abc import Iterator
 from functools import cached_property
 
-from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, POOLS, PRODUCTS, SAME, SEQUENCES
+from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, POOLS, PRODUCTS, SEQUENCES
 from alternet.taps.trace import Call, Ref, Trace, Value
 
 MIXING = CONVOLUTIONS | POOLS | PRODUCTS | ATTENTION | FOURIER | SEQUENCES | {"linear", "opaque"}
@@ -11,7 +11,11 @@ MIXING = CONVOLUTIONS | POOLS | PRODUCTS | ATTENTION | FOURIER | SEQUENCES | {"l
 
 
 class Graph:
-    """Ancestors and descendants of the values that come from the images, as sets of bits."""
+    """Ancestors and descendants of the values that come from the images.
+
+    The ancestors of a value are the bits of an integer, which makes "is this made from that" and "what lies between"
+    cheap for networks of thousands of calls.
+    """
 
     def __init__(self, trace: Trace) -> None:
         """Walk once through the trace."""
@@ -59,36 +63,21 @@ class Graph:
 
     def dominators(self) -> list[int]:
         """The values that everything flows through on the way from the images to the output, in order."""
-        final = 0
-        for output in self.trace.outputs[:1]:
-            final = output
-        above: dict[int, int] = {self.trace.image: self.trace.image}
+        final = next(iter(self.trace.outputs), 0)
+        above: dict[int, int] = {self.trace.image: self.trace.image}  # the last dominator ahead of each value
         for i in _ones(self.ancestors[final]):
             parents = [p for p in self.parents(i) if p in above]
-            if i not in above and parents:
-                meet = parents[0]
-                for parent in parents[1:]:
-                    meet = self._meet(above, meet, parent)
-                above[i] = meet
+            if i in above or not parents:
+                continue
+            meet, *others = parents
+            for parent in others:
+                while meet != parent:  # the later of the two goes up, since numbers fall on the way up
+                    meet, parent = min(meet, parent), above[max(meet, parent)]
+            above[i] = meet
         chain = [final]
         while chain[-1] in above and above[chain[-1]] != chain[-1]:
             chain.append(above[chain[-1]])
         return chain[::-1]
-
-    @staticmethod
-    def _meet(above: dict[int, int], a: int, b: int) -> int:
-        while a != b:
-            if a > b:
-                a = above[a]
-            else:
-                b = above[b]
-        return a
-
-    def source(self, index: int) -> int:
-        """The value itself, or the earlier one that it merely hands on."""
-        while (call := self.values[index].call) is not None and call.name in SAME and self.parents(index):
-            index = self.parents(index)[0]
-        return index
 
 
 def operand(call: Call, position: int, name: str) -> int | None:

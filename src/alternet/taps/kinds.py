@@ -1,38 +1,38 @@
-"""What a branch does to a feature map, told from the functions that ran in it: its kind."""
+"""The kind of a branch, told from the functions that ran in it: attention, convolution, MLP or token mixing."""
 
 from collections.abc import Iterable
 from operator import ge
 
 import torch
 
-from alternet.taps.families import ATTENTION_CLASSES, MIXER_CLASSES
 from alternet.taps.graph import Graph
 from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, MOVES, POOLS, PRODUCTS, SEQUENCES
-from alternet.taps.pixels import Sites, thin, varies
+from alternet.taps.pixels import PixelMap, distinct, varies
 from alternet.taps.trace import Ref, Value
 
+ATTENTION_CLASSES = frozenset({"EfficientAdditiveAttention"})
+"""SwiftFormer sums tokens under learned weights and multiplies by the sum: attention by name, a gate to an observer."""
 
-class Judge:
-    """Tells the kinds of calls of one trace."""
+MIXER_CLASSES = frozenset({"HSMSSD"})
+"""EfficientViM's state-space layer multiplies two maps, as attention does, but mixes tokens through hidden states."""
 
-    def __init__(self, graph: Graph, sites: Sites) -> None:
-        """Judge by the graph, and by where the operands lie."""
-        self.graph = graph
-        self.sites = sites
+
+class BranchKinds:
+    """Tells the kinds of layers and branches of one trace. A layer is a call that mixes channels or positions."""
+
+    def __init__(self, graph: Graph, pixels: PixelMap) -> None:
+        """Tell by the graph, and by which pixels the operands stand for."""
+        self.graph, self.pixels = graph, pixels
 
     def kind(self, layers: Iterable[Value], moves: Iterable[str] = ()) -> str | None:
-        """The kind of a unit made of these mixing calls; None if there are none."""
-        kinds = {self._of(value) for value in layers}
-        if "roll" in moves:
+        """The kind of a unit made of these layers and of moves with these names; None if there are none."""
+        kinds = {self._of_layer(value) for value in layers}
+        if "roll" in moves:  # the only mixing of positions in S²-MLP and AS-MLP, whose layers mix channels alone
             kinds.add("mixer")
         return next((kind for kind in ("msa", "conv", "mixer", "mlp") if kind in kinds), None)
 
-    def acting(self, span: Iterable[int], end: int) -> list[Value]:
-        """The mixing calls among these values that act on positions of the map that `end` is.
-
-        Where values with positions and without are put side by side, as patches and a class token are, only those
-        with positions are followed.
-        """
+    def layers_acting(self, span: Iterable[int], end: int) -> list[Value]:
+        """The layers among these values that act on positions of the map that `end` is."""
         span = set(span)
         reached, waiting = set(), [end]
         while waiting:
@@ -40,36 +40,32 @@ class Judge:
             if index in reached or index not in span:
                 continue
             reached.add(index)
-            waiting += self._sources(index)
-        return [value for value in self.graph.mixing(sorted(reached)) if self._of(value) is not None]
-
-    def _sources(self, index: int) -> list[int]:
-        parents, call = self.graph.parents(index), self.graph.values[index].call
-        if call is None or call.name not in MOVES:
-            return parents
-        return [i for i in parents if self.placed(i)] or parents
+            parents, call = self.graph.parents(index), self.graph.values[index].call
+            if call is not None and call.name in MOVES:
+                # Patches and a class token are put side by side by `cat`: what made the class token is not followed.
+                parents = [i for i in parents if self.placed(i)] or parents
+            waiting += parents
+        return [value for value in self.graph.mixing(sorted(reached)) if self._of_layer(value) is not None]
 
     def placed(self, index: int) -> bool:
-        """Whether any element of a value lies at a position of the image."""
-        where = self.sites.of(index)
-        return where is None or bool(thin(where).any())
+        """Whether any element of a value stands for a pixel, or might."""
+        where = self.pixels.of(index)
+        return where is None or bool(distinct(where).any())
 
     def convolves(self, layers: Iterable[Value]) -> int:
-        """How many of these calls are convolutions over several positions."""
-        return sum(self._of(value) == "conv" for value in layers)
+        """How many of these layers are convolutions over several positions."""
+        return sum(self._of_layer(value) == "conv" for value in layers)
 
     def attends(self, value: Value) -> bool:
         """Whether a call is attention: a product of two maps, which are both made from the images."""
         call = value.call
         assert call is not None
-        if call.name in ATTENTION:
-            return True
-        if {type(scope.module).__name__ for scope in call.scope.up()} & ATTENTION_CLASSES:
+        if call.name in ATTENTION or _classes(value) & ATTENTION_CLASSES:
             return True
         return call.name in PRODUCTS and len({i for i in call.inputs if self.graph.values[i].from_images}) > 1
 
-    def _of(self, value: Value) -> str | None:
-        """The kind of one mixing call; None where it acts on no position, as on a class token, or not at all."""
+    def _of_layer(self, value: Value) -> str | None:
+        """The kind of one layer; None where it acts on no position, as on a class token, or not at all."""
         mixes = self._mixes_positions(value)
         if not mixes and not self.placed(value.index):
             return None
@@ -77,8 +73,7 @@ class Judge:
         assert call is not None
         if call.name.startswith("adaptive") and value.shape == self.graph.values[call.inputs[0]].shape:
             return None  # it changes nothing, as the last pool of a VGG at the size that it was made for
-        classes = {type(scope.module).__name__ for scope in call.scope.up()}
-        if classes & MIXER_CLASSES:
+        if _classes(value) & MIXER_CLASSES:
             return "mixer"
         if self.attends(value):
             return "msa"
@@ -86,20 +81,23 @@ class Judge:
             return "conv"
         return "mixer" if mixes or call.name in POOLS | SEQUENCES | FOURIER else "mlp"
 
+    def _mixes_positions(self, value: Value) -> bool:
+        """Whether a product with a weight sums over positions, as the token-mixing layers of an MLP-Mixer do."""
+        call = value.call
+        assert call is not None
+        if call.name not in PRODUCTS | CONVOLUTIONS | {"linear"} or self.attends(value):
+            return False
+        source = next(i for i in call.inputs if self.graph.values[i].from_images)
+        before, after = self.pixels.of(source), self.pixels.of(value.index)
+        if before is None or after is None or not distinct(before).any():
+            return False
+        if call.name in CONVOLUTIONS:  # over tokens in the place of channels
+            return self.kernel(value) == 1 and before.ndim == 3 and varies(before, 1)
+        return not distinct(after).any() and varies(before, before.ndim - (1 if call.inputs[0] == source else 2))
+
     def spatial(self, value: Value) -> bool:
         """Whether a call is a convolution over several positions."""
         return value.call is not None and value.call.name in CONVOLUTIONS and self.kernel(value) > 1
-
-    def keeps(self, value: Value) -> bool:
-        """Whether a convolution leaves channels and resolution alone; a margin padded ahead of it may go."""
-        call = value.call
-        assert call is not None
-        if call.name.startswith("conv_transpose"):
-            return False
-        steps = call.args[3] if len(call.args) > 3 else call.kwargs.get("stride", 1)
-        given = self.graph.values[call.inputs[0]].shape
-        strided = set((steps,) if isinstance(steps, int) else steps) != {1}
-        return not strided and given[1] == value.shape[1] and all(map(ge, given, value.shape))
 
     def kernel(self, value: Value) -> int:
         """Number of positions under a convolution's kernel."""
@@ -107,16 +105,20 @@ class Judge:
         weight = next((a for a in (*value.call.args[1:2], value.call.kwargs.get("weight")) if isinstance(a, Ref)), None)
         return 1 if weight is None else int(torch.Size(self.graph.values[weight.value].shape[2:]).numel())
 
-    def _mixes_positions(self, value: Value) -> bool:
-        """Whether a product with a weight sums over positions, as token-mixing layers do."""
+    def keeps_map(self, value: Value) -> bool:
+        """Whether a convolution leaves channels and resolution alone, so that its input could stand in for it."""
         call = value.call
         assert call is not None
-        if call.name not in PRODUCTS | CONVOLUTIONS | {"linear"} or self.attends(value):
+        if call.name.startswith("conv_transpose"):
             return False
-        source = next(i for i in call.inputs if self.graph.values[i].from_images)
-        before, after = self.sites.of(source), self.sites.of(value.index)
-        if before is None or after is None or not thin(before).any():
-            return False
-        if call.name in CONVOLUTIONS:
-            return self.kernel(value) == 1 and before.ndim == 3 and varies(before, 1)
-        return not thin(after).any() and varies(before, before.ndim - (1 if call.inputs[0] == source else 2))
+        steps = call.args[3] if len(call.args) > 3 else call.kwargs.get("stride", 1)
+        given = self.graph.values[call.inputs[0]].shape
+        strided = set((steps,) if isinstance(steps, int) else steps) != {1}
+        # It may take off a margin that was padded ahead of it, as TensorFlow's convolutions do.
+        return not strided and given[1] == value.shape[1] and all(map(ge, given, value.shape))
+
+
+def _classes(value: Value) -> set[str]:
+    """Classes of the modules in which a call ran."""
+    assert value.call is not None
+    return {type(scope.module).__name__ for scope in value.call.scope.up()}

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.shapes import FeatureMap
-from alternet.taps.pixels import NCHW, Sites, thin, varies
+from alternet.taps.pixels import NCHW, PixelMap, distinct, varies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,36 +63,45 @@ class Layout:
         return (self.batch_axis, self.channel_axis, self.parts, self.prefix, self.order) == (0, 1, 1, 0, None)
 
 
-def layout_of(sites: Sites, index: int) -> Layout | None:
+def layout_of(pixels: PixelMap, index: int) -> Layout | None:
     """The layout of a traced value; None if it is not one map of the whole image."""
-    if index not in sites.layouts:
-        sites.layouts[index] = _layout(sites, index)
-    return sites.layouts[index]
+    if index not in pixels.layouts:
+        where = pixels.of(index)
+        pixels.layouts[index] = None if where is None else _layout(pixels, where)
+    return pixels.layouts[index]
 
 
-def _layout(sites: Sites, index: int) -> Layout | None:
-    where = sites.of(index)
-    if where is None or where.ndim not in (3, 4) or not thin(where).any():
+def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
+    """The layout of a tensor, from the pixel that each element stands for."""
+    if where.ndim not in (3, 4) or not distinct(where).any():
         return None
-    channels = _channels(where)
-    sample, row, column = sites.decode(thin(where))
-    batch = [axis for axis in range(where.ndim) if _leads(sample, axis)]
+    sample, row, column = pixels.decode(distinct(where))
+    batch = [axis for axis in range(where.ndim) if _samples_follow(sample, axis)]
+    # Channels are where the pixel stays the same.
+    channels = [axis for axis in range(where.ndim) if not varies(where, axis)]
+    if not channels and where.ndim == NCHW:
+        channels = [1]  # pieces of the channels with different shifts are joined, as in S²-MLP: the map is meant
+    else:  # of axes with a single entry it is the usual place
+        wide = [axis for axis in channels if where.shape[axis] > 1]
+        channels = wide or [axis for axis in channels if axis in (1, where.ndim - 1)][:1]
     if len(channels) != 1 or len(batch) != 1:
         return None
-    entries = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in (sample, row, column)]
-    return _gridded(entries, batch[0], channels[0], sites.size[0])
+    places = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in (sample, row, column)]
+    return _on_grid(places, batch[0], channels[0], pixels.size[0])
 
 
-def _channels(where: Tensor) -> list[int]:
-    """The axes along which the position stays; [n, c, h, w] is meant where pieces with different shifts are joined."""
-    axes = [axis for axis in range(where.ndim) if not varies(where, axis)]
-    if not axes and where.ndim == NCHW:
-        return [1]
-    return [axis for axis in axes if where.shape[axis] > 1] or [a for a in axes if a in (1, where.ndim - 1)][:1]
+def _samples_follow(sample: Tensor, axis: int) -> bool:
+    """Whether samples follow one another along this axis alone."""
+    others = [a for a in range(sample.ndim) if a != axis]
+    return torch.equal(sample.amax(others), sample.masked_fill(sample < 0, sample.max() + 1).amin(others))
 
 
-def _gridded(entries: list[Tensor], batch: int, channel: int, n: int) -> Layout | None:
-    sample, row, column = entries
+def _on_grid(places: list[Tensor], batch: int, channel: int, n: int) -> Layout | None:
+    """The layout whose entries [samples, positions ...] are of these samples, rows and columns.
+
+    None unless every sample has every crossing of its rows and columns exactly once, at the same place in all samples.
+    """
+    sample, row, column = places
     if sample.shape[0] % n:
         return None
     parts, positions = sample.shape[0] // n, sample.ndim - 1
@@ -115,9 +124,3 @@ def _gridded(entries: list[Tensor], batch: int, channel: int, n: int) -> Layout 
     natural = torch.equal(order, torch.arange(prefix, prefix + h * w))
     steps = None if natural else tuple((order - prefix).tolist())
     return Layout(batch_axis=batch, channel_axis=channel, grid=(h, w), parts=parts, prefix=prefix, order=steps)
-
-
-def _leads(sample: Tensor, axis: int) -> bool:
-    """Whether samples follow one another along this axis alone."""
-    others = [a for a in range(sample.ndim) if a != axis]
-    return torch.equal(sample.amax(others), sample.masked_fill(sample < 0, sample.max() + 1).amin(others))

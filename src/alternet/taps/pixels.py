@@ -1,4 +1,4 @@
-"""Where in the image every element of a traced tensor lies, found by replaying the moves of the traced pass.
+"""Which pixel of the images every element of a traced tensor stands for, found by replaying the moves of the pass.
 
 Each value of the trace gets an integer tensor of its shape: 0 where the element belongs to no position (class tokens,
 padding, pooled vectors), else one plus the number of a pixel of the traced image batch. The image starts with its own
@@ -20,8 +20,12 @@ TOKENS, NCHW = 3, 4
 """Numbers of axes of a map made of tokens (samples, tokens, channels), and of one that is not."""
 
 
-class Sites:
-    """Positions of the values of one trace, computed when asked for and remembered."""
+class PixelMap:
+    """The pixels of the values of one trace, computed when asked for and remembered.
+
+    Attributes:
+        size: Samples, height and width of the traced images.
+    """
 
     def __init__(self, trace: Trace, *, prefix: int = 0, grid: tuple[int, int] | None = None) -> None:
         """Number the pixels of the traced images; `prefix` and `grid` help where the trace cannot tell."""
@@ -34,28 +38,28 @@ class Sites:
         self.found[trace.image] = pixels.expand(n, c, h, w)
 
     def of(self, index: int) -> Tensor | None:
-        """Positions of a value, None where they cannot be followed."""
-        waiting = [index]
+        """The pixel of each element of a value, None where it cannot be followed."""
+        waiting = [index]  # a stack of our own, since a deep network would exceed what Python allows for recursion
         while waiting:
             value = self.trace.values[waiting[-1]]
-            needed = [] if value.index in self.found else [i for i in self._needs(value) if i not in self.found]
+            needed = [] if value.index in self.found else [i for i in self._asked_first(value) if i not in self.found]
             if needed:
                 waiting += needed
-            else:
-                waiting.pop()
-                if value.index not in self.found:
-                    self.found[value.index] = self._locate(value)
+                continue
+            waiting.pop()
+            if value.index not in self.found:
+                self.found[value.index] = self._follow(value)
         return self.found[index]
 
-    def decode(self, sites: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sample, row and column of the pixels that positions name; -1 where there is none."""
+    def decode(self, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample, row and column of each pixel; -1 where there is none."""
         _, h, w = self.size
-        pixel, none = sites - 1, sites == 0
+        pixel, none = where - 1, where == 0
         parts = (pixel // (h * w), pixel // w % h, pixel % w)
         return tuple(part.masked_fill(none, -1) for part in parts)  # type: ignore[return-value]
 
-    def _needs(self, value: Value) -> list[int]:
-        """What a rule looks at first; it asks for the rest itself, where that does not decide."""
+    def _asked_first(self, value: Value) -> list[int]:
+        """The operands that a rule looks at first; it asks for the rest itself, where these do not decide."""
         call = value.call
         if call is None or not value.from_images:
             return []
@@ -65,158 +69,154 @@ class Sites:
         alike = [i for i in given if self.trace.values[i].shape == value.shape]
         return given[:1] if call.name in RULES else sorted(alike or given)[:1]
 
-    def _locate(self, value: Value) -> Tensor | None:
+    def _follow(self, value: Value) -> Tensor | None:
         if value.call is None or not value.from_images:
             return torch.zeros((), dtype=torch.long).expand(value.shape)
         try:
-            sites = RULES.get(value.call.name, _pointwise)(self, value.call, value)
+            where = RULES.get(value.call.name, elementwise)(self, value.call, value)
         except (RuntimeError, ValueError, IndexError, TypeError):
             return None
-        return sites if sites is not None and sites.shape == value.shape else self._declared(value)
-
-    def _declared(self, value: Value) -> Tensor | None:
-        """Positions of tokens as the subject states them, where they cannot be followed."""
+        if where is not None and where.shape == value.shape:
+            return where
         n, height, width = self.size
         if self.grid is None or value.tensor.ndim != TOKENS or len(value.tensor) != n:
             return None
         (h, w), prefix = self.grid, self.prefix
         if value.shape[1] != prefix + h * w:
             return None
+        # Tokens that come from code that no rule follows lie as the user has stated.
         rows, columns = torch.arange(h) * height // h, torch.arange(w) * width // w
         places = (rows[:, None] * width + columns).flatten() + torch.arange(n)[:, None] * height * width + 1
         return torch.nn.functional.pad(places, (prefix, 0))[..., None].expand(value.shape)
 
 
-def _value(sites: Sites, argument: Any) -> Tensor | None:
-    return sites.of(argument.value) if isinstance(argument, Ref) else None
-
-
-def _argument(call: Call, position: int, name: str) -> Any:
-    return call.args[position] if len(call.args) > position else call.kwargs.get(name)
-
-
-def _pointwise(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    """Elementwise functions, normalisation, sums: the positions of the operands, where they have any."""
-    given = sorted(i for i in call.inputs if sites.trace.values[i].from_images)
-    alike = [i for i in given if sites.trace.values[i].shape == value.shape]
-    first = None
-    for index in alike or given:
-        where = sites.of(index)
-        if where is not None and _broadcasts(where, value.shape):
-            if thin(where).any():
-                return where.expand(value.shape)
-            first = where.expand(value.shape) if first is None else first
-    return first
-
-
-def _broadcasts(sites: Tensor, shape: torch.Size) -> bool:
-    if sites.ndim > len(shape):
+def varies(where: Tensor, axis: int) -> bool:
+    """Whether pixels change along an axis."""
+    if where.shape[axis] == 1 or where.stride(axis) == 0:
         return False
-    return all(a in (1, b) for a, b in zip(reversed(sites.shape), reversed(shape), strict=False))
+    where = distinct(where)
+    first = where.narrow(axis, 0, 1)
+    return not torch.equal(first, where.narrow(axis, 1, 1)) or not torch.equal(first.expand_as(where), where)
 
 
-def _move(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    """Replay the function on the positions instead of the values."""
-
-    def position(ref: Ref) -> Tensor:
-        given = sites.trace.values[ref.value]
-        if not given.tensor.is_floating_point():
-            return given.tensor.cpu()
-        found = sites.of(ref.value)
-        if found is None:
-            raise ValueError("an operand lies nowhere known")
-        return found
-
-    args, kwargs = map_tensors((call.args, call.kwargs), position, Ref)
-    if call.func is None:
-        return None
-    if call.name == "__setitem__":
-        moved: Any = args[0].clone()
-        moved[args[1]] = args[2]
-    elif call.name == "copy_":
-        moved = args[1].expand(value.shape)
-    else:
-        moved = _replayed(call.func, args, kwargs)
-    return spread(list(tensors_in(moved))[value.place])
-
-
-def spread(where: Tensor) -> Tensor:
-    """The same positions, with every axis along which they do not change held once in memory."""
+def condensed(where: Tensor) -> Tensor:
+    """The same pixels, with every axis along which they do not change held once in memory (stride 0)."""
     for axis, size in enumerate(where.shape):
         if size > 1 and where.stride(axis) != 0 and not varies(where, axis):
             where = where.narrow(axis, 0, 1).expand(where.shape)
     return where
 
 
-def thin(where: Tensor) -> Tensor:
-    """The same positions with size 1 along every axis that is held once in memory."""
+def distinct(where: Tensor) -> Tensor:
+    """The same pixels with size 1 along every axis that is held once in memory.
+
+    Channels seldom change the pixel, so this is what makes following a network of thousands of channels cheap.
+    """
     for axis, step in enumerate(where.stride()):
         where = where.narrow(axis, 0, 1) if step == 0 and where.shape[axis] > 1 else where
     return where
 
 
-def varies(where: Tensor, axis: int) -> bool:
-    """Whether positions change along an axis."""
-    if where.shape[axis] == 1 or where.stride(axis) == 0:
-        return False
-    where = thin(where)
-    first = where.narrow(axis, 0, 1)
-    return not torch.equal(first, where.narrow(axis, 1, 1)) or not torch.equal(first.expand_as(where), where)
+# The rules. Each gives the pixels of what one call made, from those of its operands; None where they cannot be told.
 
 
-def _replayed(func: Callable, args: tuple, kwargs: dict) -> Any:
-    """Some functions want floating-point numbers, which hold our integers exactly, or other strides."""
-    try:
-        return func(*args, **kwargs)
-    except RuntimeError:
-        moved = func(*map_tensors(args, lambda t: t.contiguous().double()), **kwargs)
-        return map_tensors(moved, lambda t: t.long())
+def elementwise(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """Elementwise functions, normalisation, sums: the pixels of the operands, where they have any."""
+    given = sorted(i for i in call.inputs if pixels.trace.values[i].from_images)
+    alike = [i for i in given if pixels.trace.values[i].shape == value.shape]
+    first = None
+    for index in alike or given:
+        where = pixels.of(index)
+        if where is None or where.ndim > value.tensor.ndim:
+            continue
+        if any(a not in (1, b) for a, b in zip(reversed(where.shape), reversed(value.shape), strict=False)):
+            continue
+        if distinct(where).any():
+            return where.expand(value.shape)
+        first = where.expand(value.shape) if first is None else first
+    return first
 
 
-def _grid(sites: Sites, call: Call, value: Value) -> Tensor | None:
+def moved(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """Views, permutations, windows, concatenations: the same call on the pixels instead of the values."""
+
+    def pixels_of(ref: Ref) -> Tensor:
+        given = pixels.trace.values[ref.value]
+        if not given.tensor.is_floating_point():
+            return given.tensor.cpu()  # an index or a mask, which says where values go
+        found = pixels.of(ref.value)
+        if found is None:
+            raise ValueError("an operand lies nowhere known")
+        return found
+
+    args, kwargs = map_tensors((call.args, call.kwargs), pixels_of, Ref)
+    if call.func is None:
+        return None
+    if call.name == "__setitem__":
+        result: Any = args[0].clone()
+        result[args[1]] = args[2]
+    elif call.name == "copy_":
+        result = args[1].expand(value.shape)
+    else:
+        try:
+            result = call.func(*args, **kwargs)
+        except RuntimeError:
+            # `unfold` and others take floating-point numbers alone, which hold our integers exactly up to 2**53; some
+            # views need other strides.
+            result = call.func(*map_tensors(args, lambda t: t.contiguous().double()), **kwargs)
+            result = map_tensors(result, lambda t: t.long())
+    return condensed(list(tensors_in(result))[value.place])
+
+
+def resampled(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
     """Convolutions, pools and resizing: the real rows and columns, evenly spread over those that come out."""
-    source = sites.of(call.inputs[0])
+    source = pixels.of(call.inputs[0])
     if source is None:
         return None
     axes, source = range(2, value.tensor.ndim), source.narrow(1, 0, 1)
+    # A map that shrinks to one entry is pooled as a whole and has no position left, as the squeeze of a gate. A window
+    # of two still is a stride: maps of 2 × 2 become 1 × 1 at the end of networks for small images.
     whole = 0 if call.name.startswith("adaptive") else 2
     if all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > whole for a in axes):
         return torch.zeros(value.shape, dtype=torch.long)
     for axis in axes:
         real = (source > 0).any(dim=tuple(a for a in range(source.ndim) if a != axis)).nonzero().flatten()
         if len(real) < value.shape[axis]:
-            return _finer(sites, source, value)
+            return _enlarged(pixels, source, value)
         steps = (torch.arange(value.shape[axis]) + 0.5) * len(real) / value.shape[axis]
         source = source.index_select(axis, real[steps.long()])
     return source.expand(value.shape)
 
 
-def _finer(sites: Sites, source: Tensor, value: Value) -> Tensor | None:
-    """Positions of a map with more rows or columns than what it was made from, of the same samples."""
-    if value.tensor.ndim != NCHW or not thin(source).any():
+def _enlarged(pixels: PixelMap, source: Tensor, value: Value) -> Tensor:
+    """Pixels of a map with more rows or columns than what it was made from, of the same samples."""
+    if value.tensor.ndim != NCHW or not distinct(source).any():
         return torch.zeros(value.shape, dtype=torch.long)
-    (_, height, width), (n, _, h, w) = sites.size, value.shape
-    sample = sites.decode(source)[0].amax((1, 2, 3))
+    (_, height, width), (n, _, h, w) = pixels.size, value.shape
+    sample = pixels.decode(source)[0].amax((1, 2, 3))
     rows, columns = ((torch.arange(k) + 0.5) * size / k for k, size in ((h, height), (w, width)))
     places = rows.long()[:, None] * width + columns.long()
     return (sample.view(n, 1, 1, 1) * height * width + places + 1).expand(value.shape)
 
 
 def _contracted(operand: Tensor, axis: int) -> Tensor:
-    """Positions after an axis is summed: gone where positions were summed up, kept where only channels were."""
+    """Pixels after an axis is summed: gone where positions were summed up, kept where only channels were."""
     if not varies(operand, axis):
         return operand.narrow(axis, 0, 1)
     low = operand.amin(axis, keepdim=True)
+    # The sum went over positions if nothing but the sample still varies. It went over channels if rows still do, as
+    # where the axis holds a window and its channels side by side: such an entry goes by the first pixel of its window.
     rows = [axis for axis in range(1, low.ndim) if low.shape[axis] > 1]
     mixed = bool(rows) and not any(varies(low, row) for row in rows)
     return torch.zeros_like(low) if mixed else low
 
 
-def _reduced(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    source = sites.of(call.inputs[0])
+def reduced(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """Means, sums and maxima over some axes, or over all."""
+    source = pixels.of(call.inputs[0])
     axes = _argument(call, 1, "dim")
     if source is None or isinstance(axes, Ref) or len(call.inputs) > 1:
-        return _pointwise(sites, call, value)
+        return elementwise(pixels, call, value)  # the maximum of two maps
     if axes is None:
         return torch.zeros(value.shape, dtype=torch.long)
     for axis in [axes] if isinstance(axes, int) else axes:
@@ -224,65 +224,75 @@ def _reduced(sites: Sites, call: Call, value: Value) -> Tensor | None:
     return source.reshape(value.shape)
 
 
-def _linear(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    source = sites.of(call.inputs[0])
+def linear(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """A product with a weight over the last axis."""
+    source = pixels.of(call.inputs[0])
     return None if source is None else _contracted(source, -1).expand(value.shape)
 
 
-def _product(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    operands = call.args[1:3] if call.name in ("addmm", "baddbmm") else call.args[:2]
-    return _rows_or_columns(sites, operands[0], operands[1], value.shape)
+def product(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """A product of two matrices, perhaps added to a third."""
+    left, right = call.args[1:3] if call.name in ("addmm", "baddbmm") else call.args[:2]
+    return _of_rows_or_columns(pixels, left, right, value.shape)
 
 
-def _rows_or_columns(sites: Sites, left: Any, right: Any, shape: torch.Size) -> Tensor | None:
-    """A product keeps the positions of the rows of its left operand, or else of the columns of the right one."""
-    rows = _value(sites, left)
-    rows = rows if rows is None else _contracted(rows, -1)
-    if rows is None or thin(rows).any():
-        return rows if rows is None else rows.expand(shape)
-    columns = _value(sites, right)
-    return columns if columns is None else _contracted(columns, -2).expand(shape)
+def attention(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """Queries keep their pixels; where channels attend to channels, the values keep theirs."""
+    return _of_rows_or_columns(pixels, _argument(call, 0, "query"), _argument(call, 2, "value"), value.shape)
 
 
-def _einsum(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    equation = call.args[0].replace(" ", "")
-    operands, out = equation.split("->")
+def _of_rows_or_columns(pixels: PixelMap, left: Any, right: Any, shape: torch.Size) -> Tensor | None:
+    """A product keeps the pixels of the rows of its left operand, or else of the columns of the right one."""
+    rows = pixels.of(left.value) if isinstance(left, Ref) else None
+    if rows is None:
+        return None
+    rows = _contracted(rows, -1)
+    if distinct(rows).any():
+        return rows.expand(shape)
+    columns = pixels.of(right.value) if isinstance(right, Ref) else None
+    return None if columns is None else _contracted(columns, -2).expand(shape)
+
+
+def einsum(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """A product by letters: the pixels of the first operand that keeps some in the letters of the result."""
+    operands, out = call.args[0].replace(" ", "").split("->")
     given = call.args[1] if isinstance(call.args[1], list | tuple) else call.args[1:]
     for letters, argument in zip(operands.split(","), given, strict=True):
-        source = _value(sites, argument)
+        source = pixels.of(argument.value) if isinstance(argument, Ref) else None
         if source is None:
             return None
         for letter in set(letters) - set(out):
             source = _contracted(source, letters.index(letter))
         kept = [letter for letter in out if letter in letters]
         order = [letters.index(k) for k in kept] + [letters.index(k) for k in letters if k not in kept]
-        source = source.permute(order).flatten(len(kept) - 1) if len(order) > len(kept) else source.permute(order)
-        sized = [source.shape[kept.index(k)] if k in kept else 1 for k in out]
-        if thin(source).any():
-            return source.reshape(sized).expand(value.shape)
+        source = source.permute(order)
+        if len(order) > len(kept):
+            source = source.flatten(len(kept) - 1)  # what is contracted is of size 1 by now
+        if distinct(source).any():
+            return source.reshape([source.shape[kept.index(k)] if k in kept else 1 for k in out]).expand(value.shape)
     return torch.zeros(value.shape, dtype=torch.long)
 
 
-def _attention(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    """Queries keep their positions; where channels attend to channels, the values keep theirs."""
-    return _rows_or_columns(sites, _argument(call, 0, "query"), _argument(call, 2, "value"), value.shape)
-
-
-def _sequence(sites: Sites, call: Call, value: Value) -> Tensor | None:
-    source = sites.of(call.inputs[0])
+def recurrent(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """A recurrent layer: every step stays where it was."""
+    source = pixels.of(call.inputs[0])
     if source is None or value.shape[:2] != source.shape[:2]:
         return None
     return source[..., :1].expand(value.shape)
 
 
-RULES: dict[str, Callable[[Sites, Call, Value], Tensor | None]] = {
-    **dict.fromkeys(MOVES, _move),
-    **dict.fromkeys(CONVOLUTIONS | POOLS, _grid),
-    **dict.fromkeys(REDUCTIONS, _reduced),
-    **dict.fromkeys(PRODUCTS, _product),
-    **dict.fromkeys(SEQUENCES, _sequence),
-    "linear": _linear,
-    "einsum": _einsum,
-    "scaled_dot_product_attention": _attention,
-    "unflatten": _move,
+def _argument(call: Call, position: int, name: str) -> Any:
+    return call.args[position] if len(call.args) > position else call.kwargs.get(name)
+
+
+RULES: dict[str, Callable[[PixelMap, Call, Value], Tensor | None]] = {
+    **dict.fromkeys(MOVES, moved),
+    **dict.fromkeys(CONVOLUTIONS | POOLS, resampled),
+    **dict.fromkeys(REDUCTIONS, reduced),
+    **dict.fromkeys(PRODUCTS, product),
+    **dict.fromkeys(SEQUENCES, recurrent),
+    "linear": linear,
+    "einsum": einsum,
+    "scaled_dot_product_attention": attention,
 }
+"""The rule of each function by its name; every other function acts on each element."""

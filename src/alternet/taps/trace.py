@@ -195,7 +195,11 @@ class Recorder(TorchFunctionMode):
         fresh = [tensor for tensor in tensors_in(result) if id(tensor) not in kept] or changed[:1]
         if fresh:
             self._note(name_of(func), func, noted, inputs, fresh)
-            self._spread(changed)
+        for tensor in changed:  # the change reaches every view of the same memory
+            for view in self.sharing.get(memory_of(tensor), []):
+                if view is not tensor:
+                    before, source = self.now[id(view)], self.now[id(tensor)]
+                    self._note("shared_write", None, ((Ref(before), Ref(source)), {}), (before, source), [view])
         return result
 
     def enter(self, path: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -233,14 +237,6 @@ class Recorder(TorchFunctionMode):
 
     def _known(self, tensor: Tensor) -> int:
         return self.now[id(tensor)] if id(tensor) in self.now else self._new(tensor, None, 0, False)
-
-    def _spread(self, changed: list[Tensor]) -> None:
-        """A change in place reaches every view of the same memory."""
-        for tensor in changed:
-            for view in self.sharing.get(memory_of(tensor), []):
-                if view is not tensor:
-                    before, source = self.now[id(view)], self.now[id(tensor)]
-                    self._note("shared_write", None, ((Ref(before), Ref(source)), {}), (before, source), [view])
 
 
 def record(model: nn.Module, images: Tensor) -> Trace:

@@ -1,26 +1,30 @@
 """Residual units: which sums of a traced pass are "skip + branch" of the main stream, and which are mere sums."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from torch import Tensor
-
-from alternet.taps.families import ATTENTION_CLASSES
 from alternet.taps.graph import MIXING, Graph, operand
-from alternet.taps.kinds import Judge
+from alternet.taps.kinds import ATTENTION_CLASSES, BranchKinds
 from alternet.taps.layout import NCHW, layout_of
 from alternet.taps.operations import ACTIVATIONS, ADDITIONS, MOVES, POOLS, SAME
-from alternet.taps.pixels import TOKENS, Sites, thin
+from alternet.taps.pixels import TOKENS, PixelMap, distinct
 from alternet.taps.trace import Call, Value
 
-IDENTITY, SCALED, PROJECTED, BARRED = "identity", "scaled", "projected", "barred"
+IDENTITY, SCALED, PROJECTED, CUT = "identity", "scaled", "projected", "cut"
+"""How an operand of a sum comes from the value where skip and branch part; what is cut out of it is no skip."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sum:
+class ResidualSum:
     """A residual sum: its value, the operands, the value that both come from, and what the skip does to it.
 
-    `skip_kind` is "identity" (the skip hands on the fork), "scaled" (elementwise or normalised), "projected" (through
-    a convolution or pool, where channels or resolution change), or None for several linear branches added up.
+    Attributes:
+        value: Index in the trace of what the addition gave.
+        skip: Index of the operand that is the skip.
+        branch: Index of the other operand.
+        fork: Index of the last value that both were made from.
+        skip_kind: "identity" (the skip hands on the fork), "scaled" (elementwise or normalised), "projected" (through
+            a convolution or pool, where channels or resolution change), or None for several linear branches added up.
+        swapped: Whether the skip is the second operand of the addition.
     """
 
     value: int
@@ -44,114 +48,125 @@ class UnknownLayout(ValueError):
         )
 
 
-class Residuals:
+class ResidualSums:
     """Finds the residual sums of one trace."""
 
-    def __init__(self, graph: Graph, sites: Sites, judge: Judge) -> None:
+    def __init__(self, graph: Graph, pixels: PixelMap, kinds: BranchKinds) -> None:
         """Search as far as the graph goes."""
-        self.graph, self.sites, self.judge = graph, sites, judge
-        self.found: dict[int, Sum] = {}
-        self.others: set[int] = set()
+        self.graph, self.pixels, self.kinds = graph, pixels, kinds
+        self.found: dict[int, ResidualSum] = {}
+        self.with_mere_sums: set[int] = set()
 
-    def find(self) -> list[Sum]:
+    def find(self) -> list[ResidualSum]:
         """The residual sums of the main stream, in order."""
         for value in self.graph.values:
             call = value.call
             if call is not None and value.from_images and call.name in ADDITIONS:
-                found = self._consider(value, call)
+                found = self._considered(value, call)
                 if found is not None:
                     self.found[value.index] = found
         self._drop_nested()
-        self._drop_cells()
+        self._drop_in_cells()
         for index in self.found:
-            if layout_of(self.sites, index) is None:
+            if layout_of(self.pixels, index) is None:
                 raise UnknownLayout(self.graph.values[index])
-        return self._merge_linear()
+        return self._linear_merged()
 
-    def _consider(self, value: Value, call: Call) -> Sum | None:
-        pair = [operand(call, 0, "input"), operand(call, 1, "other")]
-        if call.name.startswith("addcmul"):
-            pair[1] = next((i for i in call.inputs[1:] if self._like(i, value)), None)
-        a, b = pair
-        if a is None or b is None or any(not self._like(i, value) for i in (a, b)):
+    def _considered(self, value: Value, call: Call) -> ResidualSum | None:
+        """The residual sum that an addition makes; None if it is another sum."""
+
+        def is_alike(index: int | None) -> bool:
+            given = None if index is None else self.graph.values[index]
+            return given is not None and given.from_images and given.shape == value.shape
+
+        a, b = operand(call, 0, "input"), operand(call, 1, "other")
+        if call.name.startswith("addcmul"):  # skip + branch · scale: the scale is a weight
+            b = next((i for i in call.inputs[1:] if is_alike(i)), None)
+        if a is None or b is None or not is_alike(a) or not is_alike(b):
             return None
         fork = self.graph.fork(a, b)
-        lost = self.sites.of(value.index) is None and value.tensor.ndim in (TOKENS, NCHW)
-        if fork < 0 or (layout_of(self.sites, value.index) is None and not lost):
+        lost = self.pixels.of(value.index) is None and value.tensor.ndim in (TOKENS, NCHW)
+        if fork < 0 or (layout_of(self.pixels, value.index) is None and not lost):
             return None
-        ways = {i: self.way(i, fork) for i in (a, b)}
-        if BARRED in ways.values():
+        ways = {i: self._way(i, fork) for i in (a, b)}
+        if CUT in ways.values():
             return None
-        chosen = self._choose(value, a, b, fork, ways)
-        if chosen is None:
-            self.others.add(id(call.scope))
-        return chosen
+        straight = [i for kind in (IDENTITY, SCALED) for i in (a, b) if ways[i] == kind]
+        if straight and a != b:
+            skip, kind = straight[0], ways[straight[0]]
+            branch = b if skip == a else a
+            acts = ways[branch] == PROJECTED and self.kinds.layers_acting(self.graph.between(fork, branch), branch)
+            pair = (skip, branch) if acts else None
+        else:
+            pair, kind = self._projected(a, b, fork), PROJECTED
+        if pair is None:
+            self.with_mere_sums.add(id(call.scope))
+            return None
+        skip, branch = pair
+        swapped = skip != operand(call, 0, "input")
+        return ResidualSum(value=value.index, skip=skip, branch=branch, fork=fork, skip_kind=kind, swapped=swapped)
 
-    def _like(self, index: int, value: Value) -> bool:
-        given = self.graph.values[index]
-        return given.from_images and given.shape == value.shape
-
-    def _choose(self, value: Value, a: int, b: int, fork: int, ways: dict[int, str]) -> Sum | None:
-        for kind in (IDENTITY, SCALED):
-            straight = [i for i in (a, b) if ways[i] == kind]
-            if straight and a != b:
-                skip = straight[0]
-                branch = b if skip == a else a
-                acts = ways[branch] == PROJECTED and self.judge.acting(self.graph.between(fork, branch), branch)
-                return self._sum(value, skip, branch, fork, kind) if acts else None
-        return self._projected(value, a, b, fork)
-
-    def _sum(self, value: Value, skip: int, branch: int, fork: int, kind: str) -> Sum:
-        assert value.call is not None
-        swapped = skip != operand(value.call, 0, "input")
-        return Sum(value=value.index, skip=skip, branch=branch, fork=fork, skip_kind=kind, swapped=swapped)
-
-    def way(self, index: int, fork: int) -> str:
+    def _way(self, index: int, fork: int) -> str:
         """How an operand comes from the fork: handed on, scaled, projected, or cut out of it."""
         kind = IDENTITY
         while index != fork:
-            value = self.graph.values[index]
-            parents, call = set(self.graph.parents(index)), value.call
+            parents, call = set(self.graph.parents(index)), self.graph.values[index].call
             assert call is not None
             if index in self.found and self.found[index].skip_kind in (IDENTITY, SCALED):
-                index = self.found[index].skip
+                index = self.found[index].skip  # past the branch of an earlier unit, as where two blocks share a skip
                 continue
             if len(parents) != 1 or call.name in MIXING or not self.graph.is_from(min(parents), fork):
                 return PROJECTED
             (parent,) = parents
             if call.name in MOVES and self._cuts(parent, index):
-                return BARRED
+                return CUT
             kind = kind if call.name in MOVES | SAME else SCALED
             index = parent
         return kind
 
     def _cuts(self, before: int, after: int) -> bool:
-        """Whether a move leaves out part of the map: some channels, or some positions."""
+        """Whether a move leaves out part of the map: some channels, or some positions.
+
+        It does not if all that is left out are tokens without a position.
+        """
         if self.graph.values[before].tensor.numel() <= self.graph.values[after].tensor.numel():
             return False
-        old, new = self.sites.of(before), self.sites.of(after)
-        return old is None or new is None or _held(old) != _held(new)
+        placed = []
+        for where in (self.pixels.of(before), self.pixels.of(after)):
+            if where is None:
+                return True
+            once = distinct(where)
+            placed.append(int((once > 0).sum()) * (where.numel() // max(once.numel(), 1)))
+        return placed[0] != placed[1]
 
-    def _projected(self, value: Value, a: int, b: int, fork: int) -> Sum | None:
-        """A shortcut with a projection: at most one layer and pools, lighter than the branch, no units on the way."""
+    def _projected(self, a: int, b: int, fork: int) -> tuple[int, int] | None:
+        """Skip and branch where the skip has a projection, as in the strided blocks of a ResNet.
+
+        It has at most two layers, beside pools, is lighter than the branch, and no unit is on the way.
+        """
         spans = {i: self.graph.between(fork, i) for i in (a, b)}
         streams = {i for i, found in self.found.items() if found.skip_kind == IDENTITY}
         if any(streams.intersection(span) for span in spans.values()):
             return None
-        weights = {i: self._weight(span) for i, span in spans.items()}
+        weights = {}
+        for i, span in spans.items():
+            layers = [v for v in self.graph.mixing(span) if v.call and v.call.name not in POOLS]
+            weights[i] = len(layers), sum(self.kinds.kernel(v) for v in layers)
         skip, branch = sorted((a, b), key=lambda i: weights[i])
         names = [call.name for i in spans[skip] if (call := self.graph.values[i].call)]
         if weights[skip] == weights[branch] or weights[skip][0] > 2 or ACTIVATIONS & set(names):
             return None
-        return self._sum(value, skip, branch, fork, PROJECTED)
-
-    def _weight(self, span: list[int]) -> tuple[int, int]:
-        layers = [v for v in self.graph.mixing(span) if v.call and v.call.name not in POOLS]
-        return len(layers), sum(self.judge.kernel(v) for v in layers)
+        return skip, branch
 
     def _drop_nested(self) -> None:
         """A sum inside the branch of another is a unit only if it is a residual stream of its own."""
-        stream = self._stream()
+        stream: set[int] = set()  # what reaches the output without passing through the branch of a sum
+        waiting = list(self.graph.trace.outputs[:1])
+        while waiting:
+            index = waiting.pop()
+            if index not in stream:
+                stream.add(index)
+                waiting += [self.found[index].skip] if index in self.found else self.graph.parents(index)
         for index in sorted(set(self.found) - stream):
             inner = self.found[index]
             later = [s for s in self.found.values() if s.value > index]
@@ -159,60 +174,41 @@ class Residuals:
             if not around or not all(self._stands_alone(inner, outer) for outer in around):
                 del self.found[index]
 
-    def _stream(self) -> set[int]:
-        """The values that reach the output without passing through the branch of a sum."""
-        reached: set[int] = set()
-        waiting = list(self.graph.trace.outputs[:1])
-        while waiting:
-            index = waiting.pop()
-            if index not in reached:
-                reached.add(index)
-                waiting += [self.found[index].skip] if index in self.found else self.graph.parents(index)
-        return reached
-
-    def _stands_alone(self, inner: Sum, outer: Sum) -> bool:
+    def _stands_alone(self, inner: ResidualSum, outer: ResidualSum) -> bool:
         """Not a sum inside an attention layer, in a layer beside the stream, on a gate, or with more than a skip."""
         if inner.skip_kind != IDENTITY or not self.graph.is_from(inner.fork, outer.fork):
             return False
-        maps = [layout_of(self.sites, s.value) for s in (inner, outer)]
+        maps = [layout_of(self.pixels, s.value) for s in (inner, outer)]
         home = self.graph.values[inner.value].call
         assert home is not None
         if None in maps:
             return False
         span = self.graph.mixing(self.graph.between(inner.fork, inner.branch))
-        homes = [v.call.scope for v in span if v.call is not None and self.judge.attends(v)]
+        homes = [v.call.scope for v in span if v.call is not None and self.kinds.attends(v)]
         inlined = home.scope in homes or type(home.scope.module).__name__ in ATTENTION_CLASSES
         return not inlined and len({layout.grid for layout in maps if layout}) == 1
 
-    def _drop_cells(self) -> None:
+    def _drop_in_cells(self) -> None:
         """A module that adds up several maps side by side is a cell: its inner sums are no blocks with a shortcut."""
         for index, found in list(self.found.items()):
             call = self.graph.values[index].call
-            if call is None or id(call.scope) not in self.others:
+            if call is None or id(call.scope) not in self.with_mere_sums:
                 continue
             users = {user.name for i in self.graph.children[index] if (user := self.graph.values[i].call)}
             if found.skip_kind == PROJECTED or users <= {"cat", "concat"}:
                 del self.found[index]
 
-    def _merge_linear(self) -> list[Sum]:
+    def _linear_merged(self) -> list[ResidualSum]:
         """Several linear layers on one input added up (re-parameterised blocks) are one unit, read at the last sum."""
-        kept: list[Sum] = []
+        kept: list[ResidualSum] = []
         for found in (self.found[index] for index in sorted(self.found)):
-            before = kept[-1] if kept else None
-            if before is not None and self._together(before, found):
-                kept[-1] = Sum(**{**found.__dict__, "skip_kind": None})
+            before = kept[-1] if kept else found
+            pair = (before, found)
+            goes_on = before.fork == found.fork and found.skip == before.value
+            homes = {call.scope for s in pair if (call := self.graph.values[s.value].call)}
+            linear = all(len(self.graph.mixing(self.graph.between(s.fork, s.branch))) == 1 for s in pair)
+            if goes_on and len(homes) == 1 and linear:
+                kept[-1] = replace(found, skip_kind=None)
             else:
                 kept.append(found)
         return kept
-
-    def _together(self, before: Sum, found: Sum) -> bool:
-        homes = [self.graph.values[s.value].call for s in (before, found)]
-        same = homes[0] is not None and homes[1] is not None and homes[0].scope is homes[1].scope
-        single = all(len(self.graph.mixing(self.graph.between(s.fork, s.branch))) == 1 for s in (before, found))
-        return same and single and before.fork == found.fork and found.skip == before.value
-
-
-def _held(where: Tensor) -> int:
-    """How many elements lie at a position."""
-    once = thin(where)
-    return int((once > 0).sum()) * (where.numel() // max(once.numel(), 1))
