@@ -42,13 +42,13 @@ from alternet.instruments.fourier_heatmap.figure import maps, once
 from alternet.instruments.hessian.figure import axis_of, bandwidth, density, spectra
 from alternet.instruments.lesion.figure import LEFT_ALONE
 from alternet.instruments.spectral_density.figure import curves, kernel
+from alternet.instruments.training_log import chance
 from alternet.loss.spectrum import summary
 from alternet.measurement import Measurement
 from alternet.plotting import depth_axis
 from alternet.plotting.asinh_axis import AsinhAxis
 from alternet.plotting.depth_axis import SHADES, Span, alike, merged, spans
 from alternet.plotting.surface import heights, numbers, scale, turning, within
-from alternet.plotting.training_log import chance
 
 
 def axes(figure: Figure, title: str) -> Axes:

@@ -25,8 +25,8 @@ from tests.figures.crafted import (
 from tests.report.page import Page, embedded, read
 
 from alternet.instruments import figures
+from alternet.instruments.exhibit import Exhibit
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.report import render
 from alternet.report.contents import contents
 from alternet.report.render import html as to_html

@@ -55,7 +55,7 @@ class PairedBatches(Batches):
 
     def corrupted(self, corruption: str, severity: int) -> Batches:
         """The same images in the same order, from the published set."""
-        return Batches(**_plain(self) | {"pictures": self.sets[corruption, severity], "preparation": self.fitted})
+        return Batches(**_plain(self) | {"dataset": self.sets[corruption, severity], "transform": self.fitted})
 
     @cached_property
     def _facts(self) -> dict[str, Any]:

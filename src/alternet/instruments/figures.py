@@ -1,26 +1,17 @@
 """Figures: one drawing an instrument, from the numbers of a measurement alone, without torch and without a display."""
 
 from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
 
 from matplotlib.figure import Figure
 
-from alternet.instruments.calibration import figure as calibration
-from alternet.instruments.corruption import figure as corruption
-from alternet.instruments.fourier import figure as fourier
-from alternet.instruments.fourier_heatmap import figure as fourier_heatmap
-from alternet.instruments.frequency_noise import figure as frequency_noise
-from alternet.instruments.hessian import figure as hessian
-from alternet.instruments.interpolation import figure as interpolation
-from alternet.instruments.landscape import figure as landscape
-from alternet.instruments.lesion import figure as lesion
-from alternet.instruments.shape_bias import figure as shape_bias
-from alternet.instruments.similarity import figure as similarity
-from alternet.instruments.spectral_density import figure as spectral_density
-from alternet.instruments.trajectory import figure as trajectory
-from alternet.instruments.variance import figure as variance
+from alternet.instruments import training_log
+from alternet.instruments.base import Instrument
+from alternet.instruments.catalogue import instruments
+from alternet.instruments.exhibit import Exhibit
 from alternet.measurement import Measurement
-from alternet.plotting import style, training_log
-from alternet.plotting.exhibit import Exhibit
+from alternet.plotting import style
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel
 from alternet.plotting.style import cast, save, svg
@@ -40,23 +31,18 @@ __all__ = [
     "svg",
 ]
 
-FIGURES: dict[str, Exhibit] = {
-    "training": training_log.EXHIBIT,
-    "fourier": fourier.EXHIBIT,
-    "variance": variance.EXHIBIT,
-    "similarity": similarity.EXHIBIT,
-    "lesion": lesion.EXHIBIT,
-    "frequency_noise": frequency_noise.EXHIBIT,
-    "fourier_heatmap": fourier_heatmap.EXHIBIT,
-    "shape_bias": shape_bias.EXHIBIT,
-    "calibration": calibration.EXHIBIT,
-    "corruption": corruption.EXHIBIT,
-    "hessian": hessian.EXHIBIT,
-    "spectral_density": spectral_density.EXHIBIT,
-    "landscape": landscape.EXHIBIT,
-    "interpolation": interpolation.EXHIBIT,
-    "trajectory": trajectory.EXHIBIT,
-}
+
+def _beside(kind: type[Instrument]) -> Exhibit | None:
+    """What the module `figure` beside an instrument says about its drawing; none where there is no such module."""
+    here = find_spec(kind.__module__)
+    if here is None or here.submodule_search_locations is None or find_spec(f"{kind.__module__}.figure") is None:
+        return None
+    return import_module(f"{kind.__module__}.figure").EXHIBIT
+
+
+_FOUND = {name: _beside(kind) for name, kind in instruments().items()}
+
+FIGURES: dict[str, Exhibit] = {"training": training_log.EXHIBIT} | {n: shown for n, shown in _FOUND.items() if shown}
 """By instrument, in the order of a report."""
 
 

@@ -90,6 +90,7 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
     done: dict[str, list[Row]] = {}
     if folder is not None:
         (done, *_) = together(lambda: Journal(folder, *identities).done() if rank() == 0 else {})
+        _require_records(work, done)
 
     def my_share() -> tuple[list[str], dict[str, list[Row]]]:
         with work:
@@ -106,11 +107,14 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
 
 
 def _records(work: PerItem, rows: Sequence[Row]) -> Sequence[Any]:
-    if work.record is None:
-        return rows
+    return rows if work.record is None else [work.record(*row) for row in rows]
+
+
+def _require_records(work: PerItem, done: Mapping[str, Sequence[Row]]) -> None:
+    """Refuse the rows of a journal that cannot be read any more, before the work and not after it."""
     try:
-        return [work.record(*row) for row in rows]
-    except TypeError as error:
+        _records(work, [row for rows in done.values() for row in rows])
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"A half-finished measurement of {work.instrument.spec.name} holds rows of an older version. "
             "Give another --out, or delete that folder to start again."

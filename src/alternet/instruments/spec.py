@@ -77,10 +77,10 @@ class Spec:
     title: str
     question: str
     caution: str
-    paper: str
-    cost: str
-    example: str
     tables: Mapping[str, Mapping[str, Column]]
+    paper: str = ""
+    cost: str = ""
+    example: str = ""
     needs: frozenset[Need] = frozenset()
     split: Literal["test", "train"] = "test"
     extra: str = ""

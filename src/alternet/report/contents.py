@@ -168,9 +168,9 @@ def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Sec
     drawn = [picture(panel, names, f"{prefix}p{k}") for k, panel in enumerate(figures.panels(measurement))]
     return Section(
         title=exhibit.title,
-        question=exhibit.question,
+        question=exhibit.spec.question,
         sentences=figures.sentences(measurement),
-        caution=exhibit.caution,
+        caution=exhibit.spec.caution,
         pictures=drawn or [whole(figures.draw(measurement), exhibit.title, names, prefix)],
         legend=[sign(entry, names, f"{prefix}l{k}") for k, entry in enumerate(figures.legend(measurement))],
         **shared,

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from alternet.instruments.calibration import Calibration
+from alternet.instruments.exhibit import Exhibit
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, put
 from alternet.plotting.panel import Panel, Points, Targets, belongs_to, lay
 from alternet.plotting.style import FAINT, INK, Drawing, grid, model_styles
@@ -140,20 +141,9 @@ def _sentence(model: str, one: Measurement) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Calibration",
-    question="When the network is 80 % sure, is it right in 80 % of the cases?",
-    columns={
-        "table": ("model", "metric", "value"),
-        "reliability": ("model", "bin", "low", "high", "count", "accuracy", "confidence"),
-    },
+    spec=Calibration.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
-    caution=(
-        "Calibration holds for data like that measured here and says nothing about other data. What follows ± is one "
-        "standard error; bins with few images scatter by chance. Training with mixup, CutMix or label smoothing makes "
-        "networks under-confident, so a difference between two networks may come from their recipes and not from "
-        "their architectures."
-    ),
 )

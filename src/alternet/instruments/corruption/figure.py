@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from alternet.instruments.corruption import Corruption
+from alternet.instruments.exhibit import Exhibit
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.heat_map import COLOURS
 from alternet.plotting.legend import of_models, put
 from alternet.plotting.panel import Cells, Panel, Targets, belongs_to, points
@@ -209,23 +210,9 @@ def _percent(value: float, error: float) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Common corruptions",
-    question="How much accuracy do noise, blur, weather and compression cost?",
-    columns={
-        "table": ("model", "corruption", "severity", VALUE, ERROR, "family"),
-        "summary": ("model", "metric", "value", ERROR),
-    },
-    texts=frozenset({"model", "corruption", "family", "metric"}),
+    spec=Corruption.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
-    caution=(
-        "Severities are steps of one corruption and not of equal harm, so corruptions cannot be ranked by their "
-        "strength, and the mean over sets depends on which corruptions are in it. Corruptions made on the fly are not "
-        "the published files of the same name: compare only what was measured on the same. What follows ± is one "
-        "standard error over images; for means over sets, which share their images, it is an upper bound. A network "
-        "that is more accurate on clean images tends to be so on corrupted ones too, and augmentation in training "
-        "that resembles a corruption helps against it: a difference may come from either and not from the architecture."
-    ),
 )

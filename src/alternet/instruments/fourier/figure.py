@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, ListedColormap, Normalize
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.fourier import Fourier
 from alternet.measurement import Measurement
 from alternet.plotting import depth_axis
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models, put
 from alternet.plotting.panel import ColourBar, Panel, Targets, belongs_to, lay, points
 from alternet.plotting.style import Drawing, grid, model_styles, say_empty
@@ -134,17 +135,9 @@ def sentences(measurement: Measurement) -> list[str]:
 
 
 EXHIBIT = Exhibit(
-    title="Fourier analysis of feature maps",
-    question="Which units of the network weaken fine detail, and which strengthen it?",
-    columns={"table": ("model", "unit", "tap", "kind", "depth", "frequency", VALUE)},
+    spec=Fourier.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
-    caution=(
-        "Each curve is relative to the mean (frequency 0) of the same feature map, so only the step from one unit to "
-        "the next means something: do not compare the amplitudes of different networks, nor of maps of different "
-        "size. A step shows what a unit does to these images in this network; it does not show that the kind of unit "
-        "is the cause, nor that more or less detail makes a better classifier."
-    ),
 )

@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.fourier_heatmap import FourierHeatmap
 from alternet.instruments.frequency_noise.figure import ERROR, VALUE, clean, low_against_high
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.heat_map import COLOURS, UNDEFINED, colour_bar
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Cells, Panel, Targets, belongs_to
@@ -158,18 +159,9 @@ def _sentence(model: str, table: pd.DataFrame) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Fourier heat map",
-    question="Which wave, of which frequency and direction, is the network fragile to?",
-    columns={"table": ("model", "fx", "fy", "accuracy", VALUE, ERROR)},
+    spec=FourierHeatmap.spec,
     panels=panels,
     legend=legend,
     layout={"names": 90},
     sentences=sentences,
-    caution=(
-        "The wave that costs most is the largest of many numbers with errors, so its loss is overestimated: look for "
-        "regions, not for single cells. Waves of equal energy are not equally strong against the image, for "
-        "photographs hold far less at high frequencies. A bright map may be that of a network that knows more and has "
-        "more to lose, and a dark one may be owed to augmentation in training. The errors cover the choice of images "
-        "and the draw of the signs; another training run would differ by more."
-    ),
 )

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty
@@ -142,17 +143,9 @@ def comparison(one: str, other: str, both: pd.DataFrame) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Noise of one frequency band",
-    question="Which spatial frequencies is the network fragile to?",
-    columns={"table": ("model", "frequency", "accuracy", VALUE, "nll", ERROR)},
+    spec=FrequencyNoise.spec,
     panels=panels,
     legend=legend,
     layout={"columns": 1, "names": 70},
     sentences=sentences,
-    caution=(
-        "Noise of equal energy is not equally strong against the image: photographs hold far less at high frequencies "
-        "than at low ones. A network that knows less has less to lose, and one that was trained with noise or strong "
-        "augmentation resists it, whatever its architecture. The intervals cover the choice of images and the draw of "
-        "the noise; another training run would differ by more."
-    ),
 )

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.hessian import Hessian
 from alternet.measurement import Measurement
 from alternet.plotting.asinh_axis import AsinhAxis
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty, short
@@ -202,22 +203,9 @@ def worst_residual(table: pd.DataFrame) -> float:
 
 
 EXHIBIT = Exhibit(
-    title="Sharpness: extreme eigenvalues of the Hessian",
-    question="How sharp is the loss around the weights, and does it curve downwards in some directions?",
-    columns={
-        "table": ("model", "batch", "rank", VALUE, "residual"),
-        "summary": ("model", "metric", "value", "low", "high"),
-    },
+    spec=Hessian.spec,
     panels=panels,
     legend=legend,
     layout={"columns": 1, "names": 100, "sharex": True},
     sentences=sentences,
-    caution=(
-        "Only the eigenvalues of largest magnitude of each batch are seen, so NEP is coupled to sharpness: where the "
-        "positive ones are large, negative ones are crowded out. Sharpness depends on how the weights are scaled: two "
-        "networks that compute the same function can have different eigenvalues, so compare networks of one "
-        "architecture, or trained alike, and do not read it as generalisation. BatchNorm is in evaluation mode, and "
-        "eigenvalues of small batches are larger than those of all data. Intervals (95 %) cover the choice of "
-        "batches, not the seed of the training."
-    ),
 )

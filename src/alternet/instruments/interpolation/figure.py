@@ -5,8 +5,9 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.interpolation import Interpolation
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import of_models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty
@@ -73,17 +74,9 @@ def _sentence(model: str, points: pd.DataFrame) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Interpolation",
-    question="Is there a barrier between two sets of weights?",
-    columns={"table": ("model", "x", "nll", "loss", "accuracy")},
+    spec=Interpolation.spec,
     panels=panels,
     legend=of_models,
     layout={"names": 80},
     sentences=sentences,
-    caution=(
-        "A barrier on the straight line does not part two networks: a curve may join them without one, and so may a "
-        "permutation of neurons that changes no prediction. No barrier from the initial weights does not mean that "
-        "training met none. Statistics of BatchNorm between the ends fit neither network, which can make a barrier by "
-        "itself."
-    ),
 )

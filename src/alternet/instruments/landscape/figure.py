@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.landscape import Landscape
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models, put
 from alternet.plotting.panel import Cells, Panel, Points, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, Drawing, elide, label, model_styles, say_empty, title
@@ -221,31 +222,9 @@ def _number(value: float, error: float) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Loss landscape",
-    question="How flat is the loss around the weights?",
-    columns={
-        "table": ("model", "x", "y", "nll", "l2", "loss", "accuracy"),
-        "flatness": (
-            "model",
-            "radius",
-            "rise",
-            "standard_error",
-            "nll_rise",
-            "nll_standard_error",
-            "l2_rise",
-            "directions",
-            "finite",
-        ),
-    },
+    spec=Landscape.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
-    caution=(
-        "A surface shows two directions out of as many as there are weights, and what it looks like depends on their "
-        "normalisation: weights that are rescaled without changing a prediction can make it flat or sharp. The L2 part "
-        "is a bowl around zero that knows no data; where it makes most of the height, as it often does, a flat picture "
-        "means small weights, so compare the NLL as well. Training on other data or with another augmentation moves "
-        "the centre. That a flatter minimum generalises better does not follow."
-    ),
 )

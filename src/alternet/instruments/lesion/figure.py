@@ -7,10 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.lesion import Lesion
 from alternet.measurement import Measurement
 from alternet.plotting import depth_axis
 from alternet.plotting.depth_axis import ERROR
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, kind_name, model_styles, say_empty
@@ -149,19 +150,9 @@ def _units(count: int) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Lesion study",
-    question="How much accuracy does the network lose without each of its units?",
-    columns={"table": ("model", "unit", "tap", "kind", "depth", "accuracy", VALUE, "delta_nll", ERROR, "stage")},
+    spec=Lesion.spec,
     panels=panels,
     legend=legend,
     layout={"columns": 6, "sharex": True},
     sentences=sentences,
-    caution=(
-        "Nothing was retrained: what follows a removed unit sees maps that it was never trained on. So a large loss "
-        "says that this network, as it stands, is tuned to the unit, not that the task needs it, and a small one does "
-        "not say that the unit does nothing where others could stand in for it; losses of single units do not add up. "
-        "That attention matters most at the ends of stages is claimed for networks of several stages. In deep plain "
-        "ViTs, which have one, the units in the middle matter most, as the authors say. Bars cover the choice of "
-        "images, not another training run; of many units, the worst looks worse than it is."
-    ),
 )

@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.shape_bias import ShapeBias
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, label, model_styles, say_empty
@@ -105,21 +106,9 @@ def _sentence(model: str, bias: pd.DataFrame) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Shape bias",
-    question="Where shape says one thing and texture another, which of them does the network go by?",
-    columns={
-        "table": ("model", "shape", "texture", "images", "chose_shape", "chose_texture"),
-        "bias": ("model", "shape", "images", "decisions", "shape_bias", "low", "high"),
-    },
+    spec=ShapeBias.spec,
     panels=panels,
     legend=legend,
     layout={"columns": 1, "names": 90},
     sentences=sentences,
-    caution=(
-        "The share says nothing about images that the network decided for neither cue: look at how many decisions it "
-        "rests on, since guessing gives one half as well. It belongs to this set of images, whose maker chose how "
-        "strong each cue is, so it may be compared between networks but not between sets. The intervals take images "
-        "for independent; those made from the same originals are not quite."
-    ),
-    texts=frozenset({"model", "shape", "texture"}),
 )

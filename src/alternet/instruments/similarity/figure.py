@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.similarity import Similarity
 from alternet.measurement import Measurement
 from alternet.plotting import heat_map
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.heat_map import Heat, Side
 from alternet.plotting.legend import Entry, put
 from alternet.plotting.panel import Panel, Targets, lay
@@ -132,21 +133,9 @@ def _at(one: Heat, row: int, column: int) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Similarity of units",
-    question="Which units make alike features, and do they fall into blocks?",
-    columns={
-        "table": ("model", "unit_a", "tap_a", "model_b", "unit_b", "tap_b", VALUE, ERROR),
-        "units": ("model", "side", "unit", "tap", "kind", "stage"),
-    },
+    spec=Similarity.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
-    caution=(
-        "Units near one another in a residual network are alike because the skip hands most of the features on: a "
-        "block structure above 0 is not by itself a division of labour. CKA is decided by the directions of largest "
-        "variance and says nothing about what the next layers read. What follows ± is one standard error over "
-        "mini-batches."
-    ),
-    texts=frozenset({"model", "tap_a", "model_b", "tap_b", "side", "tap", "kind"}),
 )

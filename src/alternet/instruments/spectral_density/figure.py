@@ -9,9 +9,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.spectral_density import SpectralDensity
 from alternet.measurement import Measurement
 from alternet.plotting.asinh_axis import AsinhAxis
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty, short
@@ -126,21 +127,9 @@ def _sentence(model: str, one: Measurement) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Spectral density of the Hessian",
-    question="How are all eigenvalues of the Hessian distributed, and what do they add up to?",
-    columns={
-        "table": ("model", "draw", "node", "eigenvalue", "weight"),
-        "moments": ("model", "metric", "value", "standard_error"),
-    },
+    spec=SpectralDensity.spec,
     panels=panels,
     legend=legend,
     layout={"columns": 1, "names": 100},
     sentences=sentences,
-    caution=(
-        "The density is smooth by construction: Lanczos sees the outer eigenvalues one by one and the bulk only as a "
-        "few nodes, and the kernel hides what is nearer to each other than an eightieth of the axis, which stretches "
-        "what is small. What lies below 1 is less than one eigenvalue. The trace grows with the number of parameters "
-        "and, like every measure of sharpness, depends on how the weights are scaled, so it compares networks of one "
-        "architecture. Errors (two standard errors) are those of the random vectors, not of the choice of images."
-    ),
 )

@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.projections.polar import PolarAxes
 from numpy.typing import ArrayLike
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.trajectory import Trajectory
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry, models, put
 from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, INK, Drawing, model_styles
@@ -130,20 +131,9 @@ def _sentence(model: str, measurement: Measurement) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Weight trajectory",
-    question="Which way did the weights take through training?",
-    columns={
-        "table": ("model", "step", "radius", "angle", "pc1", "pc2"),
-        "explained": ("model", "component", "share", "cumulative"),
-    },
+    spec=Trajectory.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
-    caution=(
-        "The authors of the paper withdrew this experiment (their Fig. 1b) as misleading and not reproducible, so it "
-        "is a diagnostic of one run and says nothing about an architecture. Another seed, learning rate or number of "
-        "snapshots gives another path. A random walk in many dimensions, too, looks smooth and flat in its first "
-        "components; and each model has components of its own, so paths share the axes but not the plane."
-    ),
 )

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.variance import Variance
 from alternet.measurement import Measurement
 from alternet.plotting import depth_axis
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, Targets
 from alternet.plotting.style import model_styles, say_empty
@@ -57,16 +58,9 @@ def _sentence(model: str, points: pd.DataFrame) -> str:
 
 
 EXHIBIT = Exhibit(
-    title="Variance of feature maps",
-    question="Where does the network even its feature maps out, and where does it make them uneven?",
-    columns={"table": ("model", "unit", "tap", "kind", "depth", VALUE)},
+    spec=Variance.spec,
     panels=panels,
     legend=legend,
     layout={"columns": 6, "sharex": True},
     sentences=sentences,
-    caution=(
-        "Variance has the scale of the activations, which normalisation layers and weights set freely: compare units "
-        "of one network, not networks. A falling variance is what averaging does, but other operations lower it too, "
-        "so it does not show by itself that a unit averages."
-    ),
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from alternet.instruments.spec import MODEL, Spec
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, sheet
@@ -17,46 +18,37 @@ class Exhibit:
     """What a report shows of one instrument; every function takes a measurement of one or more models.
 
     Attributes:
-        title: Heading of its section.
-        question: What the instrument answers, in one sentence.
-        columns: Columns that the functions below read, by table.
+        spec: Title, question, caution, and the columns that the functions below read: those that are drawn.
         sentences: What the numbers say, one sentence a model, computed from them.
-        caution: What one may not conclude.
         panels: What it shows, a panel an idea, in the order of reading; a report sets each by itself. Panels are drawn
             inside `style.context`.
         legend: What the signs in the panels mean.
         layout: How `alternet.plotting.panel.sheet` puts the panels into one figure: what it takes besides them.
         draw: That figure where it has a layout of its own, run inside `style.context`.
-        texts: Those of the columns that hold words; the others must hold numbers.
 
     Examples:
+        >>> from alternet.instruments.variance import Variance
         >>> def panels(measurement):
-        ...     return [Panel(title="Radius", draw=lambda axis: axis.plot(measurement.table["radius"]) and [])]
-        >>> Exhibit(
-        ...     title="Radius",
-        ...     question="How large is it?",
-        ...     columns={"table": ("model", "radius")},
-        ...     panels=panels,
-        ...     sentences=lambda m: [f"{name}: {m.of(name).table.radius.max():.1f}" for name in m.models],
-        ...     caution="A large radius is not a good radius.",
-        ... ).title
-        'Radius'
+        ...     return [Panel(title="Depth", draw=lambda axis: axis.plot(measurement.table["depth"]) and [])]
+        >>> Exhibit(spec=Variance.spec, panels=panels, sentences=lambda m: [f"{n}: deep." for n in m.models]).title
+        'Variance of feature maps'
     """
 
-    title: str
-    question: str
-    columns: Mapping[str, tuple[str, ...]]
+    spec: Spec
     sentences: Callable[[Measurement], list[str]]
-    caution: str
     panels: Callable[[Measurement], list[Panel]] | None = None
     legend: Callable[[Measurement], list[Entry]] | None = None
     layout: Mapping[str, Any] = field(default_factory=dict)
     draw: Callable[[Measurement], Figure] | None = None
-    texts: frozenset[str] = frozenset({"model", "tap", "kind", "metric"})
 
     def __post_init__(self) -> None:
         if self.panels is None and self.draw is None:
             raise ValueError(f"The exhibit {self.title!r} draws nothing: give it `panels` or `draw`.")
+
+    @property
+    def title(self) -> str:
+        """Heading of its section."""
+        return self.spec.title
 
     def entries(self, measurement: Measurement) -> list[Entry]:
         """Its legend."""
@@ -75,21 +67,22 @@ class Exhibit:
         Raises:
             ValueError: A table, a column or a model is missing, or a column of numbers holds something else.
         """
-        for name, columns in self.columns.items():
+        for name, declared in self.spec.tables.items():
             if name not in measurement.tables:
                 raise ValueError(
                     f"{_what(measurement)} has no table {name!r}, only {sorted(measurement.tables)}. {_WAY}"
                 )
             table = measurement.tables[name]
-            if missing := [column for column in columns if column not in table]:
+            drawn = {column: what for column, what in {**MODEL, **declared}.items() if what.drawn}
+            if missing := [column for column in drawn if column not in table]:
                 got = ", ".join(map(str, table.columns))
                 raise ValueError(
                     f"Table {name!r} of {_what(measurement)} lacks {', '.join(missing)}; its columns are {got}. {_WAY}"
                 )
             if empty := sorted(set(measurement.models) - set(table["model"])):
                 raise ValueError(f"Table {name!r} of {_what(measurement)} has no row for {', '.join(empty)}. {_WAY}")
-            for column in columns:
-                _check_values(measurement, name, table[column], text=column in self.texts)
+            for column, what in drawn.items():
+                _check_values(measurement, name, table[column], text=what.type == "text")
 
 
 _WAY = "Measure it again with this version."

@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.spec import Spec, integer, number
 from alternet.measurement import Measurement
-from alternet.plotting.exhibit import Exhibit
 from alternet.plotting.legend import of_models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles
@@ -70,15 +71,23 @@ def _sentence(model: str, rows: pd.DataFrame, against: str) -> str:
     return f"{model}: test accuracy {last['test_accuracy']:.1%}{mean} after {epochs}{against}."
 
 
-EXHIBIT = Exhibit(
+SPEC = Spec(
+    name="training",
+    order=0,
     title="Training",
     question="Did the networks learn, and had they finished learning?",
-    columns={"table": ("model", "epoch", "train_loss", "test_accuracy")},
-    panels=panels,
-    legend=of_models,
-    sentences=sentences,
     caution=(
         "The training loss is measured on augmented batches while the weights still move, the accuracy on clean test "
         "images: the two are not on one scale. One run a network says nothing about how much another seed would differ."
     ),
+    tables={
+        "table": {
+            "epoch": integer("epochs done"),
+            "train_loss": number("mean loss of the epoch's batches"),
+            "test_accuracy": number("share of right answers on the test split"),
+        }
+    },
 )
+"""The log of a training run is shown like an instrument, though nothing measures it."""
+
+EXHIBIT = Exhibit(spec=SPEC, panels=panels, legend=of_models, sentences=sentences)
