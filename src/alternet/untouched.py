@@ -33,7 +33,8 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
         for module in model.modules():
             undo.callback(setattr, module, "training", module.training)
             for hooks in (module._forward_hooks, module._forward_pre_hooks):
-                undo.callback(_put_hooks_back, hooks, dict(hooks))
+                undo.callback(hooks.update, dict(hooks))  # into the same dictionary, which handles of hooks refer to
+                undo.callback(hooks.clear)
             for name, buffer in module._buffers.items():
                 value = None if buffer is None else _copy_of(buffer, undo)
                 undo.callback(_put_buffer_back, module, name, buffer, value)
@@ -43,13 +44,6 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
         model.eval()
         with torch.no_grad():
             yield model
-
-
-def _put_hooks_back(hooks: dict, before: dict) -> None:
-    """In the same dictionary, which handles of hooks refer to."""
-    for key in [key for key in hooks if key not in before]:
-        del hooks[key]
-    hooks.update(before)
 
 
 def _copy_of(buffer: Tensor, undo: ExitStack) -> Tensor:

@@ -70,10 +70,10 @@ def bypassed(tap: Tap) -> Edits:
             f"Unit {tap.name!r} has no convolution that its input could stand in for: either none mixes positions, or "
             "one of them changes channels or resolution. Choose taps with `tap.convolutions`."
         )
-    return dict.fromkeys(tap.convolutions, _input_kept)
+    return dict.fromkeys(tap.convolutions, input_kept)
 
 
-def _input_kept(func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def input_kept(func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """A copy of the input, since the model may write into it, without the margin that a padding outside has added."""
     given = args[0] if args else kwargs["input"]
     args, kwargs = map_tensors((args, kwargs), lambda tensor: tensor.to("meta"))

@@ -156,21 +156,17 @@ def logits_of(output: Any, name: str = "the model") -> Logits:
 
 def _declared(model: nn.Module) -> dict[str, Any]:
     """What the model itself states about its input."""
-    timm_cfg = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
-    if isinstance(timm_cfg, Mapping):
-        return _declared_by_timm(model, timm_cfg)
-    config = getattr(model, "config", None)
-    size = getattr(config, "image_size", None)
-    if size is None:
-        return {}
-    height, width = (size, size) if isinstance(size, int) else tuple(size)
-    return {"input_size": (getattr(config, "num_channels", 3), height, width)}
-
-
-def _declared_by_timm(model: nn.Module, cfg: Mapping[str, Any]) -> dict[str, Any]:
+    cfg = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    if not isinstance(cfg, Mapping):  # not of timm; perhaps of transformers
+        config = getattr(model, "config", None)
+        size = getattr(config, "image_size", None)
+        if size is None:
+            return {}
+        height, width = (size, size) if isinstance(size, int) else tuple(size)
+        return {"input_size": (getattr(config, "num_channels", 3), height, width)}
     channels, height, width = cfg.get("input_size", (3, 224, 224))
     embed = getattr(model, "patch_embed", None)
-    height, width = getattr(embed, "img_size", None) or (height, width)
+    height, width = getattr(embed, "img_size", None) or (height, width)  # built for another size than it declares
     facts: dict[str, Any] = {"input_size": (getattr(model, "in_chans", channels), height, width)}
     if cfg.get("mean") is not None and len(cfg["mean"]) == facts["input_size"][0]:
         facts |= {"mean": tuple(cfg["mean"]), "std": tuple(cfg["std"])}

@@ -51,13 +51,13 @@ class PlainBlocks:
 
     def find(self) -> list[PlainBlock]:
         """The blocks in order; the stem is the first."""
-        blocks = self._on_trunk()
-        blocks += self._at_entries(blocks)
+        blocks = self.on_trunk()
+        blocks += self.at_entries(blocks)
         if not self.sums and len(blocks) < 4:
-            blocks = self._of_modules()
-        return self._stem_merged(sorted(blocks, key=lambda block: block.read))
+            blocks = self.of_modules()
+        return self.stem_merged(sorted(blocks, key=lambda block: block.read))
 
-    def _on_trunk(self) -> list[PlainBlock]:
+    def on_trunk(self) -> list[PlainBlock]:
         """Follow the values that everything flows through; what mixes between two of them belongs to a block."""
         blocks: list[PlainBlock] = []
         current: PlainBlock | None = None
@@ -85,7 +85,10 @@ class PlainBlocks:
         return blocks
 
     def _belongs(self, block: PlainBlock, end: int) -> bool:
-        """Whether an elementwise step still belongs to a block: same map, and not in another block or ahead of it."""
+        """Whether an elementwise step still belongs to a block: same map, and not in another block or ahead of it.
+
+        So a block is read behind its norm and activation, and not behind those with which the next block begins.
+        """
         if self._grid(block.read) != self._grid(end):
             return False
         scope = self._module_of([self.graph.values[end]])
@@ -103,8 +106,11 @@ class PlainBlocks:
         common = [scope for scope in ways[0] if all(scope in way for way in ways)]
         return next((scope for scope in common if id(scope) not in self.opened), common[-1])
 
-    def _at_entries(self, known: list[PlainBlock]) -> list[PlainBlock]:
-        """Where a stream of a network with several streams begins: the map that its first unit takes."""
+    def at_entries(self, known: list[PlainBlock]) -> list[PlainBlock]:
+        """Where a stream of a network with several streams begins: the map that its first unit takes.
+
+        Nothing of the streams of HRNet or CrossViT is on the trunk, so the first map of each would go unread.
+        """
         blocks: list[PlainBlock] = []
         for index in sorted({s.fork for s in self.sums}.difference(self.trunk)):
             origin = self._origin(index)
@@ -134,10 +140,10 @@ class PlainBlocks:
             index = min(parents)
         return None
 
-    def _of_modules(self) -> list[PlainBlock]:
+    def of_modules(self) -> list[PlainBlock]:
         """The output of each module that is not looked into.
 
-        In networks whose cells take several earlier maps, as NASNet's, hardly any value is passed by everything.
+        Where cells take several earlier maps, as in NASNet, hardly any value has everything flow through it.
         """
         blocks = []
         for scope in self.graph.trace.scopes:
@@ -149,7 +155,7 @@ class PlainBlocks:
                 blocks.append(PlainBlock(scope.inputs[0], scope.outputs[0], scope, layers))
         return blocks
 
-    def _stem_merged(self, blocks: list[PlainBlock]) -> list[PlainBlock]:
+    def stem_merged(self, blocks: list[PlainBlock]) -> list[PlainBlock]:
         """Everything ahead of the first stage with residual sums is one stem."""
         first = self.graph.values[self.sums[0].value].call if self.sums else None
         if first is None or not blocks:

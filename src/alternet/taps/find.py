@@ -161,7 +161,7 @@ class _TapFinder:
 
     def taps(self) -> tuple[Tap, ...]:
         """The units in forward order, numbered and named apart."""
-        units = [self._of_sum(s) for s in self.sums] + [self._of_block(b) for b in self.blocks]
+        units = [self.of_sum(s) for s in self.sums] + [self.of_block(b) for b in self.blocks]
         units.sort(key=lambda unit: unit.ends)
         seen: Counter[str] = Counter()
         grids: list[tuple[int, int]] = []
@@ -191,7 +191,7 @@ class _TapFinder:
             taps.append(tap)
         return tuple(taps)
 
-    def _of_sum(self, found: ResidualSum) -> _Unit:
+    def of_sum(self, found: ResidualSum) -> _Unit:
         """The unit that a residual sum ends: what ran in the branch, without the units within it, tells the kind."""
         span = self.graph.between(found.fork, found.branch)
         inner = [s for s in self.sums if s.value in span]
@@ -218,7 +218,7 @@ class _TapFinder:
             convolutions=tuple(spatial if all(map(self.kinds.keeps_map, spatial)) else ()),
         )
 
-    def _of_block(self, block: PlainBlock) -> _Unit:
+    def of_block(self, block: PlainBlock) -> _Unit:
         """The unit that a block without a skip is."""
         kind = self.kinds.kind(block.layers) or "mlp"
         before, after = layout_of(self.pixels, block.start), layout_of(self.pixels, block.read)

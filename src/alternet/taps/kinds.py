@@ -27,7 +27,7 @@ class BranchKinds:
     def kind(self, layers: Iterable[Value], moves: Iterable[str] = ()) -> str | None:
         """The kind of a unit made of these layers and of moves with these names; None if there are none."""
         kinds = {self._of_layer(value) for value in layers}
-        if "roll" in moves:  # the only mixing of positions in S²-MLP and AS-MLP, whose layers mix channels alone
+        if "roll" in moves:  # all that mixes positions in AS-MLP, whose layers mix channels alone
             kinds.add("mixer")
         return next((kind for kind in ("msa", "conv", "mixer", "mlp") if kind in kinds), None)
 
@@ -42,7 +42,8 @@ class BranchKinds:
             reached.add(index)
             parents, call = self.graph.parents(index), self.graph.values[index].call
             if call is not None and call.name in MOVES:
-                # Patches and a class token are put side by side by `cat`: what made the class token is not followed.
+                # `cat` puts a class token and patches side by side. What made the class token is not followed, or the
+                # class attention of CaiT would be a unit of the map.
                 parents = [i for i in parents if self.placed(i)] or parents
             waiting += parents
         return [value for value in self.graph.mixing(sorted(reached)) if self._of_layer(value) is not None]
@@ -65,7 +66,10 @@ class BranchKinds:
         return call.name in PRODUCTS and len({i for i in call.inputs if self.graph.values[i].from_images}) > 1
 
     def _of_layer(self, value: Value) -> str | None:
-        """The kind of one layer; None where it acts on no position, as on a class token, or not at all."""
+        """The kind of one layer; None where it acts on no position, or not at all.
+
+        So neither the attention of a class token alone nor the layers of squeeze and excitation count.
+        """
         mixes = self._mixes_positions(value)
         if not mixes and not self.placed(value.index):
             return None

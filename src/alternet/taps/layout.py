@@ -80,8 +80,8 @@ def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
     # Channels are where the pixel stays the same.
     channels = [axis for axis in range(where.ndim) if not varies(where, axis)]
     if not channels and where.ndim == NCHW:
-        channels = [1]  # pieces of the channels with different shifts are joined, as in S²-MLP: the map is meant
-    else:  # of axes with a single entry it is the usual place
+        channels = [1]  # groups of channels that are shifted in different ways were joined, as in ShiftViT
+    else:  # of axes with a single entry it is the one where channels usually are
         wide = [axis for axis in channels if where.shape[axis] > 1]
         channels = wide or [axis for axis in channels if axis in (1, where.ndim - 1)][:1]
     if len(channels) != 1 or len(batch) != 1:

@@ -4,144 +4,41 @@ ADDITIONS = frozenset({"add", "add_", "addcmul", "addcmul_"})
 """Functions whose result may be "skip + branch"."""
 
 MOVES = frozenset(
-    [
-        "view",
-        "reshape",
-        "permute",
-        "transpose",
-        "transpose_",
-        "swapaxes",
-        "swapdims",
-        "movedim",
-        "moveaxis",
-        "t",
-        "T",
-        "mT",
-        "flatten",
-        "unflatten",
-        "ravel",
-        "squeeze",
-        "unsqueeze",
-        "squeeze_",
-        "unsqueeze_",
-        "__getitem__",
-        "select",
-        "narrow",
-        "chunk",
-        "split",
-        "tensor_split",
-        "unbind",
-        "index_select",
-        "gather",
-        "take_along_dim",
-        "cat",
-        "concat",
-        "concatenate",
-        "stack",
-        "expand",
-        "expand_as",
-        "broadcast_to",
-        "repeat",
-        "repeat_interleave",
-        "tile",
-        "view_as",
-        "reshape_as",
-        "roll",
-        "flip",
-        "rot90",
-        "pad",
-        "unfold",
-        "as_strided",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "channel_shuffle",
-        "__setitem__",
-        "masked_scatter",
-        "copy_",
-    ]
+    {"view", "reshape", "view_as", "reshape_as", "flatten", "unflatten", "ravel", "as_strided"}
+    | {"squeeze", "unsqueeze", "squeeze_", "unsqueeze_"}
+    | {"permute", "transpose", "transpose_", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "T", "mT"}
+    | {"__getitem__", "select", "narrow", "chunk", "split", "tensor_split", "unbind"}
+    | {"index_select", "gather", "take_along_dim", "__setitem__", "masked_scatter", "copy_"}
+    | {"cat", "concat", "concatenate", "stack"}
+    | {"expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile"}
+    | {"roll", "flip", "rot90", "pad", "unfold", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"}
 )
 """Functions that put values elsewhere without changing them. They are replayed to learn where every value lies."""
 
 SAME = frozenset(
-    [
-        "dropout",
-        "dropout_",
-        "dropout2d",
-        "feature_dropout",
-        "feature_dropout_",
-        "alpha_dropout",
-        "contiguous",
-        "clone",
-        "detach",
-        "to",
-        "type",
-        "float",
-        "half",
-        "bfloat16",
-        "double",
-        "type_as",
-        "alias",
-        "identity",
-        "requires_grad_",
-        "data",
-        "cpu",
-        "cuda",
-        "shared_write",
-    ]
+    {"dropout", "dropout_", "dropout2d", "feature_dropout", "feature_dropout_", "alpha_dropout"}
+    | {"contiguous", "clone", "detach", "alias", "identity", "requires_grad_", "data", "shared_write"}
+    | {"to", "type", "type_as", "float", "half", "bfloat16", "double", "cpu", "cuda"}
 )
 """Functions that hand on the same values, in evaluation mode."""
 
 ACTIVATIONS = frozenset(
-    [
-        "relu",
-        "relu_",
-        "relu6",
-        "hardtanh",
-        "hardtanh_",
-        "gelu",
-        "silu",
-        "silu_",
-        "hardswish",
-        "hardswish_",
-        "mish",
-        "mish_",
-        "leaky_relu",
-        "leaky_relu_",
-        "prelu",
-        "elu",
-        "elu_",
-        "selu",
-        "selu_",
-        "celu",
-        "celu_",
-        "softplus",
-        "clamp",
-        "clamp_",
-        "clamp_min",
-        "tanh",
-        "tanh_",
-    ]
+    {"relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "elu", "elu_", "selu", "selu_", "celu", "celu_"}
+    | {"gelu", "silu", "silu_", "mish", "mish_", "hardswish", "hardswish_", "softplus", "tanh", "tanh_"}
+    | {"hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min"}
 )
 
 POOLS = frozenset(
-    [
-        "max_pool2d",
-        "max_pool2d_with_indices",
-        "avg_pool2d",
-        "adaptive_avg_pool2d",
-        "adaptive_max_pool2d",
-        "adaptive_max_pool2d_with_indices",
-        "lp_pool2d",
-        "interpolate",
-        "upsample",
-        "grid_sample",
-    ]
+    {"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "lp_pool2d"}
+    | {"adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_max_pool2d_with_indices"}
+    | {"interpolate", "upsample", "grid_sample"}
 )
+"""Functions that give a map of other rows and columns, without weights."""
 
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"})
 
 REDUCTIONS = frozenset(
-    ["mean", "sum", "amax", "amin", "max", "min", "logsumexp", "prod", "norm", "std", "var", "argmax", "nansum"]
+    {"mean", "sum", "nansum", "prod", "amax", "amin", "max", "min", "argmax", "logsumexp", "norm", "std", "var"}
 )
 
 SEQUENCES = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
@@ -152,5 +49,5 @@ PRODUCTS = frozenset({"matmul", "bmm", "mm", "__matmul__", "__rmatmul__", "einsu
 ATTENTION = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward"})
 
 FOURIER = frozenset(
-    ["fft_fft", "fft_fft2", "fft_fftn", "fft_rfft", "fft_rfft2", "fft_rfftn", "fft_ifft2", "fft_irfft2", "fft_irfftn"]
+    {"fft_fft", "fft_fft2", "fft_fftn", "fft_rfft", "fft_rfft2", "fft_rfftn", "fft_ifft2", "fft_irfft2", "fft_irfftn"}
 )

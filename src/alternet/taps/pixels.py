@@ -161,8 +161,8 @@ def moved(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
         try:
             result = call.func(*args, **kwargs)
         except RuntimeError:
-            # `unfold` and others take floating-point numbers alone, which hold our integers exactly up to 2**53; some
-            # views need other strides.
+            # Views of permuted windows need other strides (Swin, DaViT), and `unfold` takes floating-point numbers
+            # alone (VOLO, TNT), which hold our integers exactly.
             result = call.func(*map_tensors(args, lambda t: t.contiguous().double()), **kwargs)
             result = map_tensors(result, lambda t: t.long())
     return condensed(list(tensors_in(result))[value.place])
@@ -174,22 +174,23 @@ def resampled(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
     if source is None:
         return None
     axes, source = range(2, value.tensor.ndim), source.narrow(1, 0, 1)
-    # A map that shrinks to one entry is pooled as a whole and has no position left, as the squeeze of a gate. A window
-    # of two still is a stride: maps of 2 × 2 become 1 × 1 at the end of networks for small images.
+    # A map that shrinks to one entry is pooled as a whole and has no position left, or the pool ahead of every
+    # classifier would be a unit. A window of two still is a stride: the last stage of a ResNet makes 1 × 1 of 2 × 2
+    # where images are small.
     whole = 0 if call.name.startswith("adaptive") else 2
     if all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > whole for a in axes):
         return torch.zeros(value.shape, dtype=torch.long)
     for axis in axes:
         real = (source > 0).any(dim=tuple(a for a in range(source.ndim) if a != axis)).nonzero().flatten()
         if len(real) < value.shape[axis]:
-            return _enlarged(pixels, source, value)
+            return enlarged(pixels, source, value)
         steps = (torch.arange(value.shape[axis]) + 0.5) * len(real) / value.shape[axis]
         source = source.index_select(axis, real[steps.long()])
     return source.expand(value.shape)
 
 
-def _enlarged(pixels: PixelMap, source: Tensor, value: Value) -> Tensor:
-    """Pixels of a map with more rows or columns than what it was made from, of the same samples."""
+def enlarged(pixels: PixelMap, source: Tensor, value: Value) -> Tensor:
+    """A map with more rows or columns than what it was made from: evenly spread over the image of the same sample."""
     if value.tensor.ndim != NCHW or not distinct(source).any():
         return torch.zeros(value.shape, dtype=torch.long)
     (_, height, width), (n, _, h, w) = pixels.size, value.shape
@@ -204,8 +205,9 @@ def _contracted(operand: Tensor, axis: int) -> Tensor:
     if not varies(operand, axis):
         return operand.narrow(axis, 0, 1)
     low = operand.amin(axis, keepdim=True)
-    # The sum went over positions if nothing but the sample still varies. It went over channels if rows still do, as
-    # where the axis holds a window and its channels side by side: such an entry goes by the first pixel of its window.
+    # The sum went over all positions if nothing but the sample still varies, as in the squeeze of a gate or in token
+    # mixing. Where rows still do, it went over channels, each entry of which brought along the pixels of a window
+    # (patch merging): the result goes by the first pixel of the window.
     rows = [axis for axis in range(1, low.ndim) if low.shape[axis] > 1]
     mixed = bool(rows) and not any(varies(low, row) for row in rows)
     return torch.zeros_like(low) if mixed else low

@@ -174,8 +174,8 @@ class Recorder(TorchFunctionMode):
         """Start with the images as the only value."""
         super().__init__()
         self.trace = Trace()
-        self.now: dict[int, int] = {}
-        self.sharing: dict[int, list[Tensor]] = {}
+        self.now: dict[int, int] = {}  # the latest value of each tensor, which the trace keeps alive, by its identity
+        self.sharing: dict[int, list[Tensor]] = {}  # tensors by where their memory begins
         self.visits: Counter[str] = Counter()
         self.calls: Counter[tuple[str, str]] = Counter()
         self.scope = Scope("", model, 0, None)
@@ -191,6 +191,7 @@ class Recorder(TorchFunctionMode):
         versions = [_version(tensor) for tensor in given]
         result = func(*args, **kwargs)
         changed = [tensor for tensor, old in zip(given, versions, strict=True) if _version(tensor) != old]
+        # An input that comes out again unchanged, as from a dropout that is off, is no new value.
         kept = {id(tensor) for tensor in given} - {id(tensor) for tensor in changed}
         fresh = [tensor for tensor in tensors_in(result) if id(tensor) not in kept] or changed[:1]
         if fresh:

@@ -65,12 +65,12 @@ class ResidualSums:
                 found = self._considered(value, call)
                 if found is not None:
                     self.found[value.index] = found
-        self._drop_nested()
-        self._drop_in_cells()
+        self.drop_nested()
+        self.drop_in_cells()
         for index in self.found:
             if layout_of(self.pixels, index) is None:
                 raise UnknownLayout(self.graph.values[index])
-        return self._linear_merged()
+        return self.linear_merged()
 
     def _considered(self, value: Value, call: Call) -> ResidualSum | None:
         """The residual sum that an addition makes; None if it is another sum."""
@@ -127,7 +127,8 @@ class ResidualSums:
     def _cuts(self, before: int, after: int) -> bool:
         """Whether a move leaves out part of the map: some channels, or some positions.
 
-        It does not if all that is left out are tokens without a position.
+        So the sums of groups of channels within a block of Res2Net or ReXNet are no units. Tokens without a position,
+        such as a class token, are no part of the map.
         """
         if self.graph.values[before].tensor.numel() <= self.graph.values[after].tensor.numel():
             return False
@@ -147,7 +148,7 @@ class ResidualSums:
         spans = {i: self.graph.between(fork, i) for i in (a, b)}
         streams = {i for i, found in self.found.items() if found.skip_kind == IDENTITY}
         if any(streams.intersection(span) for span in spans.values()):
-            return None
+            return None  # one stream is added to another, as the pixels within patches to the patches in TNT
         weights = {}
         for i, span in spans.items():
             layers = [v for v in self.graph.mixing(span) if v.call and v.call.name not in POOLS]
@@ -158,7 +159,7 @@ class ResidualSums:
             return None
         return skip, branch
 
-    def _drop_nested(self) -> None:
+    def drop_nested(self) -> None:
         """A sum inside the branch of another is a unit only if it is a residual stream of its own."""
         stream: set[int] = set()  # what reaches the output without passing through the branch of a sum
         waiting = list(self.graph.trace.outputs[:1])
@@ -175,7 +176,11 @@ class ResidualSums:
                 del self.found[index]
 
     def _stands_alone(self, inner: ResidualSum, outer: ResidualSum) -> bool:
-        """Not a sum inside an attention layer, in a layer beside the stream, on a gate, or with more than a skip."""
+        """Whether a sum in the branch of another is a unit, as the blocks within the branches of EdgeNeXt are.
+
+        It is none in an attention layer (MViTv2 adds the queries to what it attended to), on a map of another size
+        than the stream's (CSATv2), or if its skip does more than hand on (the parallel convolutions of RepViT).
+        """
         if inner.skip_kind != IDENTITY or not self.graph.is_from(inner.fork, outer.fork):
             return False
         maps = [layout_of(self.pixels, s.value) for s in (inner, outer)]
@@ -188,8 +193,8 @@ class ResidualSums:
         inlined = home.scope in homes or type(home.scope.module).__name__ in ATTENTION_CLASSES
         return not inlined and len({layout.grid for layout in maps if layout}) == 1
 
-    def _drop_in_cells(self) -> None:
-        """A module that adds up several maps side by side is a cell: its inner sums are no blocks with a shortcut."""
+    def drop_in_cells(self) -> None:
+        """A module that adds up several maps side by side is a cell, as in NASNet: its sums are no blocks."""
         for index, found in list(self.found.items()):
             call = self.graph.values[index].call
             if call is None or id(call.scope) not in self.with_mere_sums:
@@ -198,7 +203,7 @@ class ResidualSums:
             if found.skip_kind == PROJECTED or users <= {"cat", "concat"}:
                 del self.found[index]
 
-    def _linear_merged(self) -> list[ResidualSum]:
+    def linear_merged(self) -> list[ResidualSum]:
         """Several linear layers on one input added up (re-parameterised blocks) are one unit, read at the last sum."""
         kept: list[ResidualSum] = []
         for found in (self.found[index] for index in sorted(self.found)):
