@@ -506,7 +506,7 @@ def test_a_path_is_drawn_in_both_planes_and_called_a_diagnostic():
     np.testing.assert_allclose(lines(polar)[0][:, 1], [1, 0.64, 0.25, 0])
     plane = axes(figure, "The plane of the first two components")
     np.testing.assert_allclose(lines(plane)[0][0], [0.995, -0.03])
-    assert "withdrew" in figure.get_suptitle() and "withdrew" in FIGURES["trajectory"].caution
+    assert "withdrew" in figure.get_suptitle() and "withdrew" in FIGURES["trajectory"].spec.caution
     assert sentences(trajectory("ViT")) == [
         "ViT: over 4 snapshots the distance from the final weights falls from snapshot to snapshot and the angle "
         "reaches 63°; two components show 97% of the path, where a random walk of as many points would show 88%."

@@ -15,6 +15,7 @@ from tests.figures.drawn import drawn
 
 from alternet.instruments import figures
 from alternet.instruments.figures import FIGURES, Exhibit, cast, draw, exhibit, register, save, sentences, svg
+from alternet.instruments.spec import Spec, number
 from alternet.measurement import Measurement
 from alternet.plotting import style
 from alternet.plotting.style import COLOURS, DASHES, model_styles
@@ -152,13 +153,14 @@ def test_an_instrument_of_ones_own_gets_a_figure(monkeypatch: pytest.MonkeyPatch
         sizes.append(mpl.rcParams["font.size"])
         return Figure()
 
+    tables = {"table": {"radius": number("its length")}}
+    spec = Spec(
+        name="radius", order=0, title="Radius", question="How large?", caution="Nothing follows.", tables=tables
+    )
     mine = Exhibit(
-        title="Radius",
-        question="How large?",
-        columns={"table": ("model", "radius")},
+        spec=spec,
         draw=drawing,
         sentences=lambda m: [f"{m.models[0]}: {m.table['radius'].max()}"],
-        caution="Nothing follows.",
     )
     register("radius", mine)
     table = pd.DataFrame({"model": ["a"], "radius": [2.5]})

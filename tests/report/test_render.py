@@ -26,6 +26,7 @@ from tests.report.page import Page, embedded, read
 
 from alternet.instruments import figures
 from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.spec import Spec, number
 from alternet.measurement import Measurement
 from alternet.report import render
 from alternet.report.contents import contents
@@ -64,7 +65,7 @@ def test_every_section_has_its_question_sentences_caution_and_numbers(page: Page
     for make in MADE:
         measured = Measurement.concat([make("ResNet"), make("Swin"), make("ViT", HOSTILE)])
         exhibit = figures.FIGURES[measured.instrument]
-        for text in (exhibit.title, exhibit.question, exhibit.caution, *figures.sentences(measured)):
+        for text in (exhibit.title, exhibit.spec.question, exhibit.spec.caution, *figures.sentences(measured)):
             assert text in page.text
         assert sum(page.text.count(sentence) for sentence in figures.sentences(measured)) == 2 * 3
     assert page.text.count("Settings and provenance") == 3
@@ -203,9 +204,9 @@ def test_a_figure_without_panels_is_one_picture(monkeypatch: pytest.MonkeyPatch)
         figure.subplots().plot(measurement.table["radius"], label=measurement.models[0])
         return figure
 
-    columns = {"table": ("model", "radius")}
-    words = {"title": "Radius", "question": "How large?", "caution": "Nothing."}
-    figures.register("radius", Exhibit(columns=columns, draw=draw, sentences=lambda m: ["a: 1."], **words))
+    tables = {"table": {"radius": number("its length")}}
+    spec = Spec(name="radius", order=1000, title="Radius", question="How large?", caution="Nothing.", tables=tables)
+    figures.register("radius", Exhibit(spec=spec, draw=draw, sentences=lambda m: ["a: 1."]))
     table = pd.DataFrame({"model": ["a"] * 2, "radius": [0.1, 0.2]})
     page = page_of(Measurement(instrument="radius", tables={"table": table}, provenances=(provenance("radius", "a"),)))
     assert len(page.all("svg")) == 1 and page.data("targets") == [[]]
