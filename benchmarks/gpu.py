@@ -23,7 +23,6 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from math import nan
 from pathlib import Path
-from statistics import median
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -276,7 +275,9 @@ def surroundings() -> Iterator[Line]:
             inside = _all(both, subject, data)
     for one, other in zip(inside, plain, strict=True):
         apart, where = far(one, other)
-        yield Check(f"{one.instrument} inside autocast and inference mode", apart < 1e-3, f"apart {apart:.1e} ({where})")
+        yield Check(
+            f"{one.instrument} inside autocast and inference mode", apart < 1e-3, f"apart {apart:.1e} ({where})"
+        )
     with tf32(True):
         for one, other in zip(_all(both, subject, data), plain, strict=True):
             apart, where = far(one, other)
@@ -284,10 +285,14 @@ def surroundings() -> Iterator[Line]:
             yield Check(f"{one.instrument} with TF32 convolutions, as by default, over without", True, found)
     half = replace(subject, model=subject.model.bfloat16())
     for one, other in zip(_all(both[:3], half, data), plain, strict=False):
-        yield Check(f"{one.instrument} of a bfloat16 model over float32", True, "apart {:.1e} ({})".format(*far(one, other)))
+        yield Check(
+            f"{one.instrument} of a bfloat16 model over float32", True, "apart {:.1e} ({})".format(*far(one, other))
+        )
     beside = load(f"run:{_folder('preresnet_mini')}", device="cpu")
     across = Similarity(batch_size=16, other=beside).measure(load(f"run:{_folder('alternet_mini')}"), data)
-    yield Check("similarity of a network on the GPU and one on the CPU", len(across.table) > 0, f"{len(across.table)} rows")
+    yield Check(
+        "similarity of a network on the GPU and one on the CPU", len(across.table) > 0, f"{len(across.table)} rows"
+    )
     with tempfile.TemporaryDirectory() as out:
         first = Lesion().measure(load(f"run:{_folder('vit_mini')}"), data, out=out)
         again = Lesion().measure(load(f"run:{_folder('vit_mini')}"), data, out=out)
@@ -373,7 +378,9 @@ def similarity() -> Iterator[Line]:
         assert isinstance(work, OnePass)
         with Probe(subject) as probe, work:
 
-            def ours(probe: Probe = probe, work: OnePass = work, here: Tensor = here, targets: Tensor = targets) -> None:
+            def ours(
+                probe: Probe = probe, work: OnePass = work, here: Tensor = here, targets: Tensor = targets
+            ) -> None:
                 readings: dict[str, Tensor] = {}
                 logits = probe.observe(here, lambda tap, f: readings.__setitem__(tap.name, work.read(tap, f)))
                 work.part(Batch(here, targets, logits), readings)
@@ -524,7 +531,11 @@ def landscape() -> Iterator[Line]:
 
 def attention() -> Iterator[Line]:
     """AlterNet's training step over the same network with plain attention."""
-    cases = (("alternet_50", 128, 32, {}), ("alternet_50", 64, 224, {"stem": "imagenet"}), ("alternet_mini", 256, 32, {}))
+    cases = (
+        ("alternet_50", 128, 32, {}),
+        ("alternet_50", 64, 224, {"stem": "imagenet"}),
+        ("alternet_mini", 256, 32, {}),
+    )
     for name, size, side, settings in pick(cases, (("alternet_mini", 2, 32, {}),)):
         torch.manual_seed(0)
         plain = timm.create_model(name, num_classes=100, **settings).to(DEVICE)
@@ -560,7 +571,9 @@ def attention() -> Iterator[Line]:
         same_format = of(plain, images, False)
         yield Row(f"{name}, {side}: fp32, in one memory format", *turns(9, same_format, runs[1]), ">= 1.2", turned=True)
         for number, how in ((0, "fp32"), (2, "bf16")):
-            yield Row(f"{name}, {side}: peak memory, {how}", peaks[number], peaks[number + 1], "> 1", "MiB", turned=True)
+            yield Row(
+                f"{name}, {side}: peak memory, {how}", peaks[number], peaks[number + 1], "> 1", "MiB", turned=True
+            )
 
 
 def throughput() -> Iterator[Line]:
@@ -579,7 +592,13 @@ def throughput() -> Iterator[Line]:
 
     for name, size in pick((("alternet_mini", 64), ("resnet18", 256)), (("alternet_mini", 4),)):
         line = compared(f"{name}, batch {size}", name, size)
-        yield Row(f"{name}, batch {size}: our training step over a bare one", line["ours"], line["rival"], ">= 0.97", turned=True)
+        yield Row(
+            f"{name}, batch {size}: our training step over a bare one",
+            line["ours"],
+            line["rival"],
+            ">= 0.97",
+            turned=True,
+        )
 
 
 def _step_ms(recipe: Recipe) -> float:
@@ -667,7 +686,11 @@ def written(lines: list[tuple[str, Line]], seconds: dict[str, float]) -> str:
     text += ["| what | ours | rival | ratio | target | | peak MiB |", "|---|---|---|---|---|---|---|"]
     text += [_row(line) for _, line in rows if isinstance(line, Row)]
     text += ["", "## Checks", "", "| part | what | | found |", "|---|---|---|---|"]
-    text += [f"| {p} | {c.what} | {'holds' if c.good else '**fails**'} | {c.found} |" for p, c in checks if isinstance(c, Check)]
+    text += [
+        f"| {p} | {c.what} | {'holds' if c.good else '**fails**'} | {c.found} |"
+        for p, c in checks
+        if isinstance(c, Check)
+    ]
     return "\n".join(text) + "\n"
 
 

@@ -107,6 +107,14 @@ def test_names_are_texts_ids_have_a_prefix_and_no_style_sheet_is_left():
     assert made == again
 
 
+def test_the_class_of_an_artist_is_the_place_of_its_model_in_the_page():
+    (panel, *_) = figures.panels(several("frequency_noise", "ViT"))
+    root = ElementTree.fromstring(picture(panel, [*NAMES, "Swin", "PiT"], "a").svg)
+    groups = [one for one in root.iter("g") if one.get("class")]
+    assert {one.get("class") for one in groups} == {"m1"}
+    assert all("#0072b2" in ElementTree.tostring(one, encoding="unicode") for one in groups)
+
+
 def test_a_matrix_is_an_image_and_not_as_many_cells():
     matrix = np.linspace(0, 1, 2500).reshape(50, 50)
     panel = Panel(title="m", draw=lambda axis: axis.imshow(matrix, interpolation="none") and [])

@@ -21,7 +21,10 @@ DPI = 72
 """One pixel of matplotlib is one unit of the SVG, so that `transData` gives places in the picture itself."""
 
 SHORT = {"d", "x", "y", "points"}
-"""Attributes whose numbers may be cut to a hundredth of a point."""
+"""Attributes whose numbers are cut to a hundredth of a point."""
+
+LONG = 500
+"""Of curves of so many letters a tenth of a point is enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +129,15 @@ def _strip(root: ElementTree.Element) -> None:
 
 
 def _shortened(name: str, value: str) -> tuple[str, str]:
-    """An attribute in fewer letters: coordinates to a hundredth of a point, styles without blanks and the font."""
+    """An attribute in fewer letters: without superfluous digits and blanks, and without what the page says of texts."""
     if name in SHORT:
-        value = " ".join(re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value).split())
+        digits = 1 if len(value) > LONG else 2
+        value = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.{digits}f}".rstrip("0").rstrip("."), value)
+        value = re.sub(r"\s*([A-Za-z]|\s)\s*", r"\1", value.strip())
     if name == "style":
-        value = re.sub(r"([:;]) ", r"\1", re.sub(r"font-family:[^;]*(; )?", "", value))  # the page has its own
+        if "font-size" in value:
+            value = re.sub(r"(font-family:[^;]*|font-size: 9px|fill: #222222)(; |$)", "", value)
+        value = re.sub(r"([:;]) ", r"\1", value)
     return name, value
 
 
@@ -176,7 +183,7 @@ def _placed(target: Points | Cells, models: Sequence[str]) -> Iterator[dict[str,
         names = {"rows": list(target.rows), "columns": list(target.columns)}
         yield {"model": model, "grid": _rounded(grid), **names, "texts": [text for row in target.texts for text in row]}
         return
-    known = np.isfinite(target.boxes).all(axis=1)
+    known: NDArray = np.isfinite(target.boxes).all(axis=1, keepdims=True)[:, 0]
     corners = [_pixels(target.axis, target.boxes[known][:, side]) for side in (slice(0, 2), slice(2, 4))]
     low, size = np.minimum(*corners), abs(corners[1] - corners[0])
     frame = _down(target.axis, target.axis.bbox.get_points())

@@ -19,7 +19,7 @@ from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty, short
 
 VALUE, NAME = "eigenvalue", "eigenvalue of the Hessian of one batch"
-SINGLE = 250
+SINGLE = 200
 """Eigenvalues of a model that are drawn one by one; of more, evenly spaced ones in their order."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
