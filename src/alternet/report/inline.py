@@ -183,7 +183,7 @@ def _placed(target: Points | Cells, models: Sequence[str]) -> Iterator[dict[str,
         names = {"rows": list(target.rows), "columns": list(target.columns)}
         yield {"model": model, "grid": _rounded(grid), **names, "texts": [text for row in target.texts for text in row]}
         return
-    known: NDArray = np.isfinite(target.boxes).all(axis=1, keepdims=True)[:, 0]
+    known = np.array([bool(np.isfinite(box).all()) for box in target.boxes], dtype=bool)
     corners = [_pixels(target.axis, target.boxes[known][:, side]) for side in (slice(0, 2), slice(2, 4))]
     low, size = np.minimum(*corners), abs(corners[1] - corners[0])
     frame = _down(target.axis, target.axis.bbox.get_points())
