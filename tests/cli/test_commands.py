@@ -68,12 +68,12 @@ def test_other_settings_do_not_overwrite(tmp_path: Path, capsys):
 
 
 def test_one_failure_leaves_the_others(tmp_path: Path, monkeypatch, capsys):
-    from alternet.instruments.fourier import Fourier
+    from alternet.instruments.fourier.measure import FourierWork
 
     def broken(*_: object) -> None:
         raise RuntimeError("the sensor fell off")
 
-    monkeypatch.setattr(Fourier, "tables", broken)
+    monkeypatch.setattr(FourierWork, "tables", broken)
     arguments = ["measure", "fourier", "variance", "-m", "test_resnet", *DIGITS, "--out", f"{tmp_path}"]
     assert run(arguments) == 1
     assert "the sensor fell off" in capsys.readouterr().err

@@ -145,7 +145,7 @@ def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch,
     def broken(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("alternet.instruments.variance.measure.Variance.tables", broken)
+    monkeypatch.setattr("alternet.instruments.variance.measure.VarianceWork.tables", broken)
     assert run([*MEASURE, "--out", f"{tmp_path}"]) == 1
     assert one_line(capsys) == "alternet: variance of test_resnet failed: AssertionError"
 

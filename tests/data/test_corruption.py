@@ -11,15 +11,12 @@ from tests.contract.state import differences, of
 from alternet.data import batches
 from alternet.data.corruption import (
     ANY_SIZE,
-    EXTRA,
-    FAMILIES,
-    SEVERITIES,
-    STANDARD,
     corrupt,
     corrupted,
     makers,
     require_corruptible,
 )
+from alternet.data.corruption_names import EXTRA, FAMILIES, SEVERITIES, STANDARD
 from alternet.data.image_batches import Batches
 
 library = pytest.importorskip("imagecorruptions", reason="the extra corruptions is not installed")

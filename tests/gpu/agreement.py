@@ -47,8 +47,8 @@ TOLERANCES = {"hessian": 5e-3, "spectral_density": 1e-2, "landscape": 1e-3, "int
 """How far a column of numbers may lie from that of the CPU, in parts of its largest value. Eigenvalues are as good as
 the residual that they are asked for; what follows from a few Lanczos steps in single precision is worse."""
 
-FLOOR = 1e-6
-"""What may lie between two numbers in any case."""
+SMALLEST = 1e-2
+"""What the largest value of a column counts as if it is smaller: below, differences are taken as they are."""
 
 NOT_COMPARED = {"hessian": ("residual", "products"), "spectral_density": ("residual",)}
 """Columns that say how the search went: it may take another product."""
@@ -157,5 +157,4 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
         return float("inf")
     if not len(one) or np.isnan(one).all():
         return 0.0
-    difference = max(float(np.nanmax(np.abs(one - other))) - FLOOR, 0.0)
-    return difference / max(float(np.nanmax(np.abs(other))), FLOOR)
+    return float(np.nanmax(np.abs(one - other))) / max(float(np.nanmax(np.abs(other))), SMALLEST)

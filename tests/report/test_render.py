@@ -269,7 +269,7 @@ def test_different_settings_are_said(changed: dict, said: str):
 
 def test_training_comes_first_and_is_no_network_of_its_own():
     text = page_of(fourier("ViT"), training("ViT")).text
-    assert text.index("Did the networks learn") < text.index("Which units of the network")
+    assert text.index("Did the networks learn") < text.index("Which spatial frequencies do feature maps hold")
     assert text.partition("What you see")[0].count("ViT") == 2 + 1  # title, headline, list
 
 

@@ -10,8 +10,8 @@ from matplotlib.patches import Patch, Rectangle
 
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.fourier_heatmap import FourierHeatmap
-from alternet.instruments.frequency_noise.figure import ERROR, VALUE, clean, low_against_high
 from alternet.measurement import Measurement
+from alternet.plotting.disturbed import ERROR, VALUE, clean, low_against_high
 from alternet.plotting.heat_map import COLOURS, UNDEFINED, colour_bar
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Cells, Panel, Targets, belongs_to

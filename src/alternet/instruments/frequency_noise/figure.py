@@ -12,23 +12,10 @@ from matplotlib.patches import Patch
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.measurement import Measurement
+from alternet.plotting.disturbed import ERROR, VALUE, clean, low_against_high
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty
-
-VALUE, ERROR = "delta_accuracy", "standard_error"
-MIDDLE = 0.5
-"""Bands below this frequency are called low here, those above it high."""
-
-
-def clean(table: pd.DataFrame) -> float:
-    """Accuracy of one model on the images without noise.
-
-    Examples:
-        >>> clean(pd.DataFrame({"accuracy": [0.5], "delta_accuracy": [-0.25]}))
-        0.75
-    """
-    return float((table["accuracy"] - table[VALUE]).mean())
 
 
 def panels(measurement: Measurement) -> list[Panel]:
@@ -97,20 +84,6 @@ def _sentence(model: str, table: pd.DataFrame) -> str:
     if worst[VALUE] >= 0:
         most = "noise costs nothing in any band"
     return f"{model}: right on {clean(table):.1%} of the images without noise; {most}{low_against_high(table)}."
-
-
-def low_against_high(table: pd.DataFrame) -> str:
-    """Low against high frequencies, nothing where one of them was not measured.
-
-    They see the same images, so the error of the difference is at most the errors' sum.
-    """
-    low, high = (table[part] for part in (table["frequency"] < MIDDLE, table["frequency"] > MIDDLE))
-    if low.empty or high.empty:
-        return ""
-    cost, cost_high = (round(-100 * half[VALUE].mean(), 1) + 0.0 for half in (low, high))  # + 0 makes −0 a 0
-    apart = abs(cost - cost_high) > 200 * (low[ERROR].mean() + high[ERROR].mean())
-    verdict = f"more fragile to {'low' if cost > cost_high else 'high'} frequencies" if apart else "no clear difference"
-    return f"; on average it loses {cost:.1f} below {MIDDLE}π and {cost_high:.1f} above: {verdict}"
 
 
 def comparison(one: str, other: str, both: pd.DataFrame) -> str:

@@ -27,6 +27,9 @@ class Similarity(Instrument):
         {'batch_size': 32, 'other': None, 'seed': 0}
     """
 
+    fewest: ClassVar[int] = FEWEST
+    """What a mini-batch must have; a smaller one adds nothing."""
+
     batch_size: Annotated[int, Field(ge=FEWEST)] = 64
     """Images of a mini-batch, at least 4. Images are compared within it, whatever the size of the batches that they
     come in; a last one of fewer than 4 images adds nothing."""

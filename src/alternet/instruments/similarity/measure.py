@@ -26,7 +26,6 @@ from torch import Tensor
 from alternet.data.image_batches import Batches
 from alternet.instruments.chunks import VALUES
 from alternet.instruments.moments import double, require_finite
-from alternet.instruments.similarity import FEWEST
 from alternet.instruments.work import Batch, OnePass, Tables
 from alternet.probe.probe import Probe
 from alternet.shapes import FeatureMap
@@ -135,7 +134,7 @@ class SimilarityWork(OnePass):
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
         n = len(feature)
-        return centred_gram(feature) if n >= FEWEST else double(feature.new_zeros(n, n))
+        return centred_gram(feature) if n >= self.instrument.fewest else double(feature.new_zeros(n, n))
 
     def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
         grams = dict(readings)
@@ -148,13 +147,14 @@ class SimilarityWork(OnePass):
             self.beside.observe(batch.images, visit)
         ordered = [grams[name] for name in sorted(grams)]
         stacked = torch.stack([gram.to(ordered[0].device) for gram in ordered])
-        return products(stacked) | {"batches": stacked.new_tensor(float(len(batch.logits) >= FEWEST))}
+        return products(stacked) | {"batches": stacked.new_tensor(float(len(batch.logits) >= self.instrument.fewest))}
 
     def tables(self, sums: Mapping[str, Tensor]) -> Tables:
         batches = int(sums["batches"])
         if not batches:
             raise ValueError(
-                f"similarity compares the images of a mini-batch and found none of {FEWEST} or more. Give more images."
+                f"similarity compares the images of a mini-batch and found none of {self.instrument.fewest} or more. "
+                "Give more images."
             )
         first, second = self.subject, self.second or self.subject
         lead = SECOND if self.second else ""
