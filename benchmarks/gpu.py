@@ -1,8 +1,9 @@
 """Check the instruments and the training on a GPU and measure what they cost there: `make gpu`, at most 8 minutes.
 
-`python -m benchmarks.gpu [PART ...] [--smoke] [--seconds N]` runs all parts or those named, in the order of `PARTS`, and
-writes results-gpu.md after each, to $OUT if that is set, else beside this file. A part that fails, or that the time
-does not suffice for, costs the others nothing. `--smoke` runs everything in toy sizes on whatever device there is.
+`python -m benchmarks.gpu [PART ...] [--smoke] [--seconds N]` runs all parts or those named and writes results-gpu.md
+after each, to $OUT if that is set, else beside this file. A part that fails, or that the time does not suffice for,
+costs the others nothing; after an error that leaves the GPU unusable a new process goes on. `--smoke` runs everything
+in toy sizes on whatever device there is.
 
 Checks: trained and random networks, every instrument, on the GPU as on the CPU (float32, TF32 off). Rows: ratios of
 medians, rivals in alternation within one run, the GPU waited for before and after each turn.
@@ -10,26 +11,31 @@ medians, rivals in alternation within one run, the GPU waited for before and aft
 
 import argparse
 import os
+import pickle
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from math import nan
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
 
 import alternet
 from alternet.data import batches
@@ -39,6 +45,7 @@ from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.frequency_noise import FrequencyNoise
+from alternet.instruments.frequency_noise.measure import white_noise
 from alternet.instruments.hessian import Hessian
 from alternet.instruments.hessian.measure import start
 from alternet.instruments.landscape import Landscape
@@ -47,12 +54,13 @@ from alternet.instruments.runner import measure_each
 from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 from alternet.instruments.work import Batch, OnePass
-from alternet.loss.lanczos import Lanczos
+from alternet.loss.lanczos import Eigenpairs, Lanczos
 from alternet.loss.risk import Risk
 from alternet.measurement import Measurement
 from alternet.probe.probe import Probe
 from alternet.subject.loading import load
 from alternet.subject.subject import Subject
+from alternet.taps.find import Tap
 from alternet.training import Recipe, TrainData, train
 from alternet.training.trainer import Trainer
 from benchmarks.__main__ import machine, reached
@@ -60,6 +68,12 @@ from benchmarks.alternet_step import EinsumWindowAttention, rival_of, step
 from benchmarks.turns import bare_passes, in_turns
 
 ROOT = Path(__file__).parents[1]
+WORK = ROOT
+"""Where training runs and the like are kept; a temporary folder."""
+
+FATAL = "CUDA error"
+"""What stands in an error after which this process cannot use the GPU any more."""
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SMOKE = "--smoke" in sys.argv
 SECONDS = 450
@@ -75,7 +89,13 @@ class Check(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A comparison; seconds of both sides unless the unit says otherwise, and the peak memory of ours in MiB."""
+    """A comparison, in milliseconds unless the unit says otherwise.
+
+    Attributes:
+        turned: Whether the ratio is rival / ours.
+        memory: What ours takes on the GPU at its peak, in MiB.
+        busy: For what part of our time a kernel runs.
+    """
 
     what: str
     ours: float
@@ -84,6 +104,7 @@ class Row(NamedTuple):
     unit: str = "ms"
     turned: bool = False
     memory: float | None = None
+    busy: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -104,6 +125,9 @@ Part = Callable[[], Iterator[Line]]
 
 UNTIL = [float("inf")]
 """When the part that is running must end."""
+
+DONE: set[str] = set()
+"""Cases that a process before this one came to."""
 
 
 def pick(real: Any, toy: Any) -> Any:
@@ -137,6 +161,31 @@ def peak(work: Callable[[], Any]) -> float:
     work()
     torch.cuda.synchronize()
     return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def kernels(work: Callable[[], Any]) -> float:
+    """Milliseconds that the GPU computes for the work."""
+    if DEVICE != "cuda":
+        return 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with profile(activities=[ProfilerActivity.CUDA]) as trace:
+            synchronised(work)()
+        return sum(event.self_device_time_total for event in trace.key_averages()) / 1e3
+
+
+def measured(
+    what: str,
+    count: int,
+    ours: Callable[[], Any],
+    rival: Callable[[], Any],
+    target: str = "",
+    *,
+    turned: bool = False,
+) -> Row:
+    """A row with the times of both, and the memory and the kernels of ours."""
+    mine, theirs = turns(count, ours, rival)
+    return Row(what, mine, theirs, target, turned=turned, memory=peak(ours), busy=kernels(ours) / mine)
 
 
 @contextmanager
@@ -185,7 +234,8 @@ def _learns(what: str, name: str, settings: dict[str, Any], workers: int) -> Che
     log = train(name, _photos(recipe, workers), recipe, _folder(name), device=DEVICE).log
     loss, accuracy = (log[column].tolist() for column in ("train_loss", "test_accuracy"))
     device = load(f"run:{_folder(name)}").device
-    good = len(log) == 2 and loss[1] < loss[0] and (SMOKE or accuracy[-1] > 0.3) and device.type == DEVICE
+    learnt = SMOKE or (loss[1] < loss[0] and accuracy[-1] > 0.3)
+    good = len(log) == 2 and learnt and device.type == DEVICE
     found = f"losses {loss[0]:.3f}, {loss[1]:.3f}; accuracy {accuracy[-1]:.3f}; {log['seconds'].iloc[-1]} s an epoch"
     return Check(what, good, f"{found}; loaded to {device}")
 
@@ -224,11 +274,13 @@ def variants() -> Iterator[Line]:
     yield from _agreements((name, "alternet_mini", s) for name, s in agreement().VARIANTS[:: pick(1, 5)])
 
 
-def _agreements(cases: Iterator[tuple[str, str, dict[str, Any]]]) -> Iterator[Line]:
-    data = _cues(pick(48, 16))
+def _agreements(cases: Iterable[tuple[str, str, dict[str, Any]]]) -> Iterator[Line]:
+    data = _cues(pick(32, 16))
     for name, model, settings in cases:
         make = _loader(model)
-        yield _agreement(f"{name} {settings or ''} on {model}", name, make, data, settings)
+        yield from _agreement(
+            " ".join([name, str(settings or ""), "on", model]).replace("  ", " "), name, make, data, settings
+        )
 
 
 def _loader(name: str) -> Callable[[str], Subject]:
@@ -238,16 +290,21 @@ def _loader(name: str) -> Callable[[str], Subject]:
     return lambda device: load(name, num_classes=18, device=device)
 
 
-def _agreement(what: str, name: str, make: Callable[[str], Subject], data: Batches, settings: dict[str, Any]) -> Check:
+def _agreement(
+    what: str, name: str, make: Callable[[str], Subject], data: Batches, settings: dict[str, Any]
+) -> Iterator[Check]:
+    if what in DONE:
+        return
     try:
         with tf32(False), _alarm(60):
             finding = agreement().compared(name, make, data, settings, device=DEVICE)
     except Exception as error:
         if isinstance(error, TimeoutError) and time.monotonic() >= UNTIL[0]:
             raise
-        return Check(what, False, _last_line(error))
-    figures = f"apart {finding.apart:.1e} ({finding.where}); two calls {finding.again:.1e}"
-    return Check(what, not finding.wrong, "; ".join([*finding.wrong, figures]))
+        yield Check(what, False, _last_line(error))
+    else:
+        figures = f"apart {finding.apart:.1e} ({finding.where}); two calls {finding.again:.1e}"
+        yield Check(what, not finding.wrong, "; ".join([*finding.wrong, figures]))
 
 
 def layouts() -> Iterator[Line]:
@@ -256,7 +313,7 @@ def layouts() -> Iterator[Line]:
     from tests.contract.networks import NETWORKS, data, network
     from tests.contract.runs import with_history
 
-    for layout in list(NETWORKS)[:: pick(1, 5)]:
+    for layout in list(NETWORKS)[:: pick(2, 5)]:
         plain = network(layout)
         history = with_history(plain, WORK / layout).history
 
@@ -267,12 +324,12 @@ def layouts() -> Iterator[Line]:
         for name in list(instruments())[:: pick(1, 6)]:
             if name != "lesion" or layout != "plain-convolutions":
                 settings = {"batch_size": 4} if name == "similarity" else {}
-                yield _agreement(f"{name} on {layout}", name, make, data(plain), settings)
+                yield from _agreement(f"{name} on {layout}", name, make, data(plain), settings)
 
 
 def surroundings() -> Iterator[Line]:
-    """What surrounds a call: autocast, inference mode, TF32 as PyTorch has it, a model in half precision or elsewhere."""
-    far, data = agreement().furthest, _cues(pick(48, 16))
+    """What surrounds a call: autocast, inference mode, TF32 as PyTorch has it, half precision, another device."""
+    far, data = agreement().furthest, _cues(pick(32, 16))
     both: list[Instrument] = [Fourier(), Variance(), Lesion(), Hessian(), Similarity(batch_size=16)]
     subject = load(f"run:{_folder('alternet_mini')}", device=DEVICE)
     with tf32(False):
@@ -287,7 +344,7 @@ def surroundings() -> Iterator[Line]:
     with tf32(True):
         for one, other in zip(_all(both, subject, data), plain, strict=True):
             apart, where = far(one, other)
-            found = f"apart {apart:.1e} ({where})"
+            found = f"apart {apart:.1e} ({where}){_eigenvalues(one, other)}"
             yield Check(f"{one.instrument} with TF32 convolutions, as by default, over without", True, found)
     half = replace(subject, model=subject.model.bfloat16())
     for one, other in zip(_all(both[:3], half, data), plain, strict=False):
@@ -303,6 +360,19 @@ def surroundings() -> Iterator[Line]:
         first = Lesion().measure(load(f"run:{_folder('vit_mini')}"), data, out=out)
         again = Lesion().measure(load(f"run:{_folder('vit_mini')}"), data, out=out)
     yield Check("a stored measurement is taken up again", far(first, again)[0] == 0, first.provenance["device"])
+
+
+def _eigenvalues(one: Measurement, other: Measurement) -> str:
+    """The pair of eigenvalues that lie furthest apart."""
+    if one.instrument != "hessian":
+        return ""
+    place = int((one.table["eigenvalue"] - other.table["eigenvalue"]).abs().to_numpy().argmax())
+    first, second = (m.table.iloc[place] for m in (one, other))
+    return (
+        f"; batch {first['batch']}, rank {first['rank']}: {first['eigenvalue']:.4g} (residual {first['residual']:.1e}, "
+        f"{first['products']} products), over {second['eigenvalue']:.4g} (residual {second['residual']:.1e}, "
+        f"{second['products']} products); largest {other.table['eigenvalue'].abs().max():.4g}"
+    )
 
 
 def _all(asked: Sequence[Instrument], subject: Subject, data: Batches) -> list[Measurement]:
@@ -341,35 +411,37 @@ def _bare(subject: Subject, images: Tensor) -> Tensor:
 
 def fourier() -> Iterator[Line]:
     """Fourier and Variance over a bare forward pass."""
-    side, size = pick(224, 160), pick(128, 2)
     for name in pick(("resnet50", "vit_small_patch16_224"), ("test_resnet",)):
-        subject, data = _subject(name), Batches.of(_noise(2 * size, side), batch_size=size)
-        both: list[Instrument] = [Fourier(), Variance()]
-        works = [instrument.open(subject, data) for instrument in both]
-        here = _noise(size, side).to(DEVICE)
-        units = len(subject.taps)
-        with Probe(subject) as probe:
+        yield from _passes(name, pick(224, 160), pick(128, 2))
 
-            def ours(probe: Probe = probe, works: Any = works, here: Tensor = here) -> None:
-                probe.observe(here, lambda tap, feature: [work.read(tap, feature) for work in works])
 
-            def bare(subject: Subject = subject, here: Tensor = here) -> None:
-                _bare(subject, here)
+def _passes(name: str, side: int, size: int) -> Iterator[Line]:
+    subject, data = _subject(name), Batches.of(_noise(2 * size, side), batch_size=size)
+    both: list[Instrument] = [Fourier(), Variance()]
+    works = [instrument.open(subject, data) for instrument in both]
+    here, units = _noise(size, side).to(DEVICE), len(subject.taps)
+    with Probe(subject) as probe:
 
-            for on in (True, False):
-                with tf32(on):
-                    what = f"fourier + variance at {units} taps of {name}, {size} images on the GPU, TF32 {on}: pass"
-                    yield Row(what, *turns(15, ours, bare), "<= 1.10", memory=peak(ours))
-            for one, instrument in zip(works, both, strict=True):
-                alone = lambda one=one: probe.observe(here, lambda tap, feature: one.read(tap, feature))  # noqa: B023, E731
-                yield Row(f"{instrument.spec.name} alone, {name}: pass", *turns(9, alone, bare))
-            seen = lambda: probe.observe(here, lambda tap, feature: None)  # noqa: B023, E731
-            yield Row(f"taps seen and nothing read, {name}: pass", *turns(9, seen, bare))
-        whole, passes = (lambda: _all(both, subject, data)), (lambda: bare_passes(subject, data))  # noqa: B023
-        what = f"fourier + variance, {name}, {2 * size} images: whole call over Batches"
-        yield Row(what, *turns(5, whole, passes), "<= 1.10", memory=peak(whole))
-        kept = lambda: [_bare(subject, here) for _ in range(2)]  # noqa: B023, E731
-        yield Row(f"bare passes over Batches, over the same from the GPU's memory, {name}", *turns(5, passes, kept))
+        def reading(*chosen: Any) -> Callable[[], Any]:
+            def visit(tap: Tap, feature: Tensor) -> None:
+                for work in chosen:
+                    work.read(tap, feature)
+
+            return lambda: probe.observe(here, visit)
+
+        ours, bare = reading(*works), partial(_bare, subject, here)
+        for on in (True, False):
+            with tf32(on):
+                what = f"fourier + variance at {units} taps of {name}, {size} images on the GPU, TF32 {on}: pass"
+                yield measured(what, 15, ours, bare, "<= 1.10")
+        for work, instrument in zip(works, both, strict=True):
+            yield measured(f"{instrument.spec.name} alone, {name}: pass", 9, reading(work), bare)
+        yield measured(f"taps seen and nothing read, {name}: pass", 9, reading(), bare)
+    whole, passes = partial(_all, both, subject, data), partial(bare_passes, subject, data)
+    what = f"fourier + variance, {name}, {2 * size} images: whole call over Batches"
+    yield measured(what, 5, whole, passes, "<= 1.10")
+    what = f"bare passes over Batches, over the same from the GPU's memory, {name}, {2 * size} images"
+    yield measured(what, 5, passes, partial(_again, 2, subject, here))
 
 
 def similarity() -> Iterator[Line]:
@@ -377,40 +449,43 @@ def similarity() -> Iterator[Line]:
     side, size = pick(128, 64), pick(64, 8)
     nets: dict[str, dict[str, Any]] = {"resnet152": {}, "vit_small_patch16_224": {"img_size": side, "depth": 24}}
     for name, settings in pick(nets, {"test_resnet": {}}).items():
-        subject = replace(_subject(name, **settings), input_size=(3, side, side))
-        data, here = Batches.of(_noise(4 * size, side), batch_size=size), _noise(size, side).to(DEVICE)
-        units, targets = len(subject.taps), torch.zeros(size, dtype=torch.long)
-        work = Similarity(batch_size=size).open(subject, data)
-        assert isinstance(work, OnePass)
-        with Probe(subject) as probe, work:
+        yield from _pairs(name, replace(_subject(name, **settings), input_size=(3, side, side)), side, size)
 
-            def ours(
-                probe: Probe = probe, work: OnePass = work, here: Tensor = here, targets: Tensor = targets
-            ) -> None:
-                readings: dict[str, Tensor] = {}
-                logits = probe.observe(here, lambda tap, f: readings.__setitem__(tap.name, work.read(tap, f)))
-                work.part(Batch(here, targets, logits), readings)
 
-            bare = lambda: _bare(subject, here)  # noqa: B023, E731
-            what = f"CKA of {units} x {units} units of {name}, {size} images of {side} on the GPU: pass"
-            yield Row(what, *turns(15, ours, bare), "<= 1.25", memory=peak(ours))
-        whole, passes = (lambda: Similarity().measure(subject, data)), (lambda: bare_passes(subject, data))  # noqa: B023
-        what = f"CKA of {units} x {units} units of {name}, {4 * size} images: whole call over Batches"
-        yield Row(what, *turns(5, whole, passes), "<= 1.25", memory=peak(whole))
+def _pairs(name: str, subject: Subject, side: int, size: int) -> Iterator[Line]:
+    data, here = Batches.of(_noise(4 * size, side), batch_size=size), _noise(size, side).to(DEVICE)
+    units, targets, asked = len(subject.taps), torch.zeros(size, dtype=torch.long), Similarity(batch_size=size)
+    work = asked.open(subject, data)
+    assert isinstance(work, OnePass)
+    with Probe(subject) as probe, work:
+
+        def ours() -> None:
+            readings: dict[str, Tensor] = {}
+            logits = probe.observe(here, lambda tap, f: readings.__setitem__(tap.name, work.read(tap, f)))
+            work.part(Batch(here, targets, logits), readings)
+
+        what = f"CKA of {units} x {units} units of {name}, {size} images of {side} on the GPU: pass"
+        yield measured(what, 15, ours, partial(_bare, subject, here), "<= 1.25")
+    what = f"CKA of {units} x {units} units of {name}, {4 * size} images: whole call over Batches"
+    yield measured(what, 3, lambda: asked.measure(subject, data), partial(bare_passes, subject, data), "<= 1.25")
 
 
 def lesion() -> Iterator[Line]:
     """L units removed one at a time, over L bare passes."""
-    side, size = pick(224, 160), pick(128, 2)
-    for name in pick(("resnet50", "vit_small_patch16_224"), ("test_resnet",)):
-        subject, data = _subject(name), _labelled(2 * size, side, 1000, size)
-        units = sum(tap.silenceable for tap in subject.taps)
-        ours, passes = (lambda: Lesion().measure(subject, data)), (lambda: _many(units, subject, data))  # noqa: B023
-        what = f"lesion of {units} units of {name}, {2 * size} images: over {units} bare passes"
-        yield Row(what, *turns(3, ours, passes), "<= 0.56", memory=peak(ours))
-        here = _noise(size, side).to(DEVICE)
-        kept = lambda: [_bare(subject, here) for _ in range(2 * units)]  # noqa: B023, E731
-        yield Row(f"the same over {units} bare passes from the GPU's memory, {name}", *turns(3, ours, kept))
+    for name, batches_ in pick((("resnet50", 2), ("resnet50", 8), ("vit_small_patch16_224", 2)), (("test_resnet", 1),)):
+        yield from _lesions(name, pick(224, 160), pick(128, 2), batches_)
+
+
+def _lesions(name: str, side: int, size: int, count: int) -> Iterator[Line]:
+    subject, data = _subject(name), _labelled(count * size, side, 1000, size)
+    units, here = sum(tap.silenceable for tap in subject.taps), _noise(size, side).to(DEVICE)
+    ours = partial(Lesion().measure, subject, data)
+    what = f"lesion of {units} units of {name}, {count * size} images: over {units} bare passes"
+    mine, passes, kept = turns(
+        1, ours, partial(_many, units, subject, data), partial(_again, units * count, subject, here)
+    )
+    yield Row(what, mine, passes, "<= 0.56", memory=peak(ours))
+    yield Row(f"{what} from the GPU's memory", mine, kept)
 
 
 def _many(count: int, subject: Subject, data: Batches) -> None:
@@ -418,21 +493,27 @@ def _many(count: int, subject: Subject, data: Batches) -> None:
         bare_passes(subject, data)
 
 
+def _again(count: int, subject: Subject, images: Tensor) -> None:
+    for _ in range(count):
+        _bare(subject, images)
+
+
 def noise() -> Iterator[Line]:
     """Nine bands of frequency noise and the clean images, over ten bare passes."""
-    from alternet.instruments.frequency_noise.measure import white_noise
-
-    for name, side, size, count in pick(
-        (("resnet50", 224, 128, 128), ("resnet18", 32, 256, 1024)), (("test_resnet", 64, 2, 4),)
-    ):
-        subject = replace(_subject(name), input_size=(3, side, side))
-        data = _labelled(count, side, 1000, size)
-        ours, passes = (lambda: FrequencyNoise().measure(subject, data)), (lambda: _many(10, subject, data))  # noqa: B023
+    cases = (("resnet50", 224, 128, 128), ("resnet18", 32, 256, 1024))
+    for name, side, size, count in pick(cases, (("test_resnet", 64, 2, 4),)):
+        subject, data = replace(_subject(name), input_size=(3, side, side)), _labelled(count, side, 1000, size)
+        passes = partial(_many, 10, subject, data)
         what = f"frequency noise, 9 bands, {name}, {count} images of {side}: over 10 bare passes"
-        yield Row(what, *turns(2, ours, passes), "<= 1.08", memory=peak(ours))
-        shape = (3, side, side)
-        draw = lambda: [white_noise(shape, range(count)) for _ in range(9)]  # noqa: B023, E731
-        yield Row(f"the noise of 9 bands alone, drawn on the CPU, {count} images of {side}", *turns(1, draw, passes))
+        yield measured(what, 1, partial(FrequencyNoise().measure, subject, data), passes, "<= 1.08")
+        what = f"the noise of 9 bands alone, drawn on the CPU, {count} images of {side}: over 10 bare passes"
+        drawn, whole = turns(1, partial(_drawn, (3, side, side), count), passes)
+        yield Row(what, drawn, whole)
+
+
+def _drawn(shape: tuple[int, int, int], count: int) -> None:
+    for _ in range(9):
+        white_noise(shape, range(count))
 
 
 NETWORKS_32: dict[str, dict[str, Any]] = {
@@ -475,28 +556,31 @@ def _curvature(name: str, subject: Subject, data: Batches) -> Iterator[Line]:
                 torch.autograd.grad(loss, [*subject.model.parameters()])
 
         subject.model.requires_grad_(True)
-        product = lambda: curvature(vector)  # noqa: E731
-        times = turns(15, product, gradient)
-        what = f"a Hessian product of {len(images)} images of 32, {name}, TF32 off: in gradients"
-        yield Row(what, *times, "<= 2.5", memory=peak(product))
+        product = measured(
+            f"a Hessian product of {len(images)} images of 32, {name}, TF32 off: in gradients",
+            15,
+            lambda: curvature(vector),
+            gradient,
+            "<= 2.5",
+        )
+        yield product
+        found: list[Eigenpairs] = []
 
-        def top(kept: list[Any]) -> None:
+        def top() -> None:
             fresh, generator = risk.on(images, targets), torch.Generator().manual_seed(0)
-            kept.append(Lanczos(k=5)(fresh, start(fresh, generator), generator=generator))
+            found.append(Lanczos(k=5)(fresh, start(fresh, generator), generator=generator))
 
-        found: list[Any] = []
-        ours = turns(2, lambda: top(found))[0]
+        ours = turns(2, top)[0]
         products = found[-1].products
         what = f"top 5 of {len(images)} images, {name}: {products} products, over so many alone"
-        yield Row(what, ours, products * times[0], memory=peak(lambda: top(found)))
-        values = found[-1].values
+        yield Row(what, ours, products * product.ours, memory=peak(top))
     if len(images) <= 16:
-        yield _on_the_cpu(name, subject, data, ours, values)
+        yield _on_the_cpu(name, subject, data, ours, found[-1].values)
 
 
 def _on_the_cpu(name: str, subject: Subject, data: Batches, ours: float, values: Tensor) -> Row:
     images, targets = next(iter(data))
-    beside = replace(subject, model=load_copy(subject.model).cpu())
+    beside = replace(subject, model=deepcopy(subject.model).cpu())
     with Risk(beside, data) as risk:
         begun, generator = time.perf_counter(), torch.Generator().manual_seed(0)
         curvature = risk.on(images, targets)
@@ -507,79 +591,82 @@ def _on_the_cpu(name: str, subject: Subject, data: Batches, ours: float, values:
     return Row(what, ours, 1e3 * seconds, turned=True)
 
 
-def load_copy(model: nn.Module) -> nn.Module:
-    """A copy of a model."""
-    from copy import deepcopy
-
-    return deepcopy(model)
-
-
 def landscape() -> Iterator[Line]:
     """A grid point over bare passes, and what half precision would leave of these."""
     for name, settings in NETWORKS_32.items():
-        for count, size in pick(((1024, 64), (4096, 512)), ((8, 4),)):
+        for count, size in pick(((1024, 64), (8192, 1024)), ((8, 4),)):
             subject = replace(_subject(name, num_classes=100, **settings), input_size=(3, 32, 32))
-            data = _labelled(count, 32, 100, size)
-            with Landscape(points=3, augment="none", batch_size=size).open(subject, data) as work:
-                point, passes = (lambda: work.rows(("grid", 0, 0))), (lambda: bare_passes(subject, work.batches))  # noqa: B023
+            yield from _points(name, subject, count, size)
 
-                def half() -> None:
-                    with torch.autocast(DEVICE, dtype=torch.bfloat16):
-                        bare_passes(subject, work.batches)  # noqa: B023
 
-                what = f"a grid point of {name}, {count} images of 32 by {size}: over bare passes"
-                yield Row(what, *turns(9, point, passes), "<= 1.02", memory=peak(point))
-                here = _noise(size, 32).to(DEVICE)
-                kept = lambda: [_bare(subject, here) for _ in range(count // size)]  # noqa: B023, E731
-                yield Row("the same over bare passes from the GPU's memory", *turns(9, point, kept), "<= 0.7")
-                yield Row("bare passes under bfloat16 autocast, over those without", *turns(5, half, passes))
+def _points(name: str, subject: Subject, count: int, size: int) -> Iterator[Line]:
+    asked = Landscape(points=3, augment="none", batch_size=size)
+    with asked.open(subject, _labelled(count, 32, 100, size)) as work:
+        passes, here = partial(bare_passes, subject, work.batches), _noise(size, 32).to(DEVICE)
+
+        def half() -> None:
+            with torch.autocast(DEVICE, dtype=torch.bfloat16):
+                passes()
+
+        what = f"a grid point of {name}, {count} images of 32 by {size}: over bare passes"
+        point = measured(what, 9, lambda: work.rows(("grid", 0, 0)), passes, "<= 1.02")
+        yield point
+        kept = turns(9, partial(_again, count // size, subject, here))[0]
+        yield Row(f"{what} from the GPU's memory", point.ours, kept)
+        what = f"bare passes of {name}, {count} images by {size}, under bfloat16 autocast: over those without"
+        yield measured(what, 5, half, passes)
 
 
 def attention() -> Iterator[Line]:
     """AlterNet's training step over the same network with plain attention."""
+    imagenet = {"stem": "imagenet"}
     cases = (
         ("alternet_50", 128, 32, {}),
-        ("alternet_50", 64, 224, {"stem": "imagenet"}),
-        ("alternet_mini", 256, 32, {}),
+        ("alternet_50", 1024, 32, {}),
+        ("alternet_50", 256, 224, imagenet),
+        ("alternet_mini", 4096, 32, {}),
     )
     for name, size, side, settings in pick(cases, (("alternet_mini", 2, 32, {}),)):
         torch.manual_seed(0)
         plain = timm.create_model(name, num_classes=100, **settings).to(DEVICE)
-        rival = rival_of(plain)
-        for module in rival.modules():
-            if isinstance(module, EinsumWindowAttention):
-                module.index = module.index.to(DEVICE)
-        images, targets = _noise(size, side).to(DEVICE), (torch.arange(size) % 100).to(DEVICE)
-        last = images.to(memory_format=torch.channels_last)
-        ours = load_copy(plain).to(memory_format=torch.channels_last)
-        with tf32(False):
-            losses = [step(ours, last, targets), step(rival, images, targets)]
-        yield Check(f"{name}, {side}: the rival has our loss", abs(losses[0] - losses[1]) < 1e-3, f"{losses}")
+        yield from _attending(f"{name}, {size} images of {side}", plain, _noise(size, side).to(DEVICE))
 
-        def of(net: nn.Module, images: Tensor, half: bool, targets: Tensor = targets) -> Callable[[], None]:
-            def run() -> None:
-                with torch.autocast(DEVICE, torch.bfloat16, enabled=half):
-                    loss = nn.functional.cross_entropy(net(images), targets)
-                net.zero_grad(set_to_none=True)
-                loss.backward()
 
-            return run
+def _attending(what: str, plain: nn.Module, images: Tensor) -> Iterator[Line]:
+    rival, targets = rival_of(plain), (torch.arange(len(images)) % 100).to(DEVICE)
+    for module in rival.modules():
+        if isinstance(module, EinsumWindowAttention):
+            module.index = module.index.to(DEVICE)  # else every step would wait for it
+    ours, last = deepcopy(plain).to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
+    with tf32(False):
+        losses = [step(ours, last, targets), step(rival, images, targets)]
+    yield Check(f"{what}: the rival has our loss", abs(losses[0] - losses[1]) < 1e-3, f"{losses}")
 
-        runs = [of(net, x, half) for half in (False, True) for net, x in ((ours, last), (rival, images))]
-        for on in (True, False):
-            with tf32(on):
-                mine, theirs, mine_half, theirs_half = turns(15, *runs)
-                peaks = [peak(run) for run in runs]
-            what = f"{name}, {size} images of {side}, TF32 {on}: training step, plain attention over ours"
-            yield Row(f"{what}, fp32", mine, theirs, ">= 1.2", turned=True, memory=peaks[0])
-            yield Row(f"{what}, bf16", mine_half, theirs_half, ">= 1.2", turned=True, memory=peaks[2])
-            yield Row(f"{what}, fp32 over bf16", mine_half, theirs, ">= 3", turned=True, memory=peaks[2])
-        same_format = of(plain, images, False)
-        yield Row(f"{name}, {side}: fp32, in one memory format", *turns(9, same_format, runs[1]), ">= 1.2", turned=True)
-        for number, how in ((0, "fp32"), (2, "bf16")):
-            yield Row(
-                f"{name}, {side}: peak memory, {how}", peaks[number], peaks[number + 1], "> 1", "MiB", turned=True
-            )
+    def learning(net: nn.Module, images: Tensor, *, half: bool) -> Callable[[], None]:
+        def run() -> None:
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=half):
+                loss = nn.functional.cross_entropy(net(images), targets)
+            net.zero_grad(set_to_none=True)
+            loss.backward()
+
+        return run
+
+    runs = [learning(net, x, half=half) for half in (False, True) for net, x in ((ours, last), (rival, images))]
+    for on in (True, False):
+        with tf32(on):
+            times, busy = turns(9, *runs), [kernels(run) for run in runs]
+        head = f"{what}, TF32 {on}: training step, plain attention over ours"
+        shares = [b / t if t else 0.0 for b, t in zip(busy, times, strict=True)]
+        yield Row(f"{head}, fp32", times[0], times[1], ">= 1.2", turned=True, busy=shares[0])
+        yield Row(f"{head}, plain fp32 over our bf16", times[2], times[1], ">= 3", turned=True, busy=shares[2])
+        yield Row(f"{head}, plain fp32 over our bf16, kernels alone", busy[2], busy[1], turned=True)
+        if on:
+            yield Row(f"{head}, bf16", times[2], times[3], ">= 1.2", turned=True, busy=shares[2])
+    same = learning(plain, images, half=False)
+    yield measured(f"{what}: fp32, in one memory format", 9, same, runs[1], ">= 1.2", turned=True)
+    for number, how in ((0, "fp32"), (2, "bf16")):
+        peaks = peak(runs[number]), peak(runs[number + 1])
+        yield Row(f"{what}: peak memory, {how}", *peaks, "> 1", "MiB", turned=True)
 
 
 def throughput() -> Iterator[Line]:
@@ -690,7 +777,7 @@ def written(lines: list[tuple[str, Line]], seconds: dict[str, float]) -> str:
     text += [f"{len(checks) - len(bad)} of {len(checks)} checks hold. Seconds: {seconds}.", "", "## What failed", ""]
     text += [f"- {line.what}: {line.found}" for line in bad] + [f"- part {line.part}: {line.reason}" for line in failed]
     text += ["" if bad or failed else "Nothing.", "", "## Rows", ""]
-    text += ["| what | ours | rival | ratio | target | | peak MiB |", "|---|---|---|---|---|---|---|"]
+    text += ["| what | ours | rival | ratio | target | | peak MiB | GPU busy |", "|---|---|---|---|---|---|---|---|"]
     text += [_row(line) for _, line in rows if isinstance(line, Row)]
     text += ["", "## Checks", "", "| part | what | | found |", "|---|---|---|---|"]
     text += [
@@ -704,8 +791,9 @@ def written(lines: list[tuple[str, Line]], seconds: dict[str, float]) -> str:
 def _row(line: Row) -> str:
     verdict = "" if not line.target else "reached" if reached(line.ratio, line.target) else "**missed**"
     memory = "" if line.memory is None else f"{line.memory:.0f}"
+    busy = "" if line.busy is None else f"{line.busy:.0%}"
     sides = " | ".join(f"{value:.4g} {line.unit}" for value in (line.ours, line.rival))
-    return f"| {line.what} | {sides} | {line.ratio:.3f} | {line.target} | {verdict} | {memory} |"
+    return f"| {line.what} | {sides} | {line.ratio:.3f} | {line.target} | {verdict} | {memory} | {busy} |"
 
 
 def known_by_name() -> None:
@@ -714,36 +802,76 @@ def known_by_name() -> None:
         version("alternet")
     except PackageNotFoundError:
         facts = WORK / "site" / f"alternet-{alternet.__version__}.dist-info" / "METADATA"
-        facts.parent.mkdir(parents=True)
+        facts.parent.mkdir(parents=True, exist_ok=True)
         facts.write_text(f"Metadata-Version: 2.1\nName: alternet\nVersion: {alternet.__version__}\n")
         sys.path.append(str(WORK / "site"))
 
 
+class Progress(NamedTuple):
+    """What is done and what is left, also for a process that goes on after this one.
+
+    Attributes:
+        parts: Those to come, the present one first.
+        until: When the time is up, in seconds since 1970.
+        lines: What was found, each with its part.
+        seconds: What each part took.
+    """
+
+    parts: list[str]
+    until: float
+    lines: list[tuple[str, Line]]
+    seconds: dict[str, float]
+
+    def go_on(self) -> NoReturn:
+        """Go on in a new process: an error of this kind leaves the GPU unusable in this one."""
+        (WORK / "progress").write_bytes(pickle.dumps(self))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        flags = ["--resume", str(WORK)] + ["--smoke"] * SMOKE
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.gpu", *flags])
+
+
+def work_through(progress: Progress) -> None:
+    """Run the parts that are left, and write after each."""
+    out = Path(os.environ.get("OUT") or Path(__file__).parent) / ("smoke-gpu.md" if SMOKE else "results-gpu.md")
+    while progress.parts:
+        name, at = progress.parts[0], time.time()
+        left = progress.until - at
+        for line in run(name, left) if left > 5 else [Failure(name, "not begun, the time was up")]:
+            progress.lines.append((name, line))
+            progress.seconds[name] = round(time.time() - at, 1)
+            print(f"{progress.until - time.time():6.1f} s left, {name}: {line}", flush=True)
+            if FATAL in str(line):
+                out.write_text(written(progress.lines, progress.seconds))
+                if isinstance(line, Failure):
+                    progress.parts.pop(0)  # a check's part goes on with its next case
+                progress.go_on()
+        progress.parts.pop(0)
+        out.write_text(written(progress.lines, progress.seconds))
+    print(f"written: {out}")
+
+
 def main() -> None:
-    """Run the parts, and write after each."""
+    """Read the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all by default")
     parser.add_argument("--smoke", action="store_true", help="toy sizes, on whatever device there is")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for all parts together")
+    parser.add_argument("--resume", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if DEVICE == "cpu" and not SMOKE:
         sys.exit("There is no GPU. Try --smoke for toy sizes on the CPU.")
     known_by_name()
     torch.backends.cuda.matmul.allow_tf32 = False
-    out = Path(os.environ.get("OUT") or Path(__file__).parent) / ("smoke-gpu.md" if SMOKE else "results-gpu.md")
-    begun, lines, seconds = time.monotonic(), [], {}
-    for name in asked.parts or PARTS:
-        at = time.monotonic()
-        left = asked.seconds - (at - begun)
-        for line in run(name, left) if left > 5 else [Failure(name, "not begun, the time was up")]:
-            lines.append((name, line))
-            print(f"{time.monotonic() - begun:6.1f} {name}: {line}", flush=True)
-        seconds[name] = round(time.monotonic() - at, 1)
-        out.write_text(written(lines, seconds))
-    print(f"written: {out}")
+    progress = Progress(asked.parts or list(PARTS), time.time() + asked.seconds, [], {})
+    if asked.resume:
+        progress = pickle.loads((asked.resume / "progress").read_bytes())
+        DONE.update(line.what for _, line in progress.lines if isinstance(line, Check))
+    work_through(progress)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        WORK = Path(folder)
+    WORK = Path(sys.argv[sys.argv.index("--resume") + 1] if "--resume" in sys.argv else tempfile.mkdtemp())
+    try:
         main()
+    finally:
+        shutil.rmtree(WORK, ignore_errors=True)

@@ -31,7 +31,7 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("fourier", {"axis": "paper"}),
     ("lesion", {"unit": "paper"}),
     ("frequency_noise", {"energy": "paper", "repeats": 2}),
-    ("hessian", {"which": "both_ends", "precision": "float64", "l2": "paper", "k": 4}),
+    ("hessian", {"which": "both_ends", "precision": "float64", "l2": "paper", "k": 2}),
     ("hessian", {"batch_norm": "batch", "augment": "none"}),
     ("hessian", {"micro_batch": 8, "parameters": "conv"}),
     ("spectral_density", {"micro_batch": 8, "augment": "weak"}),

@@ -38,6 +38,7 @@ def polar(gram: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: The path ends where it begins, so there is no length to measure with.
 
     Examples:
+        >>> import torch
         >>> polar(torch.tensor([[4.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
         (tensor([1.0000, 0.5000, 0.0000]), tensor([ 0., 90., nan]))
     """
