@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
-from alternet.storage import is_file
+from alternet.storage import is_file, require_same
 
 RUN = "run.json"
 """What decides the trained weights and what is needed to load them; versions; at the end, that it is finished."""
@@ -182,25 +182,10 @@ class TrainingRun:
         if not self.begun:
             return
         stored = self.facts
-        for fact, now in identity.items():
-            before = stored.get(fact)
-            if fact == "recipe" and isinstance(before, dict):
-                before = {**defaults, **before}
-            if before != now:
-                raise ValueError(
-                    f"{self.folder} holds a training with another {fact} ({_difference(before, now)}). "
-                    "Give another --out, or delete that folder to train anew."
-                )
+        if isinstance(recipe := stored.get("recipe"), dict):
+            stored["recipe"] = {**defaults, **recipe}
+        require_same(self.folder, stored, identity, holds="training", again="train anew")
 
     def _damaged(self, file: str, error: Exception) -> ValueError:
         reason = " ".join(str(error).split())
         return ValueError(f"{self.folder / file} is damaged ({reason}). Train again into another folder.")
-
-
-def _difference(before: Any, now: Any) -> str:
-    """Where two values part, down to the option of a recipe."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                return f"{key}: {before.get(key)!r}, now {now.get(key)!r}"
-    return f"{before!r}, now {now!r}"

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,39 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def require_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any], *, holds: str, again: str) -> None:
+    """Refuse a folder that holds the result of something else.
+
+    Args:
+        folder: The folder.
+        stored: The facts that its result was made of.
+        now: The facts that decide the result asked for.
+        holds: What the folder holds, for the message: a measurement, a training.
+        again: What is done in an empty folder, for the message: measure again, train anew.
+
+    Raises:
+        ValueError: It does; the first fact that differs is named, and of several values in it those that do.
+    """
+    for fact, value in now.items():
+        if (before := stored.get(fact)) != value:
+            raise ValueError(
+                f"{folder} holds a {holds} with another {fact} ({_differences(before, value)}). "
+                f"Give another --out, or delete that folder to {again}."
+            )
+
+
+def _differences(before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        return "; ".join(f"{key}: {_short(before.get(key))}, now {_short(now.get(key))}" for key in differing)
+    return f"{_short(before)}, now {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -35,7 +35,7 @@ def test_the_page_runs(page, capsys, tmp_path):
 
 def test_each_instrument_is_short():
     for block in blocks()[:2]:
-        assert len([line for line in block.splitlines() if line.strip()]) <= 45
+        assert len([line for line in block.splitlines() if line.strip()]) <= 40
 
 
 def test_damping_is_measured_against_what_the_model_answers(page):

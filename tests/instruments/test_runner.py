@@ -299,7 +299,7 @@ def test_a_stored_result_with_settings_in_an_older_spelling_is_taken_up(subject,
         again = Landscape(points=3, draws=1, augment=augment).measure(subject, batches, out=tmp_path)
         pd.testing.assert_frame_equal(again.table, first.table)
     assert subject.model.calls == calls
-    with pytest.raises(ValueError, match=r'another settings \({"augment": "strong"}, now {"augment": "weak"}\)'):
+    with pytest.raises(ValueError, match=r"another settings \(augment: 'strong', now 'weak'\)"):
         Landscape(points=3, draws=1, augment="weak").measure(subject, batches, out=tmp_path)
 
 

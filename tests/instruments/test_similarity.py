@@ -378,7 +378,7 @@ def test_another_model_is_loaded_by_its_name_at_the_same_size():
 
 
 def test_wrong_calls_say_what_to_do():
-    with pytest.raises(ValueError, match="batch_size=3, expected a number of at least 4"):
+    with pytest.raises(ValueError, match="batch_size=3, expected a number of at least 4: the unbiased HSIC"):
         Similarity(batch_size=3)
     with pytest.raises(ValueError, match="other=5, expected the name of a model"):
         Similarity(other=5)  # pyright: ignore[reportArgumentType]

@@ -11,10 +11,11 @@ import typer
 from alternet.cli.demo import demo
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
-from alternet.cli.options import as_text, told
+from alternet.cli.options import as_text
 from alternet.cli.report import report
 from alternet.cli.taps import taps
 from alternet.cli.train import train
+from alternet.errors import in_one_line
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -94,9 +95,9 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         _forget_output()
         return DONE
     except ValueError as error:
-        return _tell(told(error), WRONG_CALL, error, debug)
+        return _tell(in_one_line(error), WRONG_CALL, error, debug)
     except Exception as error:  # whatever it is, the user gets one line and an exit code
-        return _tell(told(error), FAILED, error, debug)
+        return _tell(in_one_line(error), FAILED, error, debug)
 
 
 def _ended(error: BrokenPipeError | SystemExit) -> int:

@@ -90,7 +90,8 @@ def _instrument(name: str) -> None:
     typer.secho(f"{spec.name}: {spec.title}", bold=True)
     typer.echo(textwrap.fill(f"{spec.question} Source: {spec.paper}. Cost: {spec.cost}.", 100))
     if spec.needs:
-        typer.echo(f"Needs {', '.join(sorted(spec.needs))}.")
+        extra = f", and pip install 'alternet[{spec.extra}]'" if spec.extra else ""
+        typer.echo(f"Needs {', '.join(sorted(spec.needs))}{extra}.")
     typer.echo(f"\n  {spec.example}\n")
     for field in fields(kind):
         typer.echo(f"--set {field.name}={field.default}")

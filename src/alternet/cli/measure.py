@@ -23,9 +23,9 @@ from alternet.cli.options import (
     Workers,
     as_text,
     parse_settings,
-    told,
     writable,
 )
+from alternet.errors import in_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -196,9 +196,8 @@ def _note_other_classes(instruments: "Sequence[Instrument]", subject: "Subject",
     """Labels count classes and so do logits; nothing but their number can tell that they count different ones."""
     from alternet.untouched import untouched
 
-    judged = [
-        kind.spec.name for kind in instruments if "labels" in kind.spec.needs and kind.spec.name != "shape_bias"
-    ]  # it maps by name
+    specs = [kind.spec for kind in instruments]
+    judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
     if not judged or not images.classes:
         return
     with untouched(subject.model):
@@ -246,7 +245,7 @@ def _say_failed(what: str, error: Exception) -> None:
     from alternet.instruments.runner import NotStoredError
 
     kept = _kept_elsewhere(error.measurement) if isinstance(error, NotStoredError) else ""
-    _say(f"alternet: {what} failed: {told(error)}{kept}", err=True)
+    _say(f"alternet: {what} failed: {in_one_line(error)}{kept}", err=True)
     LOG.debug("the traceback of this failure", exc_info=error)
 
 

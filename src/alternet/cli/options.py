@@ -79,17 +79,3 @@ def as_text(name: str) -> str:
         'caf\\udce9.png'
     """
     return name.encode(errors="backslashreplace").decode()
-
-
-def told(error: BaseException) -> str:
-    """An error in one line; what is not addressed to the user is told with its kind.
-
-    Examples:
-        >>> told(ValueError("No such model."))
-        'No such model.'
-        >>> told(AssertionError())
-        'AssertionError'
-    """
-    line, kind = " ".join(str(error).split()), type(error).__name__
-    addressed = isinstance(error, ValueError | OSError | FloatingPointError)
-    return line if line and addressed else ": ".join(filter(None, (kind, line)))

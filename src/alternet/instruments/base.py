@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -23,18 +23,13 @@ class Instrument(ABC):
     """One way to look into a model: its fields are its settings. A final subclass is decorated with `settings`."""
 
     spec: ClassVar[Spec]
-    as_paper: ClassVar[Mapping[str, Any]] = {}
-    """The settings that do as the paper's code does where that departs from the textbook. An instrument that has some
-    has a field `convention` as well: "paper" sets them all at once, and each can still be set alone."""
-
     old_spellings: ClassVar[Mapping[str, Mapping[Any, Any]]] = {}
     """Values of settings that were called otherwise in earlier versions, by setting; they are still understood."""
 
     @classmethod
     def understood(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings that are meant by those given: in today's spelling, and with what a convention sets at once."""
-        implied = cls.as_paper if given.get("convention") == "paper" else {}
-        return {**implied, **{name: cls.today(name, value) for name, value in given.items()}}
+        """The settings that are meant by those given, in today's spelling."""
+        return {name: cls.today(name, value) for name, value in given.items()}
 
     @classmethod
     def today(cls, name: str, value: Any) -> Any:
@@ -85,5 +80,27 @@ class Instrument(ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings as plain values, as they stand in the provenance; a convention by what it set."""
-        return {name: value for name, value in asdict(self).items() if name != "convention" or not self.as_paper}
+        """The settings as plain values, as they stand in the provenance."""
+        return asdict(self)
+
+
+@settings
+class TwoConventions(Instrument):
+    """An instrument some of whose settings can do as the paper's code does, where that departs from the textbook."""
+
+    convention: Convention = field(default="textbook", repr=False, compare=False)
+    """`paper` sets at once all settings in which the paper's code departs from the textbook."""
+
+    as_paper: ClassVar[Mapping[str, Any]]
+    """Those settings with the values that follow the paper's code; each can still be set alone."""
+
+    @classmethod
+    def understood(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that are meant by those given, with what the convention sets at once."""
+        implied = cls.as_paper if given.get("convention") == "paper" else {}
+        return {**implied, **super().understood(given)}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values; the convention by what it set."""
+        return {name: value for name, value in super().settings.items() if name != "convention"}

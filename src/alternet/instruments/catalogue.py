@@ -14,13 +14,11 @@ GROUP = "alternet.instruments"
 """Entry points of this group name the module, or the class, of an instrument in another package."""
 
 
-@cache
 def instruments() -> dict[str, type[Instrument]]:
     """Every instrument by name, in the order of lists and reports: ours, then those of other packages."""
     return _found()[0]
 
 
-@cache
 def broken() -> dict[str, str]:
     """Entry points that cannot be used, each with the reason: whatever somebody else's package does, ours go on."""
     return _found()[1]

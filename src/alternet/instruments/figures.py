@@ -1,11 +1,11 @@
 """Figures: one drawing an instrument, from the numbers of a measurement alone, without torch and without a display."""
 
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 
 from matplotlib.figure import Figure
 
+from alternet.errors import nearest
 from alternet.instruments import training_log
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
@@ -64,9 +64,9 @@ def exhibit(instrument: str) -> Exhibit:
         ValueError: It has no figure.
     """
     if instrument not in FIGURES:
-        near = get_close_matches(instrument, FIGURES) or list(FIGURES)
+        near = nearest(instrument, FIGURES, shown=len(FIGURES))
         raise ValueError(
-            f"There is no figure for {instrument!r}. Did you mean {', '.join(near)}? "
+            f"There is no figure for {instrument!r}. Did you mean {near}? "
             "For an instrument of your own, call alternet.instruments.figures.register first."
         )
     return FIGURES[instrument]

@@ -1,14 +1,13 @@
 """What the instruments of the loss have in common: which loss, on which augmented data; no torch."""
 
-from dataclasses import field
 from typing import ClassVar, Literal
 
-from alternet.instruments.base import Convention, Instrument
+from alternet.instruments.base import TwoConventions
 from alternet.settings import Count, Natural, NotNegative, settings
 
 
 @settings
-class LossInstrument(Instrument):
+class LossInstrument(TwoConventions):
     """An instrument of NLL + L2 on frozen augmented batches of the training data (Park and Kim 2022, appendix A)."""
 
     augment: Literal["strong", "strong-imagenet", "weak", "none", "recipe"] = "strong"
@@ -30,9 +29,6 @@ class LossInstrument(Instrument):
 
     seed: Natural = 0
     """What order, augmentation and random vectors are drawn from."""
-
-    convention: Convention = field(default="textbook", repr=False, compare=False)
-    """`paper` sets at once all settings in which the paper's code departs from the textbook."""
 
     as_paper: ClassVar = {"l2": "paper"}
     old_spellings: ClassVar = {"augment": {"paper": "strong", "paper-imagenet": "strong-imagenet"}}

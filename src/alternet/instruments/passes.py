@@ -34,9 +34,12 @@ def stream(works: Sequence[OnePass], *, label: str) -> list[Tables]:
         sums: list[Sums] = [{} for _ in works]
         with ExitStack() as begun:
             probe = begun.enter_context(Probe(subject, None if reads_features else []))
-            noise = torch.rand(2, *batches.shape, generator=torch.Generator().manual_seed(0))  # taps by size alone
+            generator = torch.Generator().manual_seed(0)
+            taps = probe.taps_on(
+                torch.rand(2, *batches.shape, generator=generator)
+            )  # their shapes follow from the size
             for work in works:
-                work.taps = probe.taps_on(noise)
+                work.taps = taps
                 begun.enter_context(work)
             for images, targets in track(shard, label=label, total=len(shard)):
                 for total, part in zip(sums, _parts(works, probe, images, targets), strict=True):

@@ -22,7 +22,7 @@ from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.seeding import random_state_kept
-from alternet.storage import Journal
+from alternet.storage import Journal, require_same
 from alternet.subject.subject import Subject
 from alternet.untouched import untouched
 
@@ -150,15 +150,10 @@ class _Job:
             _require_writable(folder)
             return None
         stored = Measurement.load(folder)
-        for fact, now in self.identity.items():
-            before = stored.provenance.get(fact)
-            if fact == "settings" and isinstance(before, dict):
-                before = {name: self.instrument.today(name, value) for name, value in before.items()}
-            if before != now:
-                raise ValueError(
-                    f"{folder} holds a measurement with another {fact} ({_differences(before, now)}). "
-                    "Give another --out, or delete that folder to measure again."
-                )
+        facts = dict(stored.provenance)
+        if isinstance(settings := facts.get("settings"), dict):
+            facts["settings"] = {name: self.instrument.today(name, value) for name, value in settings.items()}
+        require_same(folder, facts, self.identity, holds="measurement", again="measure again")
         return stored
 
 
@@ -277,15 +272,3 @@ def _require_writable(folder: Path) -> None:
             file.write(b"x")
     except OSError as error:
         raise OSError(f"Cannot write to {folder} ({error.strerror or error}). Give another --out.") from error
-
-
-def _differences(before: Any, now: Any) -> str:
-    """What a fact was and is; of several values only those that differ, so that long ones do not hide them."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        before, now = ({name: part[name] for name in differing if name in part} for part in (before, now))
-    return ", now ".join(_short(json.dumps(value, ensure_ascii=False)) for value in (before, now))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from alternet.kinds import KINDS
+
 Type = Literal["text", "integer", "number"]
 Need = Literal["labels", "features", "gradients", "run"]
 
@@ -46,7 +48,7 @@ MODEL = {"model": text("name of the model")}
 UNIT = {
     "unit": integer("number of the unit, from 0 in forward order"),
     "tap": text("where its feature map is read, as `alternet taps` names it"),
-    "kind": text("what acts in it: stem, conv, msa, mlp, mixer or pool"),
+    "kind": text(f"what acts in it: {', '.join(KINDS)}"),
     "depth": number("0 at the first unit to 1 at the last"),
 }
 """The columns of a table with a row a unit."""
@@ -68,6 +70,7 @@ class Spec:
         tables: Every table that it fills, by name, with its columns but for the leading `model`; `table` is the main.
         needs: What it cannot do without: labels, feature maps, gradients, a training run.
         split: Which part of the data it asks about: `train` where the question is about what was trained on.
+        joins_classes: Whether it joins the classes of model and data by their names, so that their numbers may differ.
         extra: The optional dependencies of this package that it needs, if any.
         version: Raised when the same settings give other numbers; a stored result of another version is refused.
     """
@@ -83,6 +86,7 @@ class Spec:
     example: str = ""
     needs: frozenset[Need] = frozenset()
     split: Literal["test", "train"] = "test"
+    joins_classes: bool = False
     extra: str = ""
     version: int = 1
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from timm.optim import param_groups_weight_decay  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
+from alternet.errors import nearest
 from alternet.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -83,10 +83,9 @@ def chosen(subject: "Subject", pattern: str) -> list[str]:
     else:
         found = [name for name in names if pattern == "all" or fnmatchcase(name, pattern)]
     if not found:
-        near = get_close_matches(pattern, names) or names[:5]
         raise ValueError(
             f"No parameter of {subject.name!r} answers to {pattern!r}. Give all, a kind of unit that it has "
-            f"({kinds}), or names with wildcards, for example {', '.join(near)}."
+            f"({kinds}), or names with wildcards, for example {nearest(pattern, names, shown=5)}."
         )
     if among := [name for name in found if own[name].is_complex()]:
         raise ValueError(

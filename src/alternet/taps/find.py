@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
 
+from alternet.errors import nearest
 from alternet.taps.blocks import PlainBlock, PlainBlocks
 from alternet.taps.graph import Graph
 from alternet.taps.kinds import BranchKinds
@@ -126,8 +126,8 @@ def find_tap(taps: Iterable[Tap], name: str) -> Tap:
     """
     by_name = {tap.name: tap for tap in taps}
     if name not in by_name:
-        near = get_close_matches(name, by_name) or list(by_name)[:5]
-        raise ValueError(f"No tap {name!r} among the {len(by_name)} of this model. Did you mean {', '.join(near)}?")
+        near = nearest(name, by_name, shown=5)
+        raise ValueError(f"No tap {name!r} among the {len(by_name)} of this model. Did you mean {near}?")
     return by_name[name]
 
 

@@ -1,9 +1,8 @@
 """Fourier: which spatial frequencies do feature maps hold, unit by unit?"""
 
-from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from alternet.instruments.base import Convention, Instrument
+from alternet.instruments.base import TwoConventions
 from alternet.instruments.spec import UNIT, Spec, number
 from alternet.settings import settings
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @settings
-class Fourier(Instrument):
+class Fourier(TwoConventions):
     """Δ log amplitude of the feature maps at every tap.
 
     Examples:
@@ -28,9 +27,6 @@ class Fourier(Instrument):
 
     direction: Literal["diagonal", "radial"] = "diagonal"
     """`diagonal`: both axes at the same frequency, as in the paper. `radial`: mean over rings."""
-
-    convention: Convention = field(default="textbook", repr=False, compare=False)
-    """`paper` sets at once all settings in which the paper's code departs from the textbook."""
 
     as_paper: ClassVar = {"axis": "paper"}
     spec: ClassVar = Spec(

@@ -1,9 +1,8 @@
 """Frequency noise: how much accuracy does noise of one band of spatial frequencies cost?"""
 
-from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from alternet.instruments.base import Convention, Instrument
+from alternet.instruments.base import TwoConventions
 from alternet.instruments.spec import Spec, number
 from alternet.settings import Count, NotNegative, Positive, settings
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @settings
-class FrequencyNoise(Instrument):
+class FrequencyNoise(TwoConventions):
     """Accuracy under noise of one frequency band after the other, with the same noise for every model.
 
     Noise is added to images in [0, 1], before the model normalises them, and the sum is not clipped: clipping would
@@ -47,9 +46,6 @@ class FrequencyNoise(Instrument):
 
     seed: int = 0
     """What it is drawn from, with the number of the band, of the repeat, and of the image in the data."""
-
-    convention: Convention = field(default="textbook", repr=False, compare=False)
-    """`paper` sets at once all settings in which the paper's code departs from the textbook."""
 
     as_paper: ClassVar = {"energy": "paper"}
     spec: ClassVar = Spec(

@@ -31,8 +31,7 @@ class InterpolationWork(LossWork):
     instrument: "Interpolation"
 
     def begin(self) -> None:
-        super().begin()
-        asked, risk, subject = self.instrument, self.risk, self.subject
+        asked, subject = self.instrument, self.subject
         other = read_weights(asked.file if asked.towards else WeightPath(subject).files[0])
         own = {key: value for key, value in subject.model.state_dict().items() if isinstance(value, Tensor)}
         wrong = [key for key, value in own.items() if key not in other or other[key].shape != value.shape]
@@ -41,6 +40,8 @@ class InterpolationWork(LossWork):
                 f"The weights of {asked.towards or subject.history} do not fit {subject.name!r}: {wrong[0]} is missing "
                 "or has another shape. Both ends must be of one architecture."
             )
+        super().begin()  # after what may be refused, since it runs the model
+        risk = self.risk
         self.start = risk.theta
         self.end = risk.space.join({name: other[name].to(risk.theta) for name in risk.space.names})
         if not self.end.isfinite().all():

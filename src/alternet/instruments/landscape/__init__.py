@@ -40,7 +40,7 @@ class Landscape(LossInstrument):
     ignore: Literal["norm-bias-position", "nothing"] = "norm-bias-position"
     """Parameters that stay where they are: those of norms, biases and positions, or none."""
 
-    draws: Count = 10
+    draws: int = 10
     """Random directions that `flatness` is averaged over; the first two are the axes. With other `directions` it looks
     along the two axes instead. Three or more give standard errors."""
 
@@ -95,6 +95,10 @@ class Landscape(LossInstrument):
     def __post_init__(self) -> None:
         if self.points < 3 or self.points % 2 == 0:
             raise ValueError(f"landscape got points={self.points}, expected an odd number from 3 on: 0 lies between.")
+        if self.draws < 1:
+            raise ValueError(
+                f"landscape got draws={self.draws}, expected a number of at least 1; 3 or more give standard errors."
+            )
         if self.directions != "random" and self.normalisation != "none":
             raise ValueError(
                 f"landscape got normalisation={self.normalisation!r} with directions={self.directions!r}, but scaling "

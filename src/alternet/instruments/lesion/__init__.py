@@ -1,9 +1,8 @@
 """Lesion: how much accuracy hangs on each unit?"""
 
-from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from alternet.instruments.base import Convention, Instrument
+from alternet.instruments.base import TwoConventions
 from alternet.instruments.spec import UNIT, Spec, integer, number
 from alternet.settings import settings
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @settings
-class Lesion(Instrument):
+class Lesion(TwoConventions):
     """Accuracy and likelihood without one unit at a time, beside those of the whole network on the same images.
 
     Examples:
@@ -25,9 +24,6 @@ class Lesion(Instrument):
     unit: Literal["branch", "paper"] = "branch"
     """`branch`: the residual branch of every unit that has one. `paper`: of a convolutional unit its spatial
     convolutions alone, of other units the branch."""
-
-    convention: Convention = field(default="textbook", repr=False, compare=False)
-    """`paper` sets at once all settings in which the paper's code departs from the textbook."""
 
     as_paper: ClassVar = {"unit": "paper"}
     spec: ClassVar = Spec(

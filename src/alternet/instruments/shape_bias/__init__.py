@@ -58,6 +58,7 @@ class ShapeBias(Instrument):
             },
         },
         needs=frozenset({"labels"}),
+        joins_classes=True,
     )
 
     def open(self, subject: "Subject", batches: "Batches") -> "ShapeBiasWork":

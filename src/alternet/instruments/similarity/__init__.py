@@ -1,8 +1,6 @@
 """Similarity: which units make alike features, within one model or in two?"""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from alternet.instruments.base import Instrument
 from alternet.instruments.spec import Spec, integer, number, text
@@ -14,10 +12,6 @@ if TYPE_CHECKING:
     from alternet.subject.subject import Subject
 
 
-FEWEST = 4
-"""Images that a mini-batch must have for the unbiased HSIC to exist: it compares four images at a time."""
-
-
 @settings
 class Similarity(Instrument):
     """Linear CKA between all units of a model, or between the units of two.
@@ -27,10 +21,10 @@ class Similarity(Instrument):
         {'batch_size': 32, 'other': None, 'seed': 0}
     """
 
-    fewest: ClassVar[int] = FEWEST
-    """What a mini-batch must have; a smaller one adds nothing."""
+    fewest: ClassVar[int] = 4
+    """Images that a mini-batch must have for the unbiased HSIC to exist; a smaller one adds nothing."""
 
-    batch_size: Annotated[int, Field(ge=FEWEST)] = 64
+    batch_size: int = 64
     """Images of a mini-batch, at least 4. Images are compared within it, whatever the size of the batches that they
     come in; a last one of fewer than 4 images adds nothing."""
 
@@ -78,6 +72,11 @@ class Similarity(Instrument):
     )
 
     def __post_init__(self) -> None:
+        if self.batch_size < self.fewest:
+            raise ValueError(
+                f"similarity got batch_size={self.batch_size}, expected a number of at least {self.fewest}: the "
+                "unbiased HSIC compares four images at a time."
+            )
         if not (self.other is None or isinstance(self.other, str) or hasattr(self.other, "taps_on")):
             raise ValueError(f"similarity got other={self.other!r}, expected the name of a model or a Subject.")
 
