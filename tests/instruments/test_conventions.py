@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from alternet.instruments.base import TwoConventions
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.landscape import Landscape
 
-DEPARTING = {name: kind for name, kind in instruments().items() if kind.as_paper}
+DEPARTING = {name: kind for name, kind in instruments().items() if issubclass(kind, TwoConventions)}
 
 
 @pytest.mark.parametrize("name", DEPARTING)
