@@ -6,8 +6,8 @@ from torch import Tensor
 Images = Float[Tensor, "n c h w"]
 """Pixels in [0, 1], before the model's normalisation."""
 
-FeatureMap = Float[Tensor, "n c h w"]
-"""What a tap gives, whatever layout the model itself uses."""
+FeatureMap = Float[Tensor, "n _c _h _w"]
+"""What a tap gives, whatever layout the model itself uses; each tap has channels and a grid of its own."""
 
 Logits = Float[Tensor, "n k"]
 
