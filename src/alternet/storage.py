@@ -5,8 +5,11 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from alternet import __version__
 
 
 def safe_name(name: str) -> str:
@@ -25,6 +28,16 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide numbers, as they stand beside every result; ours also if not installed.
+
+    Examples:
+        >>> list(versions())
+        ['alternet', 'torch', 'timm', 'numpy']
+    """
+    return {"alternet": __version__} | {name: version(name) for name in ("torch", "timm", "numpy")}
 
 
 def require_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any], *, holds: str, again: str) -> None:

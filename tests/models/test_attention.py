@@ -196,3 +196,19 @@ def test_a_map_that_divides_needs_no_mask_per_window(monkeypatch: pytest.MonkeyP
     attention(torch.randn(3, 2, 4, 4))
     attention(torch.randn(3, 2, 4, 3))
     assert shapes == [(4, 4), (12, 1, 4, 4)]
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 9)])
+def test_more_windows_than_go_at_once_give_the_same(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    attention = WindowAttention(6, 6, heads=2, head_dim=3, window_size=4).double()
+    maps = torch.randn(3, 6, *size, dtype=torch.float64)
+    whole = attention(maps)
+    whole.square().sum().backward()
+    gradients = [parameter.grad.clone() for parameter in attention.parameters()]
+    attention.zero_grad()
+    monkeypatch.setattr("alternet.models.attention.AT_ONCE", 5)
+    parts = attention(maps)
+    parts.square().sum().backward()
+    assert torch.equal(parts, whole)
+    for before, now in zip(gradients, attention.parameters(), strict=True):
+        torch.testing.assert_close(now.grad, before)

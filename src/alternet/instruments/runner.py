@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +21,12 @@ from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.seeding import random_state_kept
-from alternet.storage import Journal, require_same
+from alternet.storage import Journal, require_same, versions
 from alternet.subject.subject import Subject
 from alternet.untouched import untouched
 
 if TYPE_CHECKING:
     from alternet.instruments.base import Instrument
-
-VERSIONED = ("alternet", "torch", "timm", "numpy")
 
 Result = Measurement | Exception
 
@@ -246,7 +243,7 @@ def _circumstances(work: Work) -> dict[str, Any]:
         "split": work.batches.split,
         "device": work.subject.device.type,
         "processes": world_size(),
-        "versions": {name: version(name) for name in VERSIONED},
+        "versions": versions(),
     }
 
 

@@ -44,8 +44,10 @@ class ParameterVector:
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     def split(self, vector: Float[Tensor, " p"]) -> dict[str, Tensor]:
-        """The parameters by name, as views of the vector."""
+        """The parameters by name, as views of the vector; on a GPU some are copies."""
         parts = vector.split([math.prod(shape) for shape in self.shapes.values()])
+        if vector.is_cuda:  # kernels read 16 bytes at once and fail ("misaligned address") where a part begins between
+            parts = [part if part.storage_offset() * part.element_size() % 16 == 0 else part.clone() for part in parts]
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def join(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, " p"]:

@@ -6,6 +6,8 @@ The pure functions build that mask and lay feature maps out as windows; the two 
 Second derivatives need the math kernel: `with torch.nn.attention.sdpa_kernel(SDPBackend.MATH): ...`.
 """
 
+from itertools import repeat
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -133,6 +135,33 @@ def split_heads(tokens: Float[Tensor, "m l e"], heads: int) -> Float[Tensor, "m 
     return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
+AT_ONCE = 65_535
+"""Windows: PyTorch's memory-efficient attention on a GPU cannot go backward over more if the bias learns."""
+
+
+def attend(
+    q: Float[Tensor, "m h l d"], k: Float[Tensor, "m h l d"], v: Float[Tensor, "m h l d"], bias: Float[Tensor, "*s"]
+) -> Float[Tensor, "m h l d"]:
+    """Scaled dot-product attention within any number of windows.
+
+    Args:
+        q: Queries of each window and head.
+        k: Keys.
+        v: Values.
+        bias: Added to the scores: [l, l] for all windows, or [m, 1, l, l].
+
+    Examples:
+        >>> tokens = torch.randn(6, 2, 16, 4)
+        >>> attend(tokens, tokens, tokens, torch.zeros(16, 16)).shape
+        torch.Size([6, 2, 16, 4])
+    """
+    if len(q) <= AT_ONCE:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    biases = bias.split(AT_ONCE) if bias.ndim == 4 else repeat(bias)
+    parts = zip(q.split(AT_ONCE), k.split(AT_ONCE), v.split(AT_ONCE), biases, strict=False)
+    return torch.cat([F.scaled_dot_product_attention(*qkv, attn_mask=part) for *qkv, part in parts])
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a learnt relative position bias (Park and Kim 2022, section 4).
 
@@ -163,7 +192,7 @@ class WindowAttention(nn.Module):
         window = (min(self.window_size, size[0]), min(self.window_size, size[1]))
         tiles = as_map(to_windows(x, window), window)
         q, k, v = (split_heads(as_tokens(project(tiles)), self.heads) for project in (self.q, self.k, self.v))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=self._mask(x, window).to(q.dtype))
+        y = attend(q, k, v, self._mask(x, window).to(q.dtype))
         y = as_map(y.transpose(1, 2).flatten(2), window)
         return from_windows(as_tokens(self.proj(y)), window, size)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,12 +10,11 @@ import pandas as pd
 
 from alternet.distributed import world_size
 from alternet.runs import AVERAGED, CHECKPOINT, EVENTS, INDEX, LOG, RUN, SNAPSHOTS, WEIGHTS, Row
-from alternet.storage import write_atomically, write_json
+from alternet.storage import versions, write_atomically, write_json
 from alternet.training.checkpoint import write_checkpoint, write_weights
 from alternet.training.recipe import Recipe
 from alternet.training.trainer import Trainer
 
-VERSIONED = ("alternet", "torch", "timm", "numpy")
 FILES = {"ema": AVERAGED, "model": WEIGHTS}
 """In the order in which they are written: a folder that has the weights is complete."""
 
@@ -83,8 +81,7 @@ class RunWriter:
         write_json(self.folder / SNAPSHOTS / INDEX, index)
 
     def _record(self, **circumstances: Any) -> None:
-        versions = {name: version(name) for name in VERSIONED}
-        write_json(self.folder / RUN, {**self.identity, "versions": versions, **circumstances})
+        write_json(self.folder / RUN, {**self.identity, "versions": versions(), **circumstances})
 
     def __enter__(self) -> "RunWriter":
         return self

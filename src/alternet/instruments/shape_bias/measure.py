@@ -13,7 +13,7 @@ A model that recognises neither cue decides for each of them as often as the oth
 """
 
 from collections.abc import Mapping, Sequence
-from math import nan, sqrt
+from math import nan
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
@@ -120,12 +120,12 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
         >>> round(low, 4), round(high, 4), wilson(0, 0)
         (0.2366, 0.7634, (0.0, 1.0))
     """
+    from scipy.stats import binomtest  # takes most of a second to import
+
     if trials == 0:
         return 0.0, 1.0
-    z, share = 1.959963984540054, successes / trials  # the normal distribution has 95 % within z
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    reach = z / (1 + z * z / trials) * sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+    low, high = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    return float(low), float(high)
 
 
 class ShapeBiasWork(OnePass):
