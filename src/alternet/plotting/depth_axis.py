@@ -87,7 +87,7 @@ def strips(axis: Axes, per_model: dict[str, list[Span]], styles: dict[str, dict[
             axis.plot(x, y, color=FAINT, linewidth=0.4)
         boxes = np.array([[span.start, row - 0.36, span.stop, row + 0.36] for span in cells]).reshape(-1, 4)
         targets.append(Points(axis, boxes, [f"{span.tap} ({kind_name(span.kind)})" for span in cells], model, model))
-    axis.set_yticks(range(len(rows)), [label(elide(model, 28)) for model in rows])
+    axis.set_yticks(range(len(rows)), [label(elide(model, 18)) for model in rows])
     for text, model in zip(axis.get_yticklabels(), rows, strict=True):
         text.set_color(styles[model]["color"])
     axis.tick_params(axis="y", length=0)

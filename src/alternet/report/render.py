@@ -18,8 +18,9 @@ from alternet.storage import write_atomically
 def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     """Write a report on everything measured under some folders.
 
-    The page is one file and loads nothing from anywhere: below 1 MB, or about 6 MB with plotly.js where it holds
-    surfaces that turn. The figures are also written as files, `figures/<instrument>.svg` and `.png` in its folder.
+    The page is one file and loads nothing from anywhere: under 1 MB for a few networks, or about 6 MB with
+    plotly.js where it holds surfaces that turn. The figures are also written as files, `figures/<instrument>.svg` and
+    `.png` in its folder.
 
     Args:
         paths: Folders that measurements and training runs were written to; all that lies below them is shown.
