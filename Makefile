@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check same shape bench gpu docs format clean
+.PHONY: demo test quick thorough check same shape bench gpu docs format clean
 
 demo: $(INSTALLED)
 	$(BIN)/alternet demo --out runs/demo
@@ -11,6 +11,14 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	bash scripts/browser.sh
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto  # the workers share the cores, torch must not take them all for each
+
+# For the daily loop. What is slow or thorough is said by marks at the tests; see docs/verification.md.
+quick: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -q -m "not slow and not thorough"
+
+thorough: $(INSTALLED)
+	bash scripts/browser.sh
+	$(BIN)/python scripts/thorough.py
 
 check: test
 	$(BIN)/ruff format --check .

@@ -9,6 +9,8 @@ import pytest
 
 import alternet
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -21,6 +21,8 @@ from alternet import Measurement
 from alternet.cli import run
 from alternet.cli.measure import choose
 
+pytestmark = pytest.mark.slow
+
 DIGITS = ["--data", "digits", "--limit", "6", "--img-size", "32"]
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 
 from alternet.cli import run
 
+pytestmark = pytest.mark.slow
+
 MEASURE = ["measure", "variance", "-m", "test_resnet", "--data", "digits", "--limit", "4", "--img-size", "32"]
 
 

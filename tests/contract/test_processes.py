@@ -13,6 +13,8 @@ from tests.contract.processes import SIZES, instruments, measure
 
 from alternet.measurement import Measurement, find_measurements
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from tests.contract.interrupted import ITEMS, measure
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SOURCE = '''
 from alternet.instruments.base import Instrument
 from alternet.instruments.spec import Spec, number, text

@@ -17,7 +17,10 @@ PANELS = 4 + 3 + 3
 COLOURS = {"paper": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is an optional package")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; scripts/browser.sh installs it")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; scripts/browser.sh installs it"),
+]
 
 
 @pytest.fixture(scope="module")

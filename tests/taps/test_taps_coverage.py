@@ -13,8 +13,10 @@ import inspect
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -80,7 +82,20 @@ class Pass:
     features: dict[str, Tensor]
 
 
-@pytest.mark.parametrize("module", CASES)
+ALWAYS = {
+    "convnext", "crossvit", "efficientnet", "levit", "maxxvit", "mlp_mixer", "mobilevit", "resnet", "resnet18",
+    "swin_t", "swin_transformer", "vision_transformer", "vit_b_32",
+}  # fmt: skip
+"""Asked whenever tests run, one for each way to lay out a map; all others only in `make thorough`."""
+
+
+def by_duration(names: Iterable[str]) -> list[Any]:
+    return [
+        pytest.param(name, marks=[getattr(pytest.mark, "slow" if name in ALWAYS else "thorough")]) for name in names
+    ]
+
+
+@pytest.mark.parametrize("module", by_duration(CASES))
 def test_module(module: str) -> None:
     """All that is asked of one module; in one test, so that its model is made once and not kept."""
     case = CASES[module]
@@ -112,7 +127,7 @@ TORCHVISION = {
 """The smallest classifier of each module of torchvision, with the class of its attention layers."""
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", by_duration(TORCHVISION))
 def test_torchvision(name: str) -> None:
     subject = load(f"tv:{name}")
     what_is_asked_of_every_model(subject, TORCHVISION[name].split())

@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training.toy import pictures, toy
 from tests.training.toy_run import KILLED, SHARED, Plain
 
 from alternet.training import TrainingRun, train
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 CLOCKED = ["seconds", "data_seconds", "images_per_second"]
