@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from alternet.data.augment import WEAK
+from alternet.data.datasets import batches
 from alternet.data.image_batches import Batches
 from alternet.instruments.base import Instrument
 from alternet.instruments.hessian import Hessian
@@ -101,3 +102,13 @@ def test_a_model_without_any_standard_error_is_drawn_beside_one_with_them() -> N
     )
     assert one.tables["moments"].dtypes.equals(other.tables["moments"].dtypes)
     assert Measurement.concat([one, other]).draw().axes
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_test_images_where_those_of_the_training_are_asked_about_are_said(split: str, recwarn) -> None:
+    images = batches("digits", split=split, limit=6)
+    subject = Subject(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)), name="net", input_size=(3, 32, 32))
+    Landscape(augment="none", points=3, draws=1).measure(subject, images)
+    told = [str(warning.message) for warning in recwarn if "that a model was trained on" in str(warning.message)]
+    assert len(told) == (split == "test")
+    assert all("landscape asks about" in line and "'digits' is its test split" in line for line in told)
