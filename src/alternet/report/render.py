@@ -70,31 +70,25 @@ def html(shown: Contents) -> str:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     pictures = [picture for section in shown.sections for picture in section.pictures]
     surfaces = any(picture.surface for picture in pictures)
-    plotly = _plotly() if surfaces else None
+    plotly = None
+    if surfaces:
+        try:
+            from plotly.offline import get_plotlyjs
+        except ImportError:  # an extra; without it the page says that its surfaces stand still
+            pass
+        else:
+            plotly = get_plotlyjs().replace("</script", r"<\/script")  # or the page would take it for its own end tag
     scripts = ([plotly] if plotly else []) + ([_asset("figures.js")] if pictures else [])
+    digests = [hashlib.sha256(script.encode("utf-8")).digest() for script in scripts]
     return environment.get_template("page.html.jinja").render(
         **asdict(shown),
         css=_asset("page.css"),
         scripts=scripts,
-        hashes=[_digest(script) for script in scripts],
+        hashes=[base64.b64encode(digest).decode("ascii") for digest in digests],  # the page runs no other scripts
         surfaces=plotly is not None,
         still=surfaces and plotly is None,
     )
 
 
-def _plotly() -> str | None:
-    """The source of plotly.js, which comes with the Python package; None where that is not installed."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        return None
-    return get_plotlyjs().replace("</script", r"<\/script")
-
-
 def _asset(name: str) -> str:
     return (files("alternet.report") / name).read_text(encoding="utf-8")
-
-
-def _digest(script: str) -> str:
-    """The hash by which the page's content policy knows a script."""
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
