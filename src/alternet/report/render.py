@@ -74,7 +74,7 @@ def html(shown: Contents) -> str:
     if surfaces:
         try:
             from plotly.offline import get_plotlyjs
-        except ImportError:  # an extra; without it the page says that its surfaces stand still
+        except ImportError:  # then the page says that its surfaces stand still
             pass
         else:
             plotly = get_plotlyjs().replace("</script", r"<\/script")  # or the page would take it for its own end tag
