@@ -14,7 +14,7 @@ from alternet.taps.kinds import BranchKinds
 from alternet.taps.layout import Layout, layout_of
 from alternet.taps.operations import ACTIVATIONS
 from alternet.taps.pixels import PixelMap
-from alternet.taps.trace import Scope, Trace, Value, record
+from alternet.taps.trace import Scope, Trace, Value, record, scopes_around
 from alternet.taps.units import PROJECTED, ResidualSum, ResidualSums
 from alternet.untouched import untouched
 
@@ -255,7 +255,6 @@ def _alike(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 def _path(layers: list[Value], home: Scope | None = None) -> str:
     """Path of the module around all these calls: the outermost that is not around `home`, or else the innermost."""
-    ways = [list(value.call.scope.up())[::-1] for value in layers if value.call is not None]
-    common = [scope for scope in ways[0] if all(scope in way for way in ways)] if ways else []
+    common = scopes_around(layers)
     own = [scope for scope in common if home is not None and scope not in home.up()]
     return (own[:1] or common[-1:])[0].path if common else ""

@@ -5,10 +5,10 @@ from operator import ge
 
 import torch
 
-from alternet.taps.graph import Graph
+from alternet.taps.graph import Graph, operand
 from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, MOVES, POOLS, PRODUCTS, SEQUENCES
 from alternet.taps.pixels import PixelMap, distinct, varies
-from alternet.taps.trace import Ref, Value
+from alternet.taps.trace import Value
 
 ATTENTION_CLASSES = frozenset({"EfficientAdditiveAttention"})
 """SwiftFormer sums tokens under learned weights and multiplies by the sum: attention by name, a gate to an observer."""
@@ -106,8 +106,8 @@ class BranchKinds:
     def kernel(self, value: Value) -> int:
         """Number of positions under a convolution's kernel."""
         assert value.call is not None
-        weight = next((a for a in (*value.call.args[1:2], value.call.kwargs.get("weight")) if isinstance(a, Ref)), None)
-        return 1 if weight is None else int(torch.Size(self.graph.values[weight.value].shape[2:]).numel())
+        weight = operand(value.call, 1, "weight")
+        return 1 if weight is None else int(torch.Size(self.graph.values[weight].shape[2:]).numel())
 
     def keeps_map(self, value: Value) -> bool:
         """Whether a convolution leaves channels and resolution alone, so that its input could stand in for it."""
@@ -115,7 +115,7 @@ class BranchKinds:
         assert call is not None
         if call.name.startswith("conv_transpose"):
             return False
-        steps = call.args[3] if len(call.args) > 3 else call.kwargs.get("stride", 1)
+        steps = call.argument(3, "stride", 1)
         given = self.graph.values[call.inputs[0]].shape
         strided = set((steps,) if isinstance(steps, int) else steps) != {1}
         # It may take off a margin that was padded ahead of it, as TensorFlow's convolutions do.

@@ -76,7 +76,13 @@ def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
     if where.ndim not in (3, 4) or not distinct(where).any():
         return None
     sample, row, column = pixels.decode(distinct(where))
-    batch = [axis for axis in range(where.ndim) if _samples_follow(sample, axis)]
+    # Samples lie along the axis at each place of which there is one sample alone.
+    batch = []
+    for axis in range(where.ndim):
+        others = [a for a in range(where.ndim) if a != axis]
+        lowest = sample.masked_fill(sample < 0, sample.max() + 1).amin(others)
+        if torch.equal(sample.amax(others), lowest):
+            batch.append(axis)
     # Channels are where the pixel stays the same.
     channels = [axis for axis in range(where.ndim) if not varies(where, axis)]
     if not channels and where.ndim == NCHW:
@@ -88,12 +94,6 @@ def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
         return None
     places = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in (sample, row, column)]
     return _on_grid(places, batch[0], channels[0], pixels.size[0])
-
-
-def _samples_follow(sample: Tensor, axis: int) -> bool:
-    """Whether samples follow one another along this axis alone."""
-    others = [a for a in range(sample.ndim) if a != axis]
-    return torch.equal(sample.amax(others), sample.masked_fill(sample < 0, sample.max() + 1).amin(others))
 
 
 def _on_grid(places: list[Tensor], batch: int, channel: int, n: int) -> Layout | None:

@@ -35,19 +35,6 @@ class ResidualSum:
     swapped: bool
 
 
-class UnknownLayout(ValueError):
-    """Nothing tells which element of a residual sum lies where."""
-
-    def __init__(self, value: Value) -> None:
-        """Name the sum and say how to declare it."""
-        path = value.call.scope.path if value.call else ""
-        super().__init__(
-            f"How the feature map of the unit in {path!r}, of shape {tuple(value.shape)}, lies in the image cannot be "
-            "told from the pass: a function that cannot be followed made it. Expected tokens [n, prefix + h * w, c] "
-            "with a declared grid; state it, as in Subject(model, name=..., prefix_tokens=1, grid=(14, 14))."
-        )
-
-
 class ResidualSums:
     """Finds the residual sums of one trace."""
 
@@ -69,7 +56,14 @@ class ResidualSums:
         self.drop_in_cells()
         for index in self.found:
             if layout_of(self.pixels, index) is None:
-                raise UnknownLayout(self.graph.values[index])
+                value = self.graph.values[index]
+                path = value.call.scope.path if value.call else ""
+                raise ValueError(
+                    f"How the feature map of the unit in {path!r}, of shape {tuple(value.shape)}, lies in the image "
+                    "cannot be told from the pass: a function that cannot be followed made it. Expected tokens "
+                    "[n, prefix + h * w, c] with a declared grid; state it, as in Subject(model, name=..., "
+                    "prefix_tokens=1, grid=(14, 14))."
+                )
         return self.linear_merged()
 
     def _considered(self, value: Value, call: Call) -> ResidualSum | None:
@@ -103,8 +97,7 @@ class ResidualSums:
             self.with_mere_sums.add(id(call.scope))
             return None
         skip, branch = pair
-        swapped = skip != operand(call, 0, "input")
-        return ResidualSum(value=value.index, skip=skip, branch=branch, fork=fork, skip_kind=kind, swapped=swapped)
+        return ResidualSum(value=value.index, skip=skip, branch=branch, fork=fork, skip_kind=kind, swapped=skip != a)
 
     def _way(self, index: int, fork: int) -> str:
         """How an operand comes from the fork: handed on, scaled, projected, or cut out of it."""
