@@ -97,10 +97,10 @@ def inline(figure: Figure, models: Sequence[str], prefix: str) -> str:
     for axis in figure.axes:
         for number, artist in enumerate(axis.get_children()):
             if isinstance(name := artist.get_label(), str) and name in models:
-                artist.set_gid(f"m{models.index(name)} {number}")
+                artist.set_gid(f"m{models.index(name)} {number}")  # an id occurs once; `_rename` makes a class of it
     buffer = io.StringIO()
     with style.context({"svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None})  # the same numbers give the same page
     root = ElementTree.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib has just written it
     _strip(root)
     _rename(root, prefix)

@@ -47,7 +47,7 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     with figures.cast(name for measurement in measurements for name in measurement.models):
         drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
         page = html(contents(measurements, notes))
-    try:
+    try:  # by now all is drawn, so what cannot be drawn leaves no half of a report
         for instrument, figure in drawn.items():
             write_atomically(out.parent / "figures" / f"{instrument}.svg", figures.svg(figure))
             figures.save(figure, out.parent / "figures" / f"{instrument}.png")
@@ -67,6 +67,7 @@ def html(shown: Contents) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Without blanks and escapes the page is shorter.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     pictures = [picture for section in shown.sections for picture in section.pictures]
     surfaces = any(picture.surface for picture in pictures)

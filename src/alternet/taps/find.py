@@ -108,7 +108,7 @@ def find_taps(
         [('0', 'stem', (8, 6, 6)), ('2', 'pool', (8, 3, 3))]
     """
     with untouched(model), torch.inference_mode(False):
-        trace = record(model, inputs.clone())
+        trace = record(model, inputs.clone())  # some models write into their input
     units = _TapFinder(trace, PixelMap(trace, prefix=prefix_tokens, grid=grid)).taps()
     if not units:
         raise ValueError(
@@ -224,7 +224,8 @@ class _TapFinder:
         before, after = layout_of(self.pixels, block.start), layout_of(self.pixels, block.read)
         assert after is not None
         coarser = before is not None and not _alike(before.grid, after.grid)
-        if kind != "msa" and coarser and self.kinds.convolves(block.layers) <= 1:
+        convolutions = sum(self.kinds.of_layer(layer) == "conv" for layer in block.layers)
+        if kind != "msa" and coarser and convolutions <= 1:
             kind = "pool"  # a strided convolution between stages as well; with more layers it is a block with a stride
         if self._is_first(block.read):
             kind = "stem"

@@ -26,9 +26,10 @@ class BranchKinds:
 
     def kind(self, layers: Iterable[Value], moves: Iterable[str] = ()) -> str | None:
         """The kind of a unit made of these layers and of moves with these names; None if there are none."""
-        kinds = {self._of_layer(value) for value in layers}
+        kinds = {self.of_layer(value) for value in layers}
         if "roll" in moves:  # all that mixes positions in AS-MLP, whose layers mix channels alone
             kinds.add("mixer")
+        # The first that occurs decides: attention has linear layers as well, and so do most blocks with convolutions.
         return next((kind for kind in ("msa", "conv", "mixer", "mlp") if kind in kinds), None)
 
     def layers_acting(self, span: Iterable[int], end: int) -> list[Value]:
@@ -46,16 +47,12 @@ class BranchKinds:
                 # class attention of CaiT would be a unit of the map.
                 parents = [i for i in parents if self.placed(i)] or parents
             waiting += parents
-        return [value for value in self.graph.mixing(sorted(reached)) if self._of_layer(value) is not None]
+        return [value for value in self.graph.mixing(sorted(reached)) if self.of_layer(value) is not None]
 
     def placed(self, index: int) -> bool:
         """Whether any element of a value stands for a pixel, or might."""
         where = self.pixels.of(index)
         return where is None or bool(distinct(where).any())
-
-    def convolves(self, layers: Iterable[Value]) -> int:
-        """How many of these layers are convolutions over several positions."""
-        return sum(self._of_layer(value) == "conv" for value in layers)
 
     def attends(self, value: Value) -> bool:
         """Whether a call is attention: a product of two maps, which are both made from the images."""
@@ -65,7 +62,7 @@ class BranchKinds:
             return True
         return call.name in PRODUCTS and len({i for i in call.inputs if self.graph.values[i].from_images}) > 1
 
-    def _of_layer(self, value: Value) -> str | None:
+    def of_layer(self, value: Value) -> str | None:
         """The kind of one layer; None where it acts on no position, or not at all.
 
         So neither the attention of a class token alone nor the layers of squeeze and excitation count.

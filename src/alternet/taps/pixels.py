@@ -91,6 +91,7 @@ def varies(where: Tensor, axis: int) -> bool:
         return False
     where = distinct(where)
     first = where.narrow(axis, 0, 1)
+    # The second entry mostly settles it, which spares the comparison of all.
     return not torch.equal(first, where.narrow(axis, 1, 1)) or not torch.equal(first.expand_as(where), where)
 
 

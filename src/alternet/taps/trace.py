@@ -124,7 +124,7 @@ def map_tensors(thing: Any, change: Callable[[Any], Any], kind: type = Tensor) -
         return change(thing)
     if isinstance(thing, dict):
         return {key: map_tensors(part, change, kind) for key, part in thing.items()}
-    if isinstance(thing, slice):
+    if isinstance(thing, slice):  # in an index its ends may be tensors
         return slice(*(map_tensors(part, change, kind) for part in (thing.start, thing.stop, thing.step)))
     if isinstance(thing, list | tuple):
         parts = [map_tensors(part, change, kind) for part in thing]
@@ -260,6 +260,7 @@ def record(model: nn.Module, images: Tensor) -> Trace:
     """
     recorder = Recorder(model, images)
     with ExitStack() as around:
+        # Tensors made in inference mode keep no version, by which writing in place is noticed.
         for context in (torch.inference_mode(False), torch.no_grad(), nothing_hidden()):
             around.enter_context(context)
         around.enter_context(scopes_followed(model, recorder.enter, recorder.leave))

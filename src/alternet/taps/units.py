@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from alternet.taps.graph import MIXING, Graph, operand
 from alternet.taps.kinds import ATTENTION_CLASSES, BranchKinds
-from alternet.taps.layout import NCHW, layout_of
+from alternet.taps.layout import layout_of
 from alternet.taps.operations import ACTIVATIONS, ADDITIONS, MOVES, POOLS, SAME
-from alternet.taps.pixels import TOKENS, PixelMap, distinct
+from alternet.taps.pixels import NCHW, TOKENS, PixelMap, distinct
 from alternet.taps.trace import Call, Value
 
 IDENTITY, SCALED, PROJECTED, CUT = "identity", "scaled", "projected", "cut"
@@ -68,15 +68,12 @@ class ResidualSums:
 
     def _considered(self, value: Value, call: Call) -> ResidualSum | None:
         """The residual sum that an addition makes; None if it is another sum."""
-
-        def is_alike(index: int | None) -> bool:
-            given = None if index is None else self.graph.values[index]
-            return given is not None and given.from_images and given.shape == value.shape
-
+        given = {i: self.graph.values[i] for i in call.inputs}
+        alike = [i for i, one in given.items() if one.from_images and one.shape == value.shape]
         a, b = operand(call, 0, "input"), operand(call, 1, "other")
         if call.name.startswith("addcmul"):  # skip + branch · scale: the scale is a weight
-            b = next((i for i in call.inputs[1:] if is_alike(i)), None)
-        if a is None or b is None or not is_alike(a) or not is_alike(b):
+            b = next((i for i in call.inputs[1:] if i in alike), None)
+        if a is None or b is None or a not in alike or b not in alike:
             return None
         fork = self.graph.fork(a, b)
         lost = self.pixels.of(value.index) is None and value.tensor.ndim in (TOKENS, NCHW)
