@@ -20,6 +20,7 @@ from PIL import Image
 from alternet import Measurement
 from alternet.cli import run
 from alternet.cli.measure import choose
+from alternet.data.folder import Folder
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +99,27 @@ def test_data_without_the_split_that_one_instrument_wants_leaves_the_others(tmp_
     assert run([*arguments, "--out", f"{tmp_path / 'out'}"]) == 1
     assert re.search("hessian of test_resnet failed: .* no train/ subfolder", capsys.readouterr().err)
     assert (tmp_path / "out/test_resnet/variance/table.csv").is_file()
+
+
+def test_a_folder_is_listed_once_for_all_models(tmp_path: Path, monkeypatch, capsys):
+    for split in ("train", "test"):
+        for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+            (tmp_path / "images" / split / name).parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(len(name)).integers(0, 255, (32, 32, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / "images" / split / name)
+    listed: list[str] = []
+    listing = Folder.__init__
+
+    def counted(folder: Folder, root: Path, split: str = "test") -> None:
+        listed.append(split)
+        listing(folder, root, split)
+
+    monkeypatch.setattr(Folder, "__init__", counted)
+    models = ["-m", "test_resnet", "-m", "vit_mini"]  # they take images of side 160 and of side 32
+    arguments = ["measure", "variance", "hessian", *models, "--data", f"{tmp_path / 'images'}", "--limit", "2"]
+    arguments += ["--set", "hessian.k=1", "--set", "hessian.max_products=2"]
+    assert run([*arguments, "--out", f"{tmp_path / 'out'}"]) == 0, capsys.readouterr().err
+    assert sorted(listed) == ["test", "train"]
 
 
 def test_a_full_disk_costs_no_measurement(tmp_path: Path, monkeypatch, capsys):

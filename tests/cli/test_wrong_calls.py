@@ -159,3 +159,13 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setattr("alternet.subject.loading.load", interrupted)
     assert run(["taps", "-m", "test_vit"]) == 130
     assert "start the same command again" in one_line(capsys)
+
+
+def test_an_exit_that_is_not_ours_is_no_success(tmp_path: Path, monkeypatch):
+    def ended(*_: object, **__: object) -> None:
+        sys.exit(3)
+
+    monkeypatch.setattr("alternet.subject.loading.load", ended)
+    with pytest.raises(SystemExit) as error:
+        run([*MEASURE, "--out", f"{tmp_path}"])
+    assert error.value.code == 3

@@ -88,12 +88,8 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except (KeyboardInterrupt, typer.Abort) as error:
         line = "Stopped. What is finished is kept; start the same command again to go on."
         return _tell(line, INTERRUPTED, error, debug)
-    except (
-        BrokenPipeError,
-        SystemExit,
-    ):  # the reader of our output went away, as `| head` does; typer makes it an exit
-        _forget_output()
-        return DONE
+    except (BrokenPipeError, SystemExit) as error:
+        return _ended(error)
     except ValueError as error:
         return _tell(in_one_line(error), WRONG_CALL, error, debug)
     except Exception as error:  # whatever it is, the user gets one line and an exit code

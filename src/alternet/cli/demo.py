@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from alternet.cli.options import Device, writable
-
-if TYPE_CHECKING:
-    import torch
 
 MODELS = ("preresnet_mini", "alternet_mini", "vit_mini")
 
@@ -41,37 +38,30 @@ def demo(
     device: Device = None,
 ) -> None:
     """Train three small networks on photographs, measure them, and write a report."""
+    from alternet.cli.measure import choose, measure_models
+    from alternet.data import batches
     from alternet.distributed import local_device
     from alternet.report import render
+    from alternet.training import Recipe, train
 
     folder, target = writable(out), local_device(device)
+    runs = {name: folder / "trained" / name for name in MODELS}
     steps = len(MODELS) + len(STUDIES) + 1
-    for number, name in enumerate(MODELS, start=1):
+    for number, (name, run) in enumerate(runs.items(), start=1):
         typer.echo(f"[{number}/{steps}] training {name} on photographs")
-        _train(name, folder, target)
+        trained = train(name, "photos", Recipe.load("quick"), run, device=target)
+        chance = 1 / len(batches("photos").classes)
+        typer.echo(f"      test accuracy {trained.test_accuracy:.1%} (chance {chance:.1%})")
+
     codes = []
+    models = {name: f"run:{run}" for name, run in runs.items()}
     for number, study in enumerate(STUDIES, start=len(MODELS) + 1):
         typer.echo(f"[{number}/{steps}] measuring {', '.join(study.instruments)}")
-        codes.append(_measure(study, folder, target))
+        chosen = choose(study.instruments, study.settings, seed=0)
+        options = {"limit": study.limit, "out": folder / "measured", "device": target}
+        codes.append(measure_models(chosen, models, data="photos", **options))
+
     typer.echo(f"[{steps}/{steps}] writing the report")
     typer.echo(f"Open {render([folder], folder / 'report.html')} in a browser.")
     if any(codes):
         raise typer.Exit(max(codes))
-
-
-def _train(name: str, folder: Path, target: "torch.device") -> None:
-    from alternet.data import batches
-    from alternet.training import Recipe, train
-
-    trained = train(name, "photos", Recipe.load("quick"), folder / "trained" / name, device=target)
-    chance = 1 / len(batches("photos").classes)
-    typer.echo(f"      test accuracy {trained.test_accuracy:.1%} (chance {chance:.1%})")
-
-
-def _measure(study: Study, folder: Path, target: "torch.device") -> int:
-    from alternet.cli.measure import choose, measure_models
-
-    models = {name: f"run:{folder / 'trained' / name}" for name in MODELS}
-    chosen = choose(study.instruments, study.settings, seed=0)
-    options = {"limit": study.limit, "out": folder / "measured", "device": target}
-    return measure_models(chosen, models, data="photos", **options)

@@ -1,6 +1,6 @@
 """`alternet list`: what there is to name on the command line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from enum import StrEnum
 from fnmatch import fnmatch
 from typing import Annotated
@@ -31,25 +31,43 @@ def listing(
     if name is not None:
         if kind is not Kind.instruments:
             raise ValueError(f"Only instruments are listed one by one, got {kind} {name}. Leave {name} out.")
-        _instrument(name)
+        _explain(name)
         return
     for one in [kind] if kind else list(Kind):
         if kind is None:
             typer.secho(f"\n{one}", bold=True)
-        for entry, line in LISTS[one]():
+        for entry, line in _entries(one):
             if like is None or like in entry or fnmatch(entry, like):
                 typer.echo(f"{entry:<28} {line}".rstrip())
         if one is Kind.models:
             _others(like)
 
 
-def _models() -> Iterator[tuple[str, str]]:
-    from timm import model_entrypoint
+def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
+    """Names of a kind, each with a line about it; nothing is imported for the other kinds."""
+    if kind is Kind.models:
+        from timm import model_entrypoint
 
-    from alternet.models import NAMES
+        from alternet.models import NAMES
 
-    for name in NAMES:
-        yield name, _first_line(model_entrypoint(name).__doc__)
+        return [(name, (model_entrypoint(name).__doc__ or "").strip().partition("\n")[0]) for name in NAMES]
+    if kind is Kind.instruments:
+        from alternet.instruments.catalogue import broken, instruments
+
+        working = [(name, instrument.spec.question) for name, instrument in instruments().items()]
+        # One of them may bear the name of one that works, which is why it cannot be loaded.
+        return working + [(name, f"cannot be loaded: {reason}") for name, reason in broken().items()]
+    if kind is Kind.datasets:
+        from alternet.data import known_datasets
+
+        return known_datasets().items()
+    if kind is Kind.recipes:
+        from alternet.training import known_recipes
+
+        return known_recipes().items()
+    from alternet.instruments.figures import FIGURES
+
+    return [(name, figure.title) for name, figure in FIGURES.items()]
 
 
 def _others(like: str | None) -> None:
@@ -68,16 +86,7 @@ def _others(like: str | None) -> None:
             typer.echo(name)
 
 
-def _instruments() -> Iterator[tuple[str, str]]:
-    from alternet.instruments.catalogue import broken, instruments
-
-    for name, instrument in instruments().items():
-        yield name, instrument.spec.question
-    for name, reason in broken().items():
-        yield name, f"cannot be loaded: {reason}"
-
-
-def _instrument(name: str) -> None:
+def _explain(name: str) -> None:
     """What an instrument answers, what it fills, and its settings with their defaults."""
     import textwrap
     from dataclasses import fields
@@ -102,35 +111,3 @@ def _instrument(name: str) -> None:
             typer.echo(f"  {column:<24} {what.says}")
     if spec.caution:
         typer.echo("\n" + textwrap.fill(f"Mind: {spec.caution}", 100))
-
-
-def _datasets() -> Iterator[tuple[str, str]]:
-    from alternet.data import known_datasets
-
-    yield from known_datasets().items()
-
-
-def _recipes() -> Iterator[tuple[str, str]]:
-    from alternet.training import known_recipes
-
-    yield from known_recipes().items()
-
-
-def _figures() -> Iterator[tuple[str, str]]:
-    from alternet.instruments.figures import FIGURES
-
-    for name, figure in FIGURES.items():
-        yield name, figure.title
-
-
-LISTS = {
-    Kind.models: _models,
-    Kind.instruments: _instruments,
-    Kind.datasets: _datasets,
-    Kind.recipes: _recipes,
-    Kind.figures: _figures,
-}
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().partition("\n")[0]

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
@@ -30,7 +30,7 @@ from alternet.errors import in_one_line
 if TYPE_CHECKING:
     import torch
 
-    from alternet.data import Batches
+    from alternet.data import Batches, ImageDataset
     from alternet.instruments.base import Instrument
     from alternet.measurement import Measurement
     from alternet.subject.subject import Subject
@@ -85,17 +85,16 @@ def choose(names: Sequence[str], settings: Mapping[str, Any], seed: int) -> "lis
         if scope and scope not in kinds:
             raise ValueError(f"--set {key}=... addresses {scope!r}, but what is measured is {', '.join(kinds)}.")
         takers = [name for name in kinds if scope in ("", name) and setting in known[name]]
-        for name in takers or [scope or _nearest(setting, known)]:
+        if not takers:
+            # One of them shall refuse it: the one addressed, or the one with a setting that may have been meant, since
+            # it offers near matches among its own.
+            near = get_close_matches(setting, {one for settings in known.values() for one in settings}, n=1)
+            nearest = (name for name in known if near and near[0] in known[name])
+            takers = [scope or next(nearest, next(iter(known)))]
+        for name in takers:
             text = isinstance(value, str) and setting in known[name]
-            taken = kinds[name].from_text(setting, value) if text else value
-            chosen[name][setting] = taken  # without a taker, one of them refuses it and offers near matches
+            chosen[name][setting] = kinds[name].from_text(setting, value) if text else value
     return [kinds[name].with_settings(chosen[name]) for name in kinds]
-
-
-def _nearest(setting: str, known: Mapping[str, Collection[str]]) -> str:
-    """The instrument with the setting whose name is nearest to one that none of them has; else the first."""
-    near = get_close_matches(setting, {one for settings in known.values() for one in settings}, n=1)
-    return next((name for name in known if near and near[0] in known[name]), next(iter(known)))
 
 
 def measure_models(
@@ -115,31 +114,67 @@ def measure_models(
     """
     from alternet.subject.loading import load
 
-    _require_possible(instruments, models, data)
+    opened = _Opened(data)
+    _require_possible(instruments, models, opened)
     results: list[Measurement | Exception] = []
     for name, model in models.items():
         with _noted(results, name):
             seed = options.get("seed", 0)
             subject = _everywhere(partial(load, model, img_size=img_size, device=device, seed=seed, name=name))
             _note_random_weights(name, model)
-            _note_no_normalisation(subject)
+            if subject.mean is None:
+                _say(f"note: {name} states no normalisation, so it is given images as they are, in [0, 1].", err=True)
             for part, split in _by_split(instruments):
                 with _noted(results, f"{', '.join(kind.spec.name for kind in part)} of {name}"):
-                    images = _everywhere(partial(_images, data, subject, {**options, "split": split}))
-                    _note_other_classes(part, subject, images)
+                    images = _everywhere(partial(opened.batches, split, subject, **options))
                     results += _measure_part(part, subject, images, out)
     if not any(isinstance(result, Exception) for result in results):
         return 0
     return 2 if all(isinstance(result, ValueError) for result in results) else 1
 
 
-def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, str], data: str) -> None:
+class _Opened:
+    """The data of one command, found once for all models: to list a folder of a million files takes seconds."""
+
+    def __init__(self, data: str) -> None:
+        self.data = data
+        self.found: dict[tuple, ImageDataset] = {}
+
+    def pictures(self, split: str, img_size: tuple[int, int] | None = None) -> "ImageDataset":
+        from alternet.data import dataset
+
+        for key in ((split,), (split, img_size)):
+            if key in self.found:
+                return self.found[key]
+        pictures = dataset(self.data, split=split, img_size=img_size)
+        # Pictures without a common size are files as they are; others may have been cut at the size asked for.
+        self.found[(split,) if pictures.size is None else (split, img_size)] = pictures
+        return pictures
+
+    def batches(
+        self, split: str, subject: "Subject", *, limit: int | None = None, seed: int = 0, **reading: Any
+    ) -> "Batches":
+        """The data at the size and with the channels that the model takes, as `alternet.batches` prepares it."""
+        from alternet.data import Batches
+        from alternet.data.datasets import subset
+        from alternet.data.eval_transform import EvalTransform
+
+        channels, *side = subject.input_size or (3,)
+        pictures = self.pictures(split, (side[0], side[1]) if side else None)
+        transform = EvalTransform(
+            img_size=(side[0], side[1]) if side else (pictures.img_size, pictures.img_size),
+            colour=channels == 3,
+            crop_pct=pictures.crop_pct,
+        )
+        return Batches(dataset=pictures, transform=transform, order=subset(len(pictures), limit, seed), **reading)
+
+
+def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, str], opened: _Opened) -> None:
     """Refuse a wrong call before anything long begins: models or data that do not exist, or share a folder.
 
     Raises:
         ValueError: It is wrong.
     """
-    from alternet.data import dataset
     from alternet.storage import safe_name
     from alternet.subject.loading import check
 
@@ -153,9 +188,11 @@ def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, 
         _note_random_weights(other, other)
     refused: list[Exception] = []
     for _, split in _by_split(instruments):
-        with _noted(refused, silent=True):
-            dataset(data, split=split)
-            return
+        try:
+            opened.pictures(split)
+            return  # one split is enough to begin with; instruments that want another are told so on their own
+        except Exception as error:
+            refused.append(error)
     raise refused[0]
 
 
@@ -169,14 +206,13 @@ def _everywhere(work: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _noted(results: "list[Any]", what: str = "", *, silent: bool = False) -> Iterator[None]:
+def _noted(results: "list[Any]", what: str) -> Iterator[None]:
     """Take an error down as the result of what failed, and go on."""
     try:
         yield
     except Exception as error:
         results.append(error)
-        if not silent:
-            _say_failed(what, error)
+        _say_failed(what, error)
 
 
 def _note_random_weights(name: str, model: str) -> None:
@@ -187,39 +223,10 @@ def _note_random_weights(name: str, model: str) -> None:
         _say(f"note: {name} has random weights; name a file, {model}@FILE, or {way}.", err=True)
 
 
-def _note_no_normalisation(subject: "Subject") -> None:
-    if subject.mean is None:
-        _say(f"note: {subject.name} states no normalisation, so it is given images as they are, in [0, 1].", err=True)
-
-
-def _note_other_classes(instruments: "Sequence[Instrument]", subject: "Subject", images: "Batches") -> None:
-    """Labels count classes and so do logits; nothing but their number can tell that they count different ones."""
-    from alternet.untouched import untouched
-
-    specs = [kind.spec for kind in instruments]
-    judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
-    if not judged or not images.classes:
-        return
-    with untouched(subject.model):
-        known = subject.logits(subject.example()).shape[1]
-    if known != (count := len(images.classes)):
-        line = f"note: {images.name} has {count} classes and {subject.name} has {known}; {', '.join(judged)} take class"
-        _say(f"{line} k of the one for class k of the other.", err=True)
-
-
 def _by_split(instruments: "Sequence[Instrument]") -> "list[tuple[list[Instrument], str]]":
     """The instruments that ask about the test data, and those that ask about what was trained on."""
     parts = [([kind for kind in instruments if kind.spec.split == split], split) for split in ("test", "train")]
     return [(part, split) for part, split in parts if part]
-
-
-def _images(data: str, subject: "Subject", options: Mapping[str, Any]) -> "Batches":
-    """The data at the size and with the channels that the model takes."""
-    from alternet.data import batches
-
-    channels, height, width = subject.input_size or (3, None, None)
-    size = {} if height is None else {"img_size": height if height == width else (height, width)}
-    return batches(data, colour=channels == 3, **size, **{key: value for key, value in options.items() if value})
 
 
 def _measure_part(
@@ -227,6 +234,17 @@ def _measure_part(
 ) -> "list[Measurement | Exception]":
     """Measure one model with all instruments that ask about one split, together where they can share a pass."""
     from alternet.instruments.runner import measure_each
+    from alternet.untouched import untouched
+
+    specs = [kind.spec for kind in instruments]
+    judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
+    if judged and images.classes:
+        # Labels count classes and so do logits; nothing but their number can tell that they count different ones.
+        with untouched(subject.model):
+            known = subject.logits(subject.example()).shape[1]
+        if known != (count := len(images.classes)):
+            line = f"note: {images.name} has {count} classes and {subject.name} has {known}; {', '.join(judged)} take"
+            _say(f"{line} class k of the one for class k of the other.", err=True)
 
     results = []
     for instrument, result in measure_each(instruments, subject, images, out=out):
@@ -244,19 +262,15 @@ def _measure_part(
 def _say_failed(what: str, error: Exception) -> None:
     from alternet.instruments.runner import NotStoredError
 
-    kept = _kept_elsewhere(error.measurement) if isinstance(error, NotStoredError) else ""
+    kept = ""
+    if isinstance(error, NotStoredError):  # its own folder has no room for it, but the hours are not lost
+        folder = tempfile.mkdtemp(prefix="alternet-")
+        try:
+            kept = f" It is kept in {error.measurement.save(folder)}: move it to the --out folder."
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
     _say(f"alternet: {what} failed: {in_one_line(error)}{kept}", err=True)
     LOG.debug("the traceback of this failure", exc_info=error)
-
-
-def _kept_elsewhere(measurement: "Measurement") -> str:
-    """Store a measurement that its own folder has no room for, and say where."""
-    folder = tempfile.mkdtemp(prefix="alternet-")
-    try:
-        return f" It is kept in {measurement.save(folder)}: move it to the --out folder."
-    except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
-        return ""
 
 
 def _tell(measurement: "Measurement", out: Path) -> None:

@@ -63,7 +63,7 @@ def writable(out: Path) -> Path:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".alternet-{os.getpid()}"
+        probe = out / f".alternet-{os.getpid()}"  # processes that measure together try at the same time
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -113,9 +113,9 @@ class Replay:
             scopes_followed(model, run.enter, run.leave),
             run,
         ):
-            output = model((self.inputs if inputs is None else inputs).clone())
+            output = model((self.inputs if inputs is None else inputs).clone())  # a model may write into its input
         if keep and not run.as_foreseen:
-            self.memory.clear()
+            self.memory.clear()  # numbers may stand for other calls than in the timeline
         run.check(self.subject.name, due)
         return logits_of(output, self.subject.name)
 
@@ -133,6 +133,7 @@ class _ReplayedPass(ObservedPass):
         keep: Collection[int],
     ) -> None:
         super().__init__((), edits, lambda *_: None)
+        # Counted in every pass, whatever it edits: what memory gives back includes the counts so far.
         self.functions |= {address.function for address in timeline.moments}
         self.calls, self.memory, self.given, self.keep = timeline.calls, memory, given, keep
         self.next = 0  # number of the call that begins next, if all goes as in the timeline

@@ -89,7 +89,7 @@ def survey(subject: Subject, inputs: Tensor, addresses: Collection[Address]) -> 
         )
     scopes = trace.scopes[1:]
     last = {id(scope): number for number, scope in enumerate(scopes)}
-    for scope in reversed(scopes):
+    for scope in reversed(scopes):  # calls within a call come after it, and are thus settled before it
         if id(scope.parent) in last:
             last[id(scope.parent)] = max(last[id(scope.parent)], last[id(scope)])
     lives = _Lifetimes(trace)
@@ -112,7 +112,7 @@ class _Lifetimes:
     def __init__(self, trace: Trace) -> None:
         self.values = trace.values
         self.first: dict[int, int] = {}
-        self.first_in_memory: dict[int, int] = {0: -1}
+        self.first_in_memory: dict[int, int] = {0: -1}  # where that is not known, as if it had been there before all
         self.last: dict[int, int] = {}
         for value in trace.values:
             self.first.setdefault(id(value.tensor), value.index)

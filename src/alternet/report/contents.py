@@ -77,90 +77,63 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Conte
         measurements: One an instrument.
         notes: What a reader must know first.
     """
-    ordered = sorted(measurements, key=_place)
-    models = _models(ordered)
+    place = {name: number for number, name in enumerate(figures.FIGURES)}
+    ordered = sorted(measurements, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
     names = list(dict.fromkeys(name for one in ordered for name in one.models))
-    sections = [_section(one, names, f"s{number}") for number, one in enumerate(ordered, start=1)]
+
+    # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
+    measured = [(one, provenance) for one in ordered if one.instrument != "training" for provenance in one.provenances]
+    models = _models(measured)
+    shown = list(dict.fromkeys(row.name for row in models))
+    if len(shown) == 1:
+        headline = f"How {shown[0]} works inside"
+    elif len(shown) <= 3:
+        headline = f"How {', '.join(shown[:-1])} and {shown[-1]} work inside"
+    else:
+        headline = f"How {len(shown)} networks work inside"
+
+    data = [(p.get("data"), p.get("images")) for _, p in measured]
+    sets = {str(facts["name"]) for facts, _ in data if isinstance(facts, Mapping) and "name" in facts}
+    images = {count for _, count in data if isinstance(count, int)}
+    count = f" ({images.pop():,} images)" if len(images) == 1 else ""
+
+    twice = [name for name in sorted(shown) if sum(row.name == name for row in models) > 1]
+    differ = [
+        f"{name} stands for different weights in different instruments; see the list of models." for name in twice
+    ]
     return Contents(
-        headline=_headline(list(dict.fromkeys(row.name for row in models))),
-        summary=_summary(ordered),
-        notes=[*notes, *_weights_differ(models)],
+        headline=headline,
+        summary=f"Measured on {', '.join(sorted(sets))}{count}." if sets else "",
+        notes=[*notes, *differ],
         models=models,
-        sections=sections,
+        sections=[_section(one, names, f"s{number}") for number, one in enumerate(ordered, start=1)],
         several=len(names) > 1,
     )
 
 
-def _place(measurement: Measurement) -> tuple[int, str]:
-    known = list(figures.FIGURES)
-    name = measurement.instrument
-    return (known.index(name) if name in known else len(known)), name
-
-
-def _headline(names: list[str]) -> str:
-    if len(names) == 1:
-        return f"How {names[0]} works inside"
-    if len(names) <= 3:
-        return f"How {', '.join(names[:-1])} and {names[-1]} work inside"
-    return f"How {len(names)} networks work inside"
-
-
-def _summary(measurements: list[Measurement]) -> str:
-    provenances = [p for m in measurements for p in m.provenances if m.instrument != "training"]
-    names = {str(p["data"]["name"]) for p in provenances if isinstance(p.get("data"), Mapping) and "name" in p["data"]}
-    images = {p["images"] for p in provenances if isinstance(p.get("images"), int)}
-    count = f" ({images.pop():,} images)" if len(images) == 1 else ""
-    return f"Measured on {', '.join(sorted(names))}{count}." if names else ""
-
-
-def _models(measurements: list[Measurement]) -> list[ModelRow]:
+def _models(measured: Iterable[tuple[Measurement, Mapping[str, Any]]]) -> list[ModelRow]:
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for measurement in measurements:
-        if measurement.instrument == "training":
-            continue
-        for provenance in measurement.provenances:
-            model = provenance["model"]
-            row = rows.setdefault((model["name"], str(model.get("weights_sha256") or "")), {})
-            row["kind"] = str(model.get("class", ""))
-            row["parameters"] = _million(model.get("parameters"))
-            if accuracy := _accuracy(measurement, model["name"]):
-                row["accuracy"] = accuracy
-    return [
-        ModelRow(
-            name=name,
-            checksum=checksum,
-            kind=row["kind"],
-            parameters=row["parameters"],
-            accuracy=row.get("accuracy", ""),
-        )
-        for (name, checksum), row in rows.items()
-    ]
-
-
-def _million(count: Any) -> str:
-    return f"{count / 1e6:.2f} M" if isinstance(count, int) else ""
-
-
-def _accuracy(measurement: Measurement, model: str) -> str:
-    if measurement.instrument != "calibration" or not {"metric", "value"} <= set(measurement.table):
-        return ""
-    table = measurement.of(model).table
-    value = table.loc[table["metric"] == "accuracy", "value"]
-    return f"{value.iloc[0]:.1%}" if len(value) else ""
-
-
-def _weights_differ(models: list[ModelRow]) -> list[str]:
-    names = [row.name for row in models]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    return [f"{name} stands for different weights in different instruments; see the list of models." for name in twice]
+    for measurement, provenance in measured:
+        model = provenance["model"]
+        count = model.get("parameters")
+        row = rows.setdefault((model["name"], str(model.get("weights_sha256") or "")), {"accuracy": ""})
+        row["kind"] = str(model.get("class", ""))
+        row["parameters"] = f"{count / 1e6:.2f} M" if isinstance(count, int) else ""
+        if measurement.instrument == "calibration" and {"metric", "value"} <= set(measurement.table):
+            table = measurement.of(model["name"]).table
+            value = table.loc[table["metric"] == "accuracy", "value"]
+            row["accuracy"] = f"{value.iloc[0]:.1%}" if len(value) else row["accuracy"]
+    return [ModelRow(name=name, checksum=checksum, **row) for (name, checksum), row in rows.items()]
 
 
 def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Section:
     shared: dict[str, Any] = {
         "instrument": measurement.instrument,
         "notes": _differences(measurement),
-        "provenances": [(p["model"]["name"], _json(p)) for p in measurement.provenances],
-        "tables": [_table(measurement.instrument, name, table) for name, table in _main_first(measurement)],
+        "provenances": [
+            (p["model"]["name"], json.dumps(p, indent=2, ensure_ascii=False)) for p in measurement.provenances
+        ],
+        "tables": [_table(measurement, name) for name in sorted(measurement.tables, key=lambda k: (k != "table", k))],
     }
     if measurement.instrument not in figures.FIGURES:
         return Section(title=measurement.instrument, **shared)
@@ -179,25 +152,24 @@ def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Sec
 
 def _differences(measurement: Measurement) -> list[str]:
     """Settings and data that are not the same for all models."""
-    facts = {p["model"]["name"]: _comparable(p) for p in measurement.provenances}
-    keys = dict.fromkeys(key for one in facts.values() for key in one)
+    facts: dict[str, dict[str, str]] = {}
+    for provenance in measurement.provenances:
+        flat: dict[str, Any] = {}
+        for group in ("settings", "recipe"):
+            if isinstance(options := provenance.get(group), Mapping):
+                flat |= options
+        flat |= {fact: _short(provenance[fact]) for fact in FACTS if fact in provenance}
+        facts[provenance["model"]["name"]] = {
+            key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in flat.items()
+        }
     notes = []
-    for key in keys:
+    for key in dict.fromkeys(key for one in facts.values() for key in one):
         values: dict[str, list[str]] = {}
         for name, one in facts.items():
             values.setdefault(one.get(key, "unknown"), []).append(name)
         if len(values) > 1:
             notes.append(f"{key}: " + "; ".join(f"{value} for {', '.join(names)}" for value, names in values.items()))
     return notes
-
-
-def _comparable(provenance: Mapping[str, Any]) -> dict[str, str]:
-    flat: dict[str, Any] = {}
-    for group in ("settings", "recipe"):
-        if isinstance(options := provenance.get(group), Mapping):
-            flat |= options
-    flat |= {fact: _short(provenance[fact]) for fact in FACTS if fact in provenance}
-    return {key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in flat.items()}
 
 
 def _short(value: Any) -> Any:
@@ -207,19 +179,17 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _main_first(measurement: Measurement) -> list[tuple[str, pd.DataFrame]]:
-    return sorted(measurement.tables.items(), key=lambda pair: (pair[0] != "table", pair[0]))
-
-
-def _table(instrument: str, name: str, table: pd.DataFrame) -> Table:
+def _table(measurement: Measurement, name: str) -> Table:
+    table = measurement.tables[name]
+    file = f"{measurement.instrument}.csv" if name == "table" else f"{measurement.instrument}-{name}.csv"
     csv = table.to_csv(index=False, lineterminator="\n")
-    head = table.head(ROWS)
     return Table(
         name=name,
         columns=[str(column) for column in table.columns],
-        rows=[[_cell(value) for value in row] for row in head.itertuples(index=False)],
+        rows=[[_cell(value) for value in row] for row in table.head(ROWS).itertuples(index=False)],
         count=len(table),
-        file=f"{instrument}.csv" if name == "table" else f"{instrument}-{name}.csv",
+        file=file,
+        # What is safe here keeps the link short: a blank or comma as %20 or %2C would triple a file of numbers.
         link=f"data:text/csv;charset=utf-8,{quote(csv, safe=',. /:[]()')}",
     )
 
@@ -228,7 +198,3 @@ def _cell(value: Any) -> str:
     if pd.isna(value):
         return "–"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -21,6 +21,16 @@ class Found:
         """Name of the model."""
         return self.measurement.models[0]
 
+    @property
+    def is_training(self) -> bool:
+        """Whether it is the log of a training run."""
+        return self.measurement.instrument == "training"
+
+    @property
+    def where(self) -> str:
+        """The folder that tells it from others of the same model: that of the run or of all measurements."""
+        return (self.folder if self.is_training else self.folder.parent.parent).as_posix()
+
 
 def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
     """Everything under the folders, one measurement an instrument, and what a reader must know about it.
@@ -31,7 +41,14 @@ def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
         ValueError: A folder does not exist, there is nothing under them, or a file is damaged.
     """
     paths = list(paths)
-    folders = {folder.resolve(): folder for path in paths for folder in _folders(path)}
+    folders: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise ValueError(f"{path} is not a folder. Give the folders that `alternet measure` or `train` wrote.")
+        finished = {file.parent for file in path.rglob(PROVENANCE)}
+        runs = {file.parent for file in path.rglob(RUN) if (file.parent / LOG).is_file()}
+        # Folders that were given twice, or one within another, are still read once.
+        folders |= {folder.resolve(): folder for folder in sorted(finished | runs)}
     found = [Found(folder, _load(folder)) for folder in folders.values()]
     if not found:
         where = ", ".join(map(str, paths)) or "no folder at all"
@@ -39,11 +56,22 @@ def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
             f"Nothing to report under {where}: expected <model>/<instrument>/{PROVENANCE} or a training run with "
             f"{RUN} and {LOG}. Measure something first: alternet measure fourier -m resnet18 --data photos --out out."
         )
-    notes = [f"The training of {one.model} in {one.folder} is not finished." for one in found if _unfinished(one)]
+    unfinished = [one for one in found if one.is_training and not one.measurement.provenance.get("finished")]
+    notes = [f"The training of {one.model} in {one.folder} is not finished." for one in unfinished]
     groups: dict[str, list[Measurement]] = {}
     for one in _told_apart(found, notes):
         groups.setdefault(one.instrument, []).append(one)
-    return [_joined(instrument, group) for instrument, group in groups.items()], notes
+    joined = []
+    for instrument, group in groups.items():
+        try:
+            joined.append(Measurement.concat(group))
+        except KeyError as error:
+            models = ", ".join(name for one in group for name in one.models)
+            raise ValueError(
+                f"The {instrument} measurements of {models} do not all have a table {error}. "
+                "Measure them with one version."
+            ) from error
+    return joined, notes
 
 
 def _told_apart(found: list[Found], notes: list[str]) -> list[Measurement]:
@@ -51,26 +79,19 @@ def _told_apart(found: list[Found], notes: list[str]) -> list[Measurement]:
     met = [(one.measurement.instrument, one.model) for one in found]
     twice = {(instrument == "training", model) for instrument, model in met if met.count((instrument, model)) > 1}
     for training, model in sorted(twice):
-        same = [one for one in found if _kept_apart(one) == (training, model)]
-        where = ", ".join(dict.fromkeys(map(_where, same)))
+        where = dict.fromkeys(one.where for one in found if (one.is_training, one.model) == (training, model))
         verb = "trained" if training else "measured"
-        notes.append(f"{model} was {verb} more than once ({where}); each is shown with its folder.")
-    return [
-        _renamed(one.measurement, f"{one.model} [{_where(one)}]") if _kept_apart(one) in twice else one.measurement
-        for one in found
-    ]
-
-
-def _kept_apart(one: Found) -> tuple[bool, str]:
-    return one.measurement.instrument == "training", one.model
-
-
-def _folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise ValueError(f"{path} is not a folder. Give the folders that `alternet measure` or `train` wrote.")
-    finished = [file.parent for file in path.rglob(PROVENANCE)]
-    runs = [file.parent for file in path.rglob(RUN) if (file.parent / LOG).is_file()]
-    return sorted({*finished, *runs})
+        notes.append(f"{model} was {verb} more than once ({', '.join(where)}); each is shown with its folder.")
+    measurements = []
+    for one in found:
+        measurement = one.measurement
+        if (one.is_training, one.model) in twice:
+            name, facts = f"{one.model} [{one.where}]", measurement.provenance
+            tables = {key: table.assign(model=name) for key, table in measurement.tables.items()}
+            renamed = {**facts, "model": {**facts["model"], "name": name}}
+            measurement = replace(measurement, tables=tables, provenances=(renamed,))
+        measurements.append(measurement)
+    return measurements
 
 
 def _load(folder: Path) -> Measurement:
@@ -96,32 +117,6 @@ def _training(folder: Path) -> Measurement:
         rows = run.log.assign(model=model)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} holds a damaged training run ({error}). Train it again.") from error
-    rows.insert(0, "model", rows.pop("model"))
+    rows.insert(0, "model", rows.pop("model"))  # the first column of every table of a measurement
     provenance = {**facts, "instrument": "training", "model": {"name": model}}
     return Measurement(instrument="training", tables={"table": rows}, provenances=(provenance,))
-
-
-def _joined(instrument: str, group: list[Measurement]) -> Measurement:
-    try:
-        return Measurement.concat(group)
-    except KeyError as error:
-        models = ", ".join(name for one in group for name in one.models)
-        raise ValueError(
-            f"The {instrument} measurements of {models} do not all have a table {error}. Measure them with one version."
-        ) from error
-
-
-def _unfinished(one: Found) -> bool:
-    return one.measurement.instrument == "training" and not one.measurement.provenance.get("finished")
-
-
-def _where(one: Found) -> str:
-    """The folder that tells one measurement of a model from another: that of the run or of all measurements."""
-    here = one.folder if one.measurement.instrument == "training" else one.folder.parent.parent
-    return here.as_posix()
-
-
-def _renamed(measurement: Measurement, name: str) -> Measurement:
-    tables = {key: table.assign(model=name) for key, table in measurement.tables.items()}
-    facts = measurement.provenance
-    return replace(measurement, tables=tables, provenances=({**facts, "model": {**facts["model"], "name": name}},))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alternet.plotting import style
 from alternet.plotting.legend import Entry
-from alternet.plotting.panel import Cells, Panel, Points, Targets
+from alternet.plotting.panel import Cells, Panel, Targets
 from alternet.plotting.style import Drawing
 
 DPI = 72
@@ -71,7 +71,9 @@ def picture(panel: Panel, models: Sequence[str], prefix: str) -> Picture:
         if panel.bar is not None:
             panel.bar.add(figure, axes, aspect=25)
     svg = inline(figure, models, prefix)  # saving does the layout, after which transData holds
-    return Picture(title=panel.title, svg=svg, targets=placed(found, models), wide=panel.wide, surface=panel.surface)
+    return Picture(
+        title=panel.title, svg=svg, targets=list(placed(found, models)), wide=panel.wide, surface=panel.surface
+    )
 
 
 def whole(figure: Figure, title: str, models: Sequence[str], prefix: str) -> Picture:
@@ -95,10 +97,10 @@ def inline(figure: Figure, models: Sequence[str], prefix: str) -> str:
     for axis in figure.axes:
         for number, artist in enumerate(axis.get_children()):
             if isinstance(name := artist.get_label(), str) and name in models:
-                artist.set_gid(f"m{models.index(name)} {number}")
+                artist.set_gid(f"m{models.index(name)} {number}")  # an id occurs once; `_rename` makes a class of it
     buffer = io.StringIO()
     with style.context({"svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None})  # the same numbers give the same page
     root = ElementTree.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib has just written it
     _strip(root)
     _rename(root, prefix)
@@ -170,30 +172,27 @@ def _flatten(parent: ElementTree.Element) -> None:
     parent[:] = kept
 
 
-def placed(targets: Targets, models: Sequence[str]) -> list[dict[str, Any]]:
+def placed(targets: Targets, models: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Where in the picture, and what each place says; what lies outside its axes is left out."""
-    return [one for target in targets for one in _placed(target, models)]
-
-
-def _placed(target: Points | Cells, models: Sequence[str]) -> Iterator[dict[str, Any]]:
-    model = models.index(target.model) if target.model in models else None
-    if isinstance(target, Cells):
-        left, right, first, last = target.extent
-        grid = _pixels(target.axis, np.array([[left, first], [right, last]])).ravel()
-        names = {"rows": list(target.rows), "columns": list(target.columns)}
-        yield {"model": model, "grid": _rounded(grid), **names, "texts": [text for row in target.texts for text in row]}
-        return
-    known = np.array([bool(np.isfinite(box).all()) for box in target.boxes], dtype=bool)
-    corners = [_pixels(target.axis, target.boxes[known][:, side]) for side in (slice(0, 2), slice(2, 4))]
-    low, size = np.minimum(*corners), abs(corners[1] - corners[0])
-    frame = _down(target.axis, target.axis.bbox.get_points())
-    middle, room = low + size / 2, 0.5  # what lies on the edge lies within, whatever was rounded
-    inside = ((middle >= frame.min(axis=0) - room) & (middle <= frame.max(axis=0) + room)).all(axis=1)
-    if inside.any():
-        texts = [text for text, shown in zip(target.texts, known, strict=True) if shown]
-        kept = [(*each, text) for *each, text, shown in zip(low, size, texts, inside, strict=True) if shown]
-        boxes = [_rounded([*corner, *(extent if extent.any() else ())]) for corner, extent, _ in kept]
-        yield {"model": model, "name": target.name, "boxes": boxes, "texts": [text for *_, text in kept]}
+    for target in targets:
+        model = models.index(target.model) if target.model in models else None
+        if isinstance(target, Cells):
+            left, right, first, last = target.extent
+            grid = _rounded(_pixels(target.axis, np.array([[left, first], [right, last]])).ravel())
+            names = {"rows": list(target.rows), "columns": list(target.columns)}
+            yield {"model": model, "grid": grid, **names, "texts": [text for row in target.texts for text in row]}
+            continue
+        known = np.array([bool(np.isfinite(box).all()) for box in target.boxes], dtype=bool)
+        corners = [_pixels(target.axis, target.boxes[known][:, side]) for side in (slice(0, 2), slice(2, 4))]
+        low, size = np.minimum(*corners), abs(corners[1] - corners[0])
+        frame = _down(target.axis, target.axis.bbox.get_points())
+        middle, room = low + size / 2, 0.5  # what lies on the edge lies within, whatever was rounded
+        inside = ((middle >= frame.min(axis=0) - room) & (middle <= frame.max(axis=0) + room)).all(axis=1)
+        if inside.any():
+            texts = [text for text, shown in zip(target.texts, known, strict=True) if shown]
+            kept = [(*each, text) for *each, text, shown in zip(low, size, texts, inside, strict=True) if shown]
+            boxes = [_rounded([*corner, *(extent if extent.any() else ())]) for corner, extent, _ in kept]
+            yield {"model": model, "name": target.name, "boxes": boxes, "texts": [text for *_, text in kept]}
 
 
 def _pixels(axis: Axes, data: NDArray) -> NDArray:

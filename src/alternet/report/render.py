@@ -48,7 +48,7 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     with figures.cast(name for measurement in measurements for name in measurement.models):
         drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
         page = html(contents(measurements, notes))
-    try:
+    try:  # by now all is drawn, so what cannot be drawn leaves no half of a report
         for instrument, figure in drawn.items():
             write_atomically(out.parent / "figures" / f"{instrument}.svg", figures.svg(figure))
             figures.save(figure, out.parent / "figures" / f"{instrument}.png")
@@ -68,34 +68,29 @@ def html(shown: Contents) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Without blanks and escapes the page is shorter.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     pictures = [picture for section in shown.sections for picture in section.pictures]
     surfaces = any(picture.surface for picture in pictures)
-    plotly = _plotly() if surfaces else None
+    plotly = None
+    if surfaces:
+        try:
+            from plotly.offline import get_plotlyjs
+        except ImportError:  # then the page says that its surfaces stand still
+            pass
+        else:
+            plotly = get_plotlyjs().replace("</script", r"<\/script")  # or the page would take it for its own end tag
     scripts = ([plotly] if plotly else []) + ([_asset("figures.js")] if pictures else [])
+    digests = [hashlib.sha256(script.encode("utf-8")).digest() for script in scripts]
     return environment.get_template("page.html.jinja").render(
         **asdict(shown),
         css=_asset("page.css"),
         scripts=scripts,
-        hashes=[_digest(script) for script in scripts],
+        hashes=[base64.b64encode(digest).decode("ascii") for digest in digests],  # the page runs no other scripts
         surfaces=plotly is not None,
         still=surfaces and plotly is None,
     )
 
 
-def _plotly() -> str | None:
-    """The source of plotly.js, which comes with the Python package; None where that is not installed."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        return None
-    return get_plotlyjs().replace("</script", r"<\/script")
-
-
 def _asset(name: str) -> str:
     return (files("alternet.report") / name).read_text(encoding="utf-8")
-
-
-def _digest(script: str) -> str:
-    """The hash by which the page's content policy knows a script."""
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

@@ -47,31 +47,29 @@ def published_landscape(file: str | Path, model: str) -> Measurement:
             f"{file} cannot be read as a released landscape ({error}): expected lines of x, y, l1, l2, NLL and more, "
             "with a point at x = y = 0."
         ) from error
+    settings = {"directions": "random", "normalisation": "paper", "l2": "paper", "redraw": "paper"}
+    provenance = {
+        "instrument": "landscape",
+        "settings": settings | {"weight_decay": WEIGHT_DECAY, "augment": "paper"},
+        "model": {"name": model, "class": "as released"},
+        "data": {"name": "cifar100, as released", "fingerprint": Path(file).name},
+        "images": IMAGES,
+        "origin": "xxxnell/how-do-vits-work, Apache-2.0",
+    }
     flat = pd.DataFrame([(model, *row) for row in rows], columns=["model", *COLUMNS])
     return Measurement(
         instrument="landscape",
         tables={"table": table[["model", "x", "y", "nll", "l2", "loss", "accuracy"]], "flatness": flat},
-        provenances=(_provenance(Path(file).name, model),),
+        provenances=(provenance,),
     )
 
 
 def _rays(table: pd.DataFrame) -> tuple[Heights, list[Ray]]:
     points: dict[tuple[float, float], Heights] = {}
+    # Rounded, since r and -r are looked up below, and in the file they differ in their last digits.
     for x, y, loss, nll in table[["x", "y", "loss", "nll"]].to_numpy(float).round(9).tolist():
         points[x, y] = (loss, nll) if isfinite(loss) else (None, None)
     radii = sorted(x for x, y in points if y == 0 and x > 0)
     along_x = [Ray(r, points[r, 0.0], points[-r, 0.0]) for r in radii]
     along_y = [Ray(r, points[0.0, r], points[0.0, -r]) for r in radii]
     return points[0.0, 0.0], [*along_x, *along_y]
-
-
-def _provenance(file: str, model: str) -> dict:
-    settings = {"directions": "random", "normalisation": "paper", "l2": "paper", "redraw": "paper"}
-    return {
-        "instrument": "landscape",
-        "settings": settings | {"weight_decay": WEIGHT_DECAY, "augment": "paper"},
-        "model": {"name": model, "class": "as released"},
-        "data": {"name": "cifar100, as released", "fingerprint": file},
-        "images": IMAGES,
-        "origin": "xxxnell/how-do-vits-work, Apache-2.0",
-    }

@@ -10,7 +10,7 @@ from alternet.taps.graph import MIXING, Graph
 from alternet.taps.kinds import BranchKinds
 from alternet.taps.layout import layout_of
 from alternet.taps.pixels import PixelMap
-from alternet.taps.trace import Scope, Value
+from alternet.taps.trace import Scope, Value, scopes_around
 from alternet.taps.units import ResidualSum
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -102,8 +102,7 @@ class PlainBlocks:
 
     def _module_of(self, layers: list[Value]) -> Scope:
         """The outermost module around these calls that is not looked into."""
-        ways = [list(value.call.scope.up())[::-1] for value in layers if value.call is not None]
-        common = [scope for scope in ways[0] if all(scope in way for way in ways)]
+        common = scopes_around(layers)
         return next((scope for scope in common if id(scope) not in self.opened), common[-1])
 
     def at_entries(self, known: list[PlainBlock]) -> list[PlainBlock]:
@@ -163,13 +162,12 @@ class PlainBlocks:
         root = blocks[0].layers[0].call
         assert root is not None
         stage = [scope for scope in first.scope.up() if scope not in root.scope.up()][-1:]
-
-        def is_ahead(block: PlainBlock) -> bool:
-            """Whether it comes before the stage: a strided layer that opens the stage is none of the stem."""
-            within = any(scope in stage for v in block.layers if v.call is not None for scope in v.call.scope.up())
-            return block.read < self.sums[0].value and block.read in self.trunk and not within
-
-        ahead = [block for block in blocks if is_ahead(block)]
+        ahead = []
+        for block in blocks:
+            # A strided layer that opens the stage is none of the stem, though it comes before the first sum.
+            opens = any(scope in stage for v in block.layers if v.call is not None for scope in v.call.scope.up())
+            if block.read < self.sums[0].value and block.read in self.trunk and not opens:
+                ahead.append(block)
         if len(ahead) < 2:
             return blocks
         layers = [value for block in ahead for value in block.layers]

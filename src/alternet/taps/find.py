@@ -14,7 +14,7 @@ from alternet.taps.kinds import BranchKinds
 from alternet.taps.layout import Layout, layout_of
 from alternet.taps.operations import ACTIVATIONS
 from alternet.taps.pixels import PixelMap
-from alternet.taps.trace import Scope, Trace, Value, record
+from alternet.taps.trace import Scope, Trace, Value, record, scopes_around
 from alternet.taps.units import PROJECTED, ResidualSum, ResidualSums
 from alternet.untouched import untouched
 
@@ -108,7 +108,7 @@ def find_taps(
         [('0', 'stem', (8, 6, 6)), ('2', 'pool', (8, 3, 3))]
     """
     with untouched(model), torch.inference_mode(False):
-        trace = record(model, inputs.clone())
+        trace = record(model, inputs.clone())  # some models write into their input
     units = _TapFinder(trace, PixelMap(trace, prefix=prefix_tokens, grid=grid)).taps()
     if not units:
         raise ValueError(
@@ -224,7 +224,8 @@ class _TapFinder:
         before, after = layout_of(self.pixels, block.start), layout_of(self.pixels, block.read)
         assert after is not None
         coarser = before is not None and not _alike(before.grid, after.grid)
-        if kind != "msa" and coarser and self.kinds.convolves(block.layers) <= 1:
+        convolutions = sum(self.kinds.of_layer(layer) == "conv" for layer in block.layers)
+        if kind != "msa" and coarser and convolutions <= 1:
             kind = "pool"  # a strided convolution between stages as well; with more layers it is a block with a stride
         if self._is_first(block.read):
             kind = "stem"
@@ -255,7 +256,6 @@ def _alike(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 def _path(layers: list[Value], home: Scope | None = None) -> str:
     """Path of the module around all these calls: the outermost that is not around `home`, or else the innermost."""
-    ways = [list(value.call.scope.up())[::-1] for value in layers if value.call is not None]
-    common = [scope for scope in ways[0] if all(scope in way for way in ways)] if ways else []
+    common = scopes_around(layers)
     own = [scope for scope in common if home is not None and scope not in home.up()]
     return (own[:1] or common[-1:])[0].path if common else ""

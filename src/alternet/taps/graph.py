@@ -82,7 +82,7 @@ class Graph:
 
 def operand(call: Call, position: int, name: str) -> int | None:
     """The value given as an argument of a call; None where a plain number was given."""
-    argument = call.args[position] if len(call.args) > position else call.kwargs.get(name)
+    argument = call.argument(position, name)
     return argument.value if isinstance(argument, Ref) else None
 
 

@@ -5,10 +5,10 @@ from operator import ge
 
 import torch
 
-from alternet.taps.graph import Graph
+from alternet.taps.graph import Graph, operand
 from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, MOVES, POOLS, PRODUCTS, SEQUENCES
 from alternet.taps.pixels import PixelMap, distinct, varies
-from alternet.taps.trace import Ref, Value
+from alternet.taps.trace import Value
 
 ATTENTION_CLASSES = frozenset({"EfficientAdditiveAttention"})
 """SwiftFormer sums tokens under learned weights and multiplies by the sum: attention by name, a gate to an observer."""
@@ -26,9 +26,10 @@ class BranchKinds:
 
     def kind(self, layers: Iterable[Value], moves: Iterable[str] = ()) -> str | None:
         """The kind of a unit made of these layers and of moves with these names; None if there are none."""
-        kinds = {self._of_layer(value) for value in layers}
+        kinds = {self.of_layer(value) for value in layers}
         if "roll" in moves:  # all that mixes positions in AS-MLP, whose layers mix channels alone
             kinds.add("mixer")
+        # The first that occurs decides: attention has linear layers as well, and so do most blocks with convolutions.
         return next((kind for kind in ("msa", "conv", "mixer", "mlp") if kind in kinds), None)
 
     def layers_acting(self, span: Iterable[int], end: int) -> list[Value]:
@@ -46,16 +47,12 @@ class BranchKinds:
                 # class attention of CaiT would be a unit of the map.
                 parents = [i for i in parents if self.placed(i)] or parents
             waiting += parents
-        return [value for value in self.graph.mixing(sorted(reached)) if self._of_layer(value) is not None]
+        return [value for value in self.graph.mixing(sorted(reached)) if self.of_layer(value) is not None]
 
     def placed(self, index: int) -> bool:
         """Whether any element of a value stands for a pixel, or might."""
         where = self.pixels.of(index)
         return where is None or bool(distinct(where).any())
-
-    def convolves(self, layers: Iterable[Value]) -> int:
-        """How many of these layers are convolutions over several positions."""
-        return sum(self._of_layer(value) == "conv" for value in layers)
 
     def attends(self, value: Value) -> bool:
         """Whether a call is attention: a product of two maps, which are both made from the images."""
@@ -65,7 +62,7 @@ class BranchKinds:
             return True
         return call.name in PRODUCTS and len({i for i in call.inputs if self.graph.values[i].from_images}) > 1
 
-    def _of_layer(self, value: Value) -> str | None:
+    def of_layer(self, value: Value) -> str | None:
         """The kind of one layer; None where it acts on no position, or not at all.
 
         So neither the attention of a class token alone nor the layers of squeeze and excitation count.
@@ -106,8 +103,8 @@ class BranchKinds:
     def kernel(self, value: Value) -> int:
         """Number of positions under a convolution's kernel."""
         assert value.call is not None
-        weight = next((a for a in (*value.call.args[1:2], value.call.kwargs.get("weight")) if isinstance(a, Ref)), None)
-        return 1 if weight is None else int(torch.Size(self.graph.values[weight.value].shape[2:]).numel())
+        weight = operand(value.call, 1, "weight")
+        return 1 if weight is None else int(torch.Size(self.graph.values[weight].shape[2:]).numel())
 
     def keeps_map(self, value: Value) -> bool:
         """Whether a convolution leaves channels and resolution alone, so that its input could stand in for it."""
@@ -115,7 +112,7 @@ class BranchKinds:
         assert call is not None
         if call.name.startswith("conv_transpose"):
             return False
-        steps = call.args[3] if len(call.args) > 3 else call.kwargs.get("stride", 1)
+        steps = call.argument(3, "stride", 1)
         given = self.graph.values[call.inputs[0]].shape
         strided = set((steps,) if isinstance(steps, int) else steps) != {1}
         # It may take off a margin that was padded ahead of it, as TensorFlow's convolutions do.

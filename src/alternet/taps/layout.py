@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.shapes import FeatureMap
-from alternet.taps.pixels import NCHW, PixelMap, distinct, varies
+from alternet.taps.pixels import NCHW, TOKENS, PixelMap, distinct, varies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ class Layout:
         Raises:
             ValueError: The feature has another number of positions than the layout.
         """
-        if self.plain and feature.shape[-2:] == self.grid:
+        plain = (self.batch_axis, self.channel_axis, self.parts, self.prefix, self.order) == (0, 1, 1, 0, None)
+        if plain and feature.shape[-2:] == self.grid:
             return feature
         entries = feature.movedim((self.batch_axis, self.channel_axis), (0, -1))
         entries = entries.reshape(feature.shape[self.batch_axis] // self.parts, -1, entries.shape[-1])
@@ -57,26 +58,23 @@ class Layout:
             entries = entries[:, torch.tensor(self.order, device=feature.device) + self.prefix]
         return entries.transpose(1, 2).unflatten(2, self.grid)
 
-    @property
-    def plain(self) -> bool:
-        """Whether the feature already is [n, c, h, w]."""
-        return (self.batch_axis, self.channel_axis, self.parts, self.prefix, self.order) == (0, 1, 1, 0, None)
-
 
 def layout_of(pixels: PixelMap, index: int) -> Layout | None:
     """The layout of a traced value; None if it is not one map of the whole image."""
-    if index not in pixels.layouts:
-        where = pixels.of(index)
-        pixels.layouts[index] = None if where is None else _layout(pixels, where)
-    return pixels.layouts[index]
-
-
-def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
-    """The layout of a tensor, from the pixel that each element stands for."""
-    if where.ndim not in (3, 4) or not distinct(where).any():
+    if index in pixels.layouts:
+        return pixels.layouts[index]
+    where = pixels.of(index)
+    pixels.layouts[index] = None
+    if where is None or where.ndim not in (TOKENS, NCHW) or not distinct(where).any():
         return None
     sample, row, column = pixels.decode(distinct(where))
-    batch = [axis for axis in range(where.ndim) if _samples_follow(sample, axis)]
+    # Samples lie along the axis at each place of which there is one sample alone.
+    batch = []
+    for axis in range(where.ndim):
+        others = [a for a in range(where.ndim) if a != axis]
+        lowest = sample.masked_fill(sample < 0, sample.max() + 1).amin(others)
+        if torch.equal(sample.amax(others), lowest):
+            batch.append(axis)
     # Channels are where the pixel stays the same.
     channels = [axis for axis in range(where.ndim) if not varies(where, axis)]
     if not channels and where.ndim == NCHW:
@@ -87,13 +85,8 @@ def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
     if len(channels) != 1 or len(batch) != 1:
         return None
     places = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in (sample, row, column)]
-    return _on_grid(places, batch[0], channels[0], pixels.size[0])
-
-
-def _samples_follow(sample: Tensor, axis: int) -> bool:
-    """Whether samples follow one another along this axis alone."""
-    others = [a for a in range(sample.ndim) if a != axis]
-    return torch.equal(sample.amax(others), sample.masked_fill(sample < 0, sample.max() + 1).amin(others))
+    pixels.layouts[index] = _on_grid(places, batch[0], channels[0], pixels.size[0])
+    return pixels.layouts[index]
 
 
 def _on_grid(places: list[Tensor], batch: int, channel: int, n: int) -> Layout | None:
@@ -107,7 +100,7 @@ def _on_grid(places: list[Tensor], batch: int, channel: int, n: int) -> Layout |
     parts, positions = sample.shape[0] // n, sample.ndim - 1
     sample, row, column = (t.reshape(n, -1) for t in (sample, row, column))
     real = row[0] >= 0
-    if positions > 1 and not real.all():
+    if positions > 1 and not real.all():  # only a sequence of tokens has room for some without a place
         return None
     alike = all(torch.equal(t[0], t[i]) for t in (row, column) for i in range(n))
     if not alike or not all((sample[i, real] == i).all() for i in range(n)):

@@ -42,13 +42,19 @@ class PixelMap:
         waiting = [index]  # a stack of our own, since a deep network would exceed what Python allows for recursion
         while waiting:
             value = self.trace.values[waiting[-1]]
-            needed = [] if value.index in self.found else [i for i in self._asked_first(value) if i not in self.found]
-            if needed:
-                waiting += needed
-                continue
-            waiting.pop()
-            if value.index not in self.found:
-                self.found[value.index] = self._follow(value)
+            call = value.call
+            first: list[int] = []  # the operands that a rule looks at first; it asks for the rest, should it need them
+            if call is not None and value.from_images and value.index not in self.found:
+                given = [i for i in call.inputs if self.trace.values[i].from_images]
+                alike = [i for i in given if self.trace.values[i].shape == value.shape]
+                first = given[:1] if call.name in RULES else sorted(alike or given)[:1]
+                first = given if call.name in MOVES else first
+            needed = [i for i in first if i not in self.found]
+            waiting += needed
+            if not needed:
+                waiting.pop()
+                if value.index not in self.found:
+                    self.found[value.index] = self._follow(value)
         return self.found[index]
 
     def decode(self, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,17 +63,6 @@ class PixelMap:
         pixel, none = where - 1, where == 0
         parts = (pixel // (h * w), pixel // w % h, pixel % w)
         return tuple(part.masked_fill(none, -1) for part in parts)  # type: ignore[return-value]
-
-    def _asked_first(self, value: Value) -> list[int]:
-        """The operands that a rule looks at first; it asks for the rest itself, where these do not decide."""
-        call = value.call
-        if call is None or not value.from_images:
-            return []
-        given = [i for i in call.inputs if self.trace.values[i].from_images]
-        if call.name in MOVES:
-            return given
-        alike = [i for i in given if self.trace.values[i].shape == value.shape]
-        return given[:1] if call.name in RULES else sorted(alike or given)[:1]
 
     def _follow(self, value: Value) -> Tensor | None:
         if value.call is None or not value.from_images:
@@ -96,6 +91,7 @@ def varies(where: Tensor, axis: int) -> bool:
         return False
     where = distinct(where)
     first = where.narrow(axis, 0, 1)
+    # The second entry mostly settles it, which spares the comparison of all.
     return not torch.equal(first, where.narrow(axis, 1, 1)) or not torch.equal(first.expand_as(where), where)
 
 
@@ -216,7 +212,7 @@ def _contracted(operand: Tensor, axis: int) -> Tensor:
 def reduced(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
     """Means, sums and maxima over some axes, or over all."""
     source = pixels.of(call.inputs[0])
-    axes = _argument(call, 1, "dim")
+    axes = call.argument(1, "dim")
     if source is None or isinstance(axes, Ref) or len(call.inputs) > 1:
         return elementwise(pixels, call, value)  # the maximum of two maps
     if axes is None:
@@ -240,7 +236,7 @@ def product(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
 
 def attention(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
     """Queries keep their pixels; where channels attend to channels, the values keep theirs."""
-    return _of_rows_or_columns(pixels, _argument(call, 0, "query"), _argument(call, 2, "value"), value.shape)
+    return _of_rows_or_columns(pixels, call.argument(0, "query"), call.argument(2, "value"), value.shape)
 
 
 def _of_rows_or_columns(pixels: PixelMap, left: Any, right: Any, shape: torch.Size) -> Tensor | None:
@@ -281,10 +277,6 @@ def recurrent(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
     if source is None or value.shape[:2] != source.shape[:2]:
         return None
     return source[..., :1].expand(value.shape)
-
-
-def _argument(call: Call, position: int, name: str) -> Any:
-    return call.args[position] if len(call.args) > position else call.kwargs.get(name)
 
 
 RULES: dict[str, Callable[[PixelMap, Call, Value], Tensor | None]] = {

@@ -5,7 +5,7 @@ tensor, and of every view that shares its memory, so that "x += f(x)" and "x = x
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +50,10 @@ class Call:
     scope: "Scope"
     ordinal: int
     outputs: tuple[int, ...] = ()
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """What was given by position or by name."""
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -120,7 +124,7 @@ def map_tensors(thing: Any, change: Callable[[Any], Any], kind: type = Tensor) -
         return change(thing)
     if isinstance(thing, dict):
         return {key: map_tensors(part, change, kind) for key, part in thing.items()}
-    if isinstance(thing, slice):
+    if isinstance(thing, slice):  # in an index its ends may be tensors
         return slice(*(map_tensors(part, change, kind) for part in (thing.start, thing.stop, thing.step)))
     if isinstance(thing, list | tuple):
         parts = [map_tensors(part, change, kind) for part in thing]
@@ -188,9 +192,10 @@ class Recorder(TorchFunctionMode):
         given = list(tensors_in((args, kwargs)))
         inputs = tuple(self._known(tensor) for tensor in given)
         noted = map_tensors((args, kwargs), lambda tensor: Ref(self._known(tensor)))
-        versions = [_version(tensor) for tensor in given]
+        counted = [tensor for tensor in given if not tensor.is_inference()]  # the others have no version to compare
+        versions = [tensor._version for tensor in counted]
         result = func(*args, **kwargs)
-        changed = [tensor for tensor, old in zip(given, versions, strict=True) if _version(tensor) != old]
+        changed = [tensor for tensor, old in zip(counted, versions, strict=True) if tensor._version != old]
         # An input that comes out again unchanged, as from a dropout that is off, is no new value.
         kept = {id(tensor) for tensor in given} - {id(tensor) for tensor in changed}
         fresh = [tensor for tensor in tensors_in(result) if id(tensor) not in kept] or changed[:1]
@@ -240,6 +245,12 @@ class Recorder(TorchFunctionMode):
         return self.now[id(tensor)] if id(tensor) in self.now else self._new(tensor, None, 0, False)
 
 
+def scopes_around(values: Iterable[Value]) -> list[Scope]:
+    """The scopes that the calls of all these values ran in, outermost first."""
+    ways = [list(value.call.scope.up())[::-1] for value in values if value.call is not None]
+    return [scope for scope in ways[0] if all(scope in way for way in ways)] if ways else []
+
+
 def record(model: nn.Module, images: Tensor) -> Trace:
     """Trace one forward pass; the caller keeps the model as it was.
 
@@ -249,6 +260,7 @@ def record(model: nn.Module, images: Tensor) -> Trace:
     """
     recorder = Recorder(model, images)
     with ExitStack() as around:
+        # Tensors made in inference mode keep no version, by which writing in place is noticed.
         for context in (torch.inference_mode(False), torch.no_grad(), nothing_hidden()):
             around.enter_context(context)
         around.enter_context(scopes_followed(model, recorder.enter, recorder.leave))
@@ -256,10 +268,6 @@ def record(model: nn.Module, images: Tensor) -> Trace:
         output = model(images)
     recorder.trace.outputs = tuple(recorder._known(tensor) for tensor in tensors_in(output))
     return recorder.trace
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def memory_of(tensor: Tensor) -> int:

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from alternet.taps.graph import MIXING, Graph, operand
 from alternet.taps.kinds import ATTENTION_CLASSES, BranchKinds
-from alternet.taps.layout import NCHW, layout_of
+from alternet.taps.layout import layout_of
 from alternet.taps.operations import ACTIVATIONS, ADDITIONS, MOVES, POOLS, SAME
-from alternet.taps.pixels import TOKENS, PixelMap, distinct
+from alternet.taps.pixels import NCHW, TOKENS, PixelMap, distinct
 from alternet.taps.trace import Call, Value
 
 IDENTITY, SCALED, PROJECTED, CUT = "identity", "scaled", "projected", "cut"
@@ -35,19 +35,6 @@ class ResidualSum:
     swapped: bool
 
 
-class UnknownLayout(ValueError):
-    """Nothing tells which element of a residual sum lies where."""
-
-    def __init__(self, value: Value) -> None:
-        """Name the sum and say how to declare it."""
-        path = value.call.scope.path if value.call else ""
-        super().__init__(
-            f"How the feature map of the unit in {path!r}, of shape {tuple(value.shape)}, lies in the image cannot be "
-            "told from the pass: a function that cannot be followed made it. Expected tokens [n, prefix + h * w, c] "
-            "with a declared grid; state it, as in Subject(model, name=..., prefix_tokens=1, grid=(14, 14))."
-        )
-
-
 class ResidualSums:
     """Finds the residual sums of one trace."""
 
@@ -69,20 +56,24 @@ class ResidualSums:
         self.drop_in_cells()
         for index in self.found:
             if layout_of(self.pixels, index) is None:
-                raise UnknownLayout(self.graph.values[index])
+                value = self.graph.values[index]
+                path = value.call.scope.path if value.call else ""
+                raise ValueError(
+                    f"How the feature map of the unit in {path!r}, of shape {tuple(value.shape)}, lies in the image "
+                    "cannot be told from the pass: a function that cannot be followed made it. Expected tokens "
+                    "[n, prefix + h * w, c] with a declared grid; state it, as in Subject(model, name=..., "
+                    "prefix_tokens=1, grid=(14, 14))."
+                )
         return self.linear_merged()
 
     def _considered(self, value: Value, call: Call) -> ResidualSum | None:
         """The residual sum that an addition makes; None if it is another sum."""
-
-        def is_alike(index: int | None) -> bool:
-            given = None if index is None else self.graph.values[index]
-            return given is not None and given.from_images and given.shape == value.shape
-
+        given = {i: self.graph.values[i] for i in call.inputs}
+        alike = [i for i, one in given.items() if one.from_images and one.shape == value.shape]
         a, b = operand(call, 0, "input"), operand(call, 1, "other")
         if call.name.startswith("addcmul"):  # skip + branch · scale: the scale is a weight
-            b = next((i for i in call.inputs[1:] if is_alike(i)), None)
-        if a is None or b is None or not is_alike(a) or not is_alike(b):
+            b = next((i for i in call.inputs[1:] if i in alike), None)
+        if a is None or b is None or a not in alike or b not in alike:
             return None
         fork = self.graph.fork(a, b)
         lost = self.pixels.of(value.index) is None and value.tensor.ndim in (TOKENS, NCHW)
@@ -103,8 +94,7 @@ class ResidualSums:
             self.with_mere_sums.add(id(call.scope))
             return None
         skip, branch = pair
-        swapped = skip != operand(call, 0, "input")
-        return ResidualSum(value=value.index, skip=skip, branch=branch, fork=fork, skip_kind=kind, swapped=swapped)
+        return ResidualSum(value=value.index, skip=skip, branch=branch, fork=fork, skip_kind=kind, swapped=skip != a)
 
     def _way(self, index: int, fork: int) -> str:
         """How an operand comes from the fork: handed on, scaled, projected, or cut out of it."""
