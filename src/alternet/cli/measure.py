@@ -151,22 +151,13 @@ class _Opened:
         self.found[(split,) if pictures.size is None else (split, img_size)] = pictures
         return pictures
 
-    def batches(
-        self, split: str, subject: "Subject", *, limit: int | None = None, seed: int = 0, **reading: Any
-    ) -> "Batches":
-        """The data at the size and with the channels that the model takes, as `alternet.batches` prepares it."""
-        from alternet.data import Batches
-        from alternet.data.datasets import subset
-        from alternet.data.eval_transform import EvalTransform
+    def batches(self, split: str, subject: "Subject", **options: Any) -> "Batches":
+        """At the size and with the channels that the model takes."""
+        from alternet.data import batches
 
         channels, *side = subject.input_size or (3,)
-        pictures = self.pictures(split, (side[0], side[1]) if side else None)
-        transform = EvalTransform(
-            img_size=(side[0], side[1]) if side else (pictures.img_size, pictures.img_size),
-            colour=channels == 3,
-            crop_pct=pictures.crop_pct,
-        )
-        return Batches(dataset=pictures, transform=transform, order=subset(len(pictures), limit, seed), **reading)
+        size = (side[0], side[1]) if side else None
+        return batches(self.pictures(split, size), img_size=size, colour=channels == 3, **options)
 
 
 def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, str], opened: _Opened) -> None:

@@ -31,7 +31,7 @@ SPLITS = {
 
 
 def batches(  # noqa: PLR0913 - independent facts of the images; all but the first have a default
-    name_or_path: str | Path,
+    name_or_path: str | Path | ImageDataset,
     *,
     split: str = "test",
     limit: int | None = None,
@@ -48,7 +48,7 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
     Args:
         name_or_path: `photos`, `digits`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with `:PATH`),
             `cue-conflict` (the embedded one, or with `:PATH`), or a name of `timm.data.create_dataset` such as
-            `wds/NAME:PATH`.
+            `wds/NAME:PATH`. Or what `dataset` has found, which has its split.
         split: `test` (also called `val`) or `train`.
         limit: How many images to take: a fixed subset, drawn with `seed` from the whole and kept in its order.
         batch_size: Images in a batch.
@@ -68,7 +68,8 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
         >>> data.name, len(data), data.images, data.shape, len(data.classes)
         ('photos', 4, 100, (3, 32, 32), 18)
     """
-    pictures = dataset(name_or_path, split=split, img_size=img_size)
+    given = isinstance(name_or_path, ImageDataset)
+    pictures = name_or_path if given else dataset(name_or_path, split=split, img_size=img_size)
     size = img_size or pictures.img_size
     transform = EvalTransform(
         img_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
