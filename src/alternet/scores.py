@@ -154,7 +154,7 @@ def calibration_error(
     """ECE and signed ECE from the sums of `reliability`.
 
     Examples:
-        >>> calibration_error(torch.tensor([[4.0], [1.0], [3.0], [0.0]]))
+        >>> calibration_error(torch.tensor([[4.0], [1.0], [3.0], [0.0]], dtype=torch.float64))
         (0.5, 0.5)
     """
     count, right, confidence, certain = bins

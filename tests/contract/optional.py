@@ -15,12 +15,11 @@ def installed(instrument: str) -> bool:
     return instrument not in PACKAGES or find_spec(PACKAGES[instrument][0]) is not None
 
 
-def case(*values: Any) -> Any:
+def case(*values: Any, marks: tuple[Any, ...] = ()) -> Any:
     """One case of a parametrised test whose first value is the name of an instrument."""
-    if installed(values[0]):
-        return pytest.param(*values)
-    reason = f"the extra {PACKAGES[values[0]][1]} is not installed"
-    return pytest.param(*values, marks=pytest.mark.skip(reason=reason))
+    if not installed(values[0]):
+        marks += (pytest.mark.skip(reason=f"the extra {PACKAGES[values[0]][1]} is not installed"),)
+    return pytest.param(*values, marks=marks)
 
 
 def cases(instruments: Iterable[str]) -> list[Any]:

@@ -47,8 +47,13 @@ CASES = [
 ]
 """A network without residual branches has none to weaken or to remove."""
 
+DAILY = {"plain-convolutions", "handwritten"}
+"""Layouts on which promises are seen kept in the daily loop as well; both networks take no time."""
 
-on_every_layout = pytest.mark.parametrize(("name", "layout"), [case(*one) for one in CASES])
+on_every_layout = pytest.mark.parametrize(
+    ("name", "layout"),
+    [case(*one, marks=() if one[1] in DAILY else (pytest.mark.slow,)) for one in CASES],
+)
 
 
 def instrument(name: str, **settings) -> Instrument:

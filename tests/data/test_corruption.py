@@ -58,6 +58,7 @@ def test_the_names_are_the_librarys():
         assert [name for name in STANDARD if STANDARD[name] == family] == library.get_corruption_names(family)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(32, 32), (33, 47)], ids=["smallest", "odd"])
 @pytest.mark.parametrize("corruption", FAMILIES)
 def test_every_corruption_works_at_every_severity_and_only_by_its_seed(corruption: str, size: tuple[int, int]):
@@ -111,6 +112,7 @@ def test_a_picture_on_which_no_drop_falls_stays_as_it_is():
     assert all(corrupt(pixels, "spatter", 1, seed=seed).any() for seed in dry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corruption", ["glass_blur", "impulse_noise", "snow"])
 def test_a_picture_is_corrupted_alike_in_any_company(corruption: str):
     whole = stacked(corrupted(images(batch_size=5), corruption, 3))

@@ -102,6 +102,7 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
         dataset(f"cue-conflict:{tmp_path / 'none'}")
 
 
+@pytest.mark.slow
 def test_the_made_images_are_the_same_on_every_machine() -> None:
     made = CueConflict()
     assert (

@@ -18,6 +18,7 @@ def run(block: str) -> None:
     exec(compile(block, "docs/figures.md", "exec"), {})
 
 
+@pytest.mark.slow
 def test_drawing_and_rendering_as_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

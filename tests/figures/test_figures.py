@@ -39,6 +39,7 @@ def test_every_registered_figure_is_tested():
     assert set(FIGURES) == set(MAKERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
 @pytest.mark.parametrize("models", [("ViT",), ("ResNet", "ViT", "Swin")], ids=["one", "three"])
 def test_svg_is_the_same_bytes_every_time_whatever_the_users_style(instrument: str, models: tuple[str, ...]):
@@ -57,6 +58,7 @@ def test_another_number_gives_another_svg():
     assert svg(draw(measurement)) != svg(draw(other))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
 def test_drawing_changes_no_setting_and_no_number(instrument: str):
     measurement, before = several(instrument, "ResNet", "ViT"), dict(mpl.rcParams)
@@ -68,6 +70,7 @@ def test_drawing_changes_no_setting_and_no_number(instrument: str):
         pd.testing.assert_frame_equal(measurement.tables[name], table)
 
 
+@pytest.mark.slow
 def test_drawing_needs_no_display_no_pyplot_and_no_torch():
     code = (
         "import sys; from tests.figures.crafted import MAKERS, several\n"
@@ -83,6 +86,7 @@ def test_drawing_needs_no_display_no_pyplot_and_no_torch():
     assert done.stdout.strip() == "set()", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
 def test_six_models_with_hostile_names_are_drawn_and_named_in_full(instrument: str):
     parts = [renamed(several(instrument, "ViT"), name) for name in HOSTILE]

@@ -81,6 +81,7 @@ CURVES = {
 """Instrument, panel and order of rows; then where a row lies and what is said there."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("instrument", "title", "order"), CURVES)
 def test_a_curve_has_every_row_at_its_place_in_its_order_with_its_own_text_and_look(instrument, title, order):
     measurement, expected = told_apart(instrument, *TWO), CURVES[instrument, title, order]
@@ -142,6 +143,7 @@ def colours(artist: Artist) -> list[tuple[float, float, float]]:
     return [to_rgb(colour) for some in both for colour in np.atleast_2d(np.asarray(some)) if len(colour)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instrument", MAKERS)
 def test_what_belongs_to_a_model_has_its_colour_and_is_told_from_what_belongs_to_none(instrument: str):
     """Lines, bars and marks are in their model's colour, spectra in that of their depth; no such line is nobody's."""
@@ -161,6 +163,7 @@ def test_what_belongs_to_a_model_has_its_colour_and_is_told_from_what_belongs_to
         assert owned, title
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instrument", MAKERS)
 @pytest.mark.parametrize("models", [("ViT",), ("ResNet", "ViT", "Swin")], ids=["one", "three"])
 def test_every_model_says_something_and_every_place_lies_within_its_axes(instrument: str, models: tuple[str, ...]):
@@ -360,6 +363,7 @@ def test_missing_values_are_neither_drawn_nor_said():
     assert all(isinstance(target, Points | Cells) for target in panel.targets)
 
 
+@pytest.mark.slow
 def test_a_table_in_another_order_gives_the_same_panels():
     for instrument in set(MAKERS) - {"corruption", "shape_bias"}:  # whose rows stand in the order of the table
         measurement = several(instrument, *TWO)

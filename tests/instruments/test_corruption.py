@@ -154,6 +154,7 @@ def test_known_accuracies_of_published_image_files(tmp_path: Path):
     assert m.provenance["skipped"] == ["c1/0.JPEG"] and m.provenance["images"] == 7
 
 
+@pytest.mark.slow
 @on_the_fly
 def test_a_constant_classifier_has_its_share_everywhere():
     generator = torch.Generator().manual_seed(0)
@@ -167,6 +168,7 @@ def test_a_constant_classifier_has_its_share_everywhere():
     assert m.provenance["corruptions_by"].keys() >= {"imagecorruptions-imaug", "scikit-image"}
 
 
+@pytest.mark.slow
 @on_the_fly
 def test_batches_do_not_matter_and_seeds_do():
     torch.manual_seed(0)

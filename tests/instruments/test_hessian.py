@@ -41,6 +41,7 @@ def whole(kind: str) -> Tensor:
     return dense(*loss_by_hand(subject(NETWORKS[kind]), data(4), 0.05, "textbook"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_the_eigenvalues_are_those_of_the_dense_hessian(kind: str) -> None:
     table = Hessian(**EXACT).measure(subject(NETWORKS[kind]), data(4)).table
@@ -48,6 +49,7 @@ def test_the_eigenvalues_are_those_of_the_dense_hessian(kind: str) -> None:
     assert (table["residual"] <= 1e-9 * table["eigenvalue"].abs().max()).all()
 
 
+@pytest.mark.slow
 def test_every_batch_has_its_own() -> None:
     net, batches = subject(NETWORKS["cnn"]), data(12)
     table = Hessian(**EXACT, weight_decay=0.7, l2="paper").measure(net, batches).table
@@ -199,6 +201,7 @@ def test_an_interrupt_within_a_batch_leaves_the_model_as_it_was() -> None:
     assert differences(before, of(net.model)) == []
 
 
+@pytest.mark.slow
 def test_a_killed_measurement_goes_on_with_the_batch_it_was_in(tmp_path: Path) -> None:
     call = [sys.executable, "-m", "tests.instruments.killed", str(tmp_path / "killed")]
     root = Path(__file__).parents[2]
@@ -224,6 +227,7 @@ def resnet() -> tuple[nn.Module, Tensor, Tensor, pd.DataFrame]:
     return model, images, targets, hessian.measure(net, batches).table
 
 
+@pytest.mark.slow
 def test_curvlinops_finds_the_same(resnet: Any) -> None:
     model, images, targets, table = resnet
     with warnings.catch_warnings():

@@ -130,6 +130,7 @@ def slowly(subject: Subject, batches: Batches, unit: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(Lesion.spec.columns("table")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["branch", "paper"])
 @pytest.mark.parametrize("batch_size", [1, 7, 23])
 def test_whole_passes_unit_by_unit(unit, batch_size):
@@ -237,6 +238,7 @@ def finished(out: Path) -> list[str]:
     return [json.loads(line)["item"] for line in journal.read_text().splitlines()[1:]] if journal.exists() else []
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_at_the_batch_in_flight(killed, tmp_path):
     out = copytree(killed, tmp_path / "out")
     assert finished(out) == ["[0, 4]", "[4, 8]"]

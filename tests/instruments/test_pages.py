@@ -13,6 +13,7 @@ from alternet.settings import names
 PAGES = Path(__file__).parents[2] / "docs" / "instruments"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", cases(instruments()))
 def test_the_page_of_an_instrument(name, capsys):
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")

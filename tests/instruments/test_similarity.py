@@ -123,6 +123,7 @@ def test_the_error_is_the_jackknifes_to_first_order():
     assert cka_and_error(summed(batches[0]), 1)[1].isnan().all()
 
 
+@pytest.mark.slow
 def test_the_error_is_how_far_repetitions_scatter():
     runs = [cka_and_error(summed(*(linked(8, 100 * r + s) for s in range(12))), 12) for r in range(150)]
     scatter = np.std([values[0, 1] for values, _ in runs], ddof=1)
@@ -205,6 +206,7 @@ def matrix(measurement):
     return measurement.table.pivot(index="unit_a", columns="unit_b", values="cka").to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["vit-with-class-token", "channels-last-swin", "handwritten"])
 @pytest.mark.parametrize("n", [16, 22, 19])
 def test_a_model_by_loops_with_a_smaller_last_batch(layout, n):

@@ -62,6 +62,7 @@ def test_moments_are_means_over_the_vectors_with_their_standard_errors(kind: str
     assert moment(m, "smallest") == m.table["eigenvalue"].min()
 
 
+@pytest.mark.slow
 def test_the_true_sums_lie_within_a_few_standard_errors() -> None:
     hessian = whole("cnn")
     m = SpectralDensity(draws=40, steps=24, precision="float64").measure(subject(NETWORKS["cnn"]), data(4))
@@ -77,6 +78,7 @@ def test_the_true_sums_lie_within_a_few_standard_errors() -> None:
     assert moment(m, "smallest") == pytest.approx(eigenvalues[0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_data_in_several_batches_have_one_hessian() -> None:
     net, batches = subject(NETWORKS["cnn"]), data(12)
     assert len(batches) == 3
@@ -89,6 +91,7 @@ def test_data_in_several_batches_have_one_hessian() -> None:
     np.testing.assert_allclose(split.table["eigenvalue"], m.table["eigenvalue"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_weight_decay_adds_itself_once_for_every_decayed_weight() -> None:
     net = subject(NETWORKS["vit"])
     count = sum(p.numel() for name, p in net.model.named_parameters() if name in decayed(net.model))

@@ -51,6 +51,7 @@ def test_the_wanted_end_of_a_chosen_spectrum_is_found(which: Any, wanted: list[f
     np.testing.assert_allclose(pairs.values, wanted, atol=40 * 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
 @pytest.mark.parametrize("settings", [{}, {"basis": 9}, {"max_products": 12}, {"which": "both_ends", "k": 4}])
 @pytest.mark.parametrize("spectrum", [OUTLIERS, bulk(150), [0.05] * 60 + [3, 7], np.linspace(-1, 1, 7)])

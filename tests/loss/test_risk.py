@@ -102,6 +102,7 @@ def dense(function: Any, parameters: dict[str, Tensor]) -> Tensor:
     return hessian(flat, torch.cat([p.flatten() for p in parameters.values()]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("l2", ["textbook", "paper"])
 def test_value_gradient_and_product_are_those_of_a_dense_hessian(kind: str, l2: Any) -> None:
@@ -175,6 +176,7 @@ def test_micro_batches_change_no_number() -> None:
         assert count == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["branch.*", "conv", "head.bias"])
 def test_a_part_of_the_parameters_gives_its_block(pattern: str) -> None:
     net, batches = subject(Convolutions), data()

@@ -51,6 +51,7 @@ def registered(request: pytest.FixtureRequest) -> Any:
     return timm.create_model(request.param)
 
 
+@pytest.mark.slow
 def test_every_parameter_of_every_model_gets_a_gradient(registered: Any) -> None:
     registered.train()
     size = 32 if registered.default_cfg["architecture"] in (*MINIS, "conv_vit_tiny") else 16

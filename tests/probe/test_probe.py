@@ -185,6 +185,7 @@ def test_silencing_a_branch_of_a_vit_equals_the_network_without_it(branch: str) 
     assert not torch.equal(silenced, plain_logits(net, batch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tap", "module"),
     [

@@ -62,6 +62,7 @@ def test_every_layout(layout: str) -> None:
     assert_as_whole_passes(net, lesions(net))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["resnet18", "efficientnet_b0", "mobilevit_xxs", "alternet_mini", "preresnet_mini", "vit_mini"],
@@ -210,6 +211,7 @@ def calls_known(net: Subject, edits: list[Edits]) -> int:
     return sum(call.closed for call in timeline.calls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_networks_that_could_be_replayed_wrongly(odd: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)

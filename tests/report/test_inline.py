@@ -55,6 +55,7 @@ def test_what_is_missing_or_outside_of_its_axes_cannot_be_pointed_at():
     assert shown(points(axis, [20], [20], ["far"])) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instrument", MAKERS)
 def test_every_place_of_every_panel_goes_back_to_its_data(instrument: str):
     for panel in figures.panels(several(instrument, *NAMES)):

@@ -61,6 +61,7 @@ def page(out: Path) -> Page:
     return read(out)
 
 
+@pytest.mark.slow
 def test_every_section_has_its_question_sentences_caution_and_numbers(page: Page):
     for make in MADE:
         measured = Measurement.concat([make("ResNet"), make("Swin"), make("ViT", HOSTILE)])
@@ -82,6 +83,7 @@ def test_nothing_comes_from_elsewhere(out: Path, page: Page):
     assert "color-scheme" in css and "url(" not in css and "@import" not in css
 
 
+@pytest.mark.slow
 def test_the_content_policy_knows_our_scripts_and_no_other(page: Page):
     allowed = set(re.findall(r"'sha256-([^']+)'", page.policy()))
     digests = {base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in page.code()}
@@ -100,6 +102,7 @@ def test_names_are_escaped_everywhere(out: Path, page: Page):
     assert any(tag == "text" for tag, _ in page.tags)
 
 
+@pytest.mark.slow
 def test_figures_lie_beside_the_page_and_their_panels_in_it(out: Path, page: Page):
     for make in MADE:
         measured = Measurement.concat([make("ResNet"), make("Swin"), make("ViT", HOSTILE)])
@@ -137,6 +140,7 @@ def test_the_whole_table_can_be_saved(out: Path, page: Page):
     assert f"({len(expected):,} rows)" in page.text
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_bytes_every_time_and_of_the_stated_size(out: Path, tmp_path: Path):
     measured = variance("ViT").save(tmp_path / "measured")
     pages = [render([measured], tmp_path / name).read_bytes() for name in ("once.html", "again.html")]
@@ -162,6 +166,7 @@ def test_it_can_be_read_by_keyboard_and_screen_reader(page: Page):
     assert all(b - a <= 1 for a, b in pairwise(headings))
 
 
+@pytest.mark.slow
 def test_plotly_is_in_the_page_only_where_a_surface_turns(tmp_path: Path):
     flat = "import sys; from tests.report.test_render import page_of, variance; page_of(variance('ViT'))"
     code = f"{flat}; print('plotly' in sys.modules)"
@@ -175,6 +180,7 @@ def test_plotly_is_in_the_page_only_where_a_surface_turns(tmp_path: Path):
     assert surface["data"][0]["type"] == "surface" and 4e6 < out.stat().st_size < 7e6
 
 
+@pytest.mark.slow
 def test_without_plotly_a_surface_is_its_picture_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     page = page_of(landscape("ViT"))
@@ -183,6 +189,7 @@ def test_without_plotly_a_surface_is_its_picture_and_the_page_says_so(monkeypatc
     assert "plotly was not installed" not in page_of(variance("ViT")).text
 
 
+@pytest.mark.slow
 def test_every_instrument_together_makes_a_page_of_less_than_a_megabyte():
     source = to_html(contents([several(name, "ViT", "ResNet", "Swin") for name in MAKERS if name != "landscape"], ()))
     page = Page()
@@ -245,6 +252,7 @@ def test_the_same_name_for_other_weights_is_said():
     assert "different weights" not in page_of(fourier("ViT"), other).text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -277,6 +285,7 @@ def test_notes_are_shown():
     assert "measured twice & <so on>" in page_of(fourier("ViT"), notes=("measured twice & <so on>",)).text
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_is_an_os_error(tmp_path: Path):
     fourier("ViT").save(tmp_path / "measured")
     (tmp_path / "file").write_text("")

@@ -62,6 +62,7 @@ def test_position_embeddings_of_our_models_are_resampled(tmp_path: Path, name: s
     assert net.logits(torch.rand(1, 3, 48, 48)).shape == (1, 5)
 
 
+@pytest.mark.slow
 def test_position_embeddings_of_torchvision_are_resampled(tmp_path: Path):
     model = torchvision.models.vit_b_32(num_classes=5)
     torch.save(model.state_dict(), tmp_path / "w.pth")
@@ -107,6 +108,7 @@ def test_torchvision_with_weights(tmp_path: Path):
     assert torch.equal(net.logits(x), model(net.normalise(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "googlenet", "vit_b_32"])
 def test_torchvision_with_weights_that_a_file_sorts_by_name(tmp_path: Path, name: str):
     quietly = {"init_weights": False} if name == "googlenet" else {}

@@ -22,6 +22,7 @@ def kinds(model: nn.Module, height: int = 6, width: int = 10) -> str:
     return " ".join(kind for _, kind in units(model, height, width))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "count", "expected"),
     [

@@ -85,6 +85,7 @@ def test_the_log_has_one_row_an_epoch(whole: Path) -> None:
     assert log.notna().all(axis=None) and (log[CLOCKED] >= 0).all(axis=None)
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path: Path) -> None:
     recipe = Recipe(lr=3e-3, epochs=4, warmup_epochs=1, batch_size=16)
     log = train("test_resnet", toy(recipe, images=256), recipe, tmp_path, device="cpu").log
@@ -115,6 +116,7 @@ def test_the_snapshots_are_the_weights_of_their_time(whole: Path, tmp_path: Path
     assert all(torch.equal(value, at_two[name]) for name, value in second.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 3, 4])
 def test_an_interrupted_run_ends_with_the_same_bits(whole: Path, tmp_path: Path, after: int) -> None:
     def stop(row: Row) -> None:
@@ -187,6 +189,7 @@ def test_a_damaged_folder_is_told(tmp_path: Path) -> None:
         run(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything_and_nothing_else_does(whole: Path, tmp_path: Path) -> None:
     torch.manual_seed(99)
     np.random.seed(99)

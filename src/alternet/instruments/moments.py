@@ -1,11 +1,11 @@
 """Moments: count, sum and sum of squares over images, from which a mean and its standard error follow."""
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Num
 from torch import Tensor
 
 
-def double(values: Float[Tensor, "..."]) -> Float64[Tensor, "..."]:
+def double(values: Num[Tensor, "..."]) -> Float64[Tensor, "..."]:
     """The values in float64, on the same device if that has float64.
 
     Examples:

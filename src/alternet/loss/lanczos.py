@@ -280,7 +280,7 @@ def _priority(values: Float64[Tensor, " j"], which: Which) -> Tensor:
     """Places of ascending values, the most wanted one first.
 
     Examples:
-        >>> values = torch.tensor([-5.0, -1.0, 2.0, 4.0])
+        >>> values = torch.tensor([-5.0, -1.0, 2.0, 4.0], dtype=torch.float64)
         >>> [values[_priority(values, which)].tolist() for which in ("largest_magnitude", "largest", "both_ends")]
         [[-5.0, 4.0, 2.0, -1.0], [4.0, 2.0, -1.0, -5.0], [4.0, -5.0, 2.0, -1.0]]
     """
