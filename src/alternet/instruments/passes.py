@@ -34,10 +34,8 @@ def stream(works: Sequence[OnePass], *, label: str) -> list[Tables]:
         sums: list[Sums] = [{} for _ in works]
         with ExitStack() as begun:
             probe = begun.enter_context(Probe(subject, None if reads_features else []))
-            generator = torch.Generator().manual_seed(0)
-            taps = probe.taps_on(
-                torch.rand(2, *batches.shape, generator=generator)
-            )  # their shapes follow from the size
+            # only the size of these images matters: the shapes of the taps follow from it
+            taps = probe.taps_on(torch.rand(2, *batches.shape, generator=torch.Generator().manual_seed(0)))
             for work in works:
                 work.taps = taps
                 begun.enter_context(work)
@@ -93,7 +91,13 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
     done: dict[str, list[Row]] = {}
     if folder is not None:
         (done, *_) = together(lambda: Journal(folder, *identities).done() if rank() == 0 else {})
-        _require_records(work, done)
+        try:  # before the work, not after it
+            _records(work, [row for rows in done.values() for row in rows])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"A half-finished measurement of {work.instrument.spec.name} holds rows of an older version. "
+                "Give another --out, or delete that folder to start again."
+            ) from error
 
     def my_share() -> tuple[list[str], dict[str, list[Row]]]:
         with work:
@@ -111,17 +115,6 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
 
 def _records(work: PerItem, rows: Sequence[Row]) -> Sequence[Any]:
     return rows if work.record is None else [work.record(*row) for row in rows]
-
-
-def _require_records(work: PerItem, done: Mapping[str, Sequence[Row]]) -> None:
-    """Refuse the rows of a journal that cannot be read any more, before the work and not after it."""
-    try:
-        _records(work, [row for rows in done.values() for row in rows])
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"A half-finished measurement of {work.instrument.spec.name} holds rows of an older version. "
-            "Give another --out, or delete that folder to start again."
-        ) from error
 
 
 def _noted(
@@ -160,9 +153,9 @@ def together(work: Callable[[], T]) -> list[T]:
         mine = work()
     except Exception as failure:
         error = failure
-    outcomes: list[tuple[Any, str | None]] = gather(
-        (mine, None if error is None else f"{type(error).__name__}: {error}")
-    )
+    # the error goes to the others as text: not every exception can be pickled
+    told = None if error is None else f"{type(error).__name__}: {error}"
+    outcomes: list[tuple[Any, str | None]] = gather((mine, told))
     if error is not None:
         raise error
     for number, (_, failure) in enumerate(outcomes):
