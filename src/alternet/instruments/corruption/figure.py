@@ -188,21 +188,21 @@ def draw(measurement: Measurement) -> Drawing:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, its accuracy on clean and on corrupted images, the worst corruption, and its mCE if defined."""
-    return [_sentence(model, measurement.of(model)) for model in measurement.models]
-
-
-def _sentence(model: str, one: Measurement) -> str:
-    parts = [f"accuracy {_percent(*metric(one, 'clean_accuracy'))} on clean images"]
-    mean, (count, _) = metric(one, "mean_accuracy"), metric(one, "sets")
-    if not isnan(mean[0]):
-        parts.append(f"{_percent(*mean)} in the plain mean over {count:.0f} corrupted sets")
-    single = by_corruption(one).iloc[2:].sort_values(VALUE, kind="stable")
-    for name, value, error in single.head(1).itertuples():
-        parts.append(f"lowest under {str(name).replace('_', ' ')} ({_percent(value, error)})")
-    for name, alexnet in ALEXNETS.items():
-        if not isnan((mce := metric(one, name))[0]):
-            parts.append(f"mCE {_percent(*mce)} against {alexnet}")
-    return f"{model}: {', '.join(parts)}."
+    said = []
+    for model in measurement.models:
+        one = measurement.of(model)
+        parts = [f"accuracy {_percent(*metric(one, 'clean_accuracy'))} on clean images"]
+        mean, (count, _) = metric(one, "mean_accuracy"), metric(one, "sets")
+        if not isnan(mean[0]):
+            parts.append(f"{_percent(*mean)} in the plain mean over {count:.0f} corrupted sets")
+        single = by_corruption(one).iloc[2:].sort_values(VALUE, kind="stable")  # without the rows `clean` and `mean`
+        for name, value, error in single.head(1).itertuples():
+            parts.append(f"lowest under {str(name).replace('_', ' ')} ({_percent(value, error)})")
+        for name, alexnet in ALEXNETS.items():
+            if not isnan((mce := metric(one, name))[0]):
+                parts.append(f"mCE {_percent(*mce)} against {alexnet}")
+        said.append(f"{model}: {', '.join(parts)}.")
+    return said
 
 
 def _percent(value: float, error: float) -> str:
