@@ -58,7 +58,10 @@ def summary(batches: ArrayLike, eigenvalues: ArrayLike, *, seed: int = 0) -> lis
         largest 5.0 4.0 6.0
     """
     sums = _sums(np.asarray(batches), np.asarray(eigenvalues, dtype=float))
-    draws = _resampled(sums, seed)
+    count, draw = len(sums), np.random.default_rng(seed).integers
+    draws = np.zeros((0, sums.shape[1]))
+    if count > 1:  # nothing can be drawn from one
+        draws = np.stack([np.bincount(draw(count, size=count), minlength=count) @ sums for _ in range(RESAMPLES)])
     rows: list[Row] = []
     for metric, ratio in _RATIOS.items():
         known = ratio(draws)
@@ -85,15 +88,6 @@ def _sums(batches: NDArray, values: NDArray) -> NDArray:
     largest = np.full(count, -np.inf)
     np.maximum.at(largest, place, values)
     return np.stack([*sums, largest, np.ones(count)], axis=1)
-
-
-def _resampled(sums: NDArray, seed: int) -> NDArray:
-    """The sums over as many batches drawn with replacement, again and again; nothing can be drawn from one."""
-    count = len(sums)
-    if count < 2:
-        return np.zeros((0, sums.shape[1]))
-    draw = np.random.default_rng(seed).integers
-    return np.stack([np.bincount(draw(count, size=count), minlength=count) @ sums for _ in range(RESAMPLES)])
 
 
 def _over(part: NDArray, whole: NDArray) -> NDArray:

@@ -97,13 +97,14 @@ def model_styles(models: tuple[str, ...], *, points: bool = False) -> dict[str, 
         '#0072B2'
     """
     order = list(dict.fromkeys((*_CAST.get(), *models)))
-    return {model: _look(order.index(model), points=points) for model in models}
-
-
-def _look(place: int, *, points: bool) -> dict[str, Any]:
-    turn = place + place // len(COLOURS)
-    look = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
-    return look | ({"marker": POINTS[place % len(POINTS)]} if points else {})
+    looks: dict[str, dict[str, Any]] = {}
+    for model in models:
+        place = order.index(model)
+        turn = place + place // len(COLOURS)  # one further each time the colours begin again, so that no pair recurs
+        looks[model] = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
+        if points:
+            looks[model]["marker"] = POINTS[place % len(POINTS)]
+    return looks
 
 
 def kind_name(kind: str) -> str:

@@ -56,7 +56,11 @@ def draw(measurement: Measurement) -> Drawing:
     side = {1: 5.0, 2: 4.4, 3: 3.4}[across]
     figure = Drawing(figsize=(side * across + 0.9, (side + 0.5) * rows + 0.4), layout="constrained")
     for (axis,), one in zip(lay(figure, drawn), _heats(measurement), strict=True):
-        axis.set_title(_title(one, int(9 * side)))
+        width = int(9 * side)
+        name = title(one.down.model, width)
+        if not one.alone:
+            name = f"{label(elide(one.down.model, width))}\nbeside {label(elide(one.across.model, width - 7))}"
+        axis.set_title(name)
     put(figure, legend(measurement), columns=5 if across > 1 else 3)
     return figure
 
@@ -68,7 +72,23 @@ def legend(measurement: Measurement) -> list[Entry]:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For a model, how much more alike units of one stage are; for two of them, which units are most alike."""
-    return [f"{_sentence(heat(measurement.of(model)))}." for model in measurement.models]
+    said = []
+    for model in measurement.models:
+        one = heat(measurement.of(model))
+        if np.isnan(one.values).all():
+            said.append(f"{model}: no similarity is defined.")
+        elif not one.alone:
+            row, column = (int(i) for i in np.unravel_index(np.nanargmax(one.values), one.values.shape))
+            taps = one.down.units["tap"].iloc[row], one.across.units["tap"].iloc[column]
+            said.append(
+                f"{_name(one)}: most alike are {taps[0]} and {taps[1]}, with a CKA of {_at(one, row, column)}; "
+                f"the two stems {_at(one, 0, 0)}, the two last units {_at(one, -1, -1)}."
+            )
+        elif len(one.down.units) == 1:
+            said.append(f"{model}: only one unit, so nothing to compare.")
+        else:
+            said.append(f"{model}: {_blocks(one)}; stem and last unit {_at(one, 0, -1)}.")
+    return said
 
 
 def block_structure(one: Heat) -> tuple[float, float]:
@@ -87,20 +107,6 @@ def _name(one: Heat) -> str:
     return one.down.model if one.alone else f"{one.down.model} beside {one.across.model}"
 
 
-def _title(one: Heat, width: int) -> str:
-    if one.alone:
-        return title(one.down.model, width)
-    return f"{label(elide(one.down.model, width))}\nbeside {label(elide(one.across.model, width - 7))}"
-
-
-def _sentence(one: Heat) -> str:
-    if np.isnan(one.values).all():
-        return f"{one.down.model}: no similarity is defined"
-    if len(one.down.units) == 1 and one.alone:
-        return f"{one.down.model}: only one unit, so nothing to compare"
-    return f"{one.down.model}: {_blocks(one)}; stem and last unit {_at(one, 0, -1)}" if one.alone else _most_alike(one)
-
-
 def _blocks(one: Heat) -> str:
     same, different = block_structure(one)
     if np.isnan(same) and np.isnan(different):
@@ -112,15 +118,6 @@ def _blocks(one: Heat) -> str:
     return (
         f"units of one stage have a mean CKA of {same:.2f}, those of different stages {different:.2f} "
         f"(block structure {signed(same - different)})"
-    )
-
-
-def _most_alike(one: Heat) -> str:
-    row, column = (int(i) for i in np.unravel_index(np.nanargmax(one.values), one.values.shape))
-    taps = one.down.units["tap"].iloc[row], one.across.units["tap"].iloc[column]
-    return (
-        f"{_name(one)}: most alike are {taps[0]} and {taps[1]}, with a CKA of "
-        f"{_at(one, row, column)}; the two stems {_at(one, 0, 0)}, the two last units {_at(one, -1, -1)}"
     )
 
 
