@@ -30,6 +30,7 @@ def _found() -> tuple[dict[str, type[Instrument]], dict[str, str]]:
     ours = [_instrument_in(import_module(f"{alternet.instruments.__name__}.{room}")) for room in rooms]
     known = {kind.spec.name: kind for kind in sorted(ours, key=lambda kind: kind.spec.order)}
     refused: dict[str, str] = {}
+    # by name, since their own order is that of the packages on the path
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             kind = _instrument_in(entry.load())
@@ -68,6 +69,7 @@ def _instrument_in(named: object) -> type[Instrument]:
         return named
     if not isinstance(named, ModuleType):
         raise TypeError(f"expected a subclass of Instrument, or a module that defines one, got {named!r}")
+    # what it imports, as Instrument itself, is not its own
     own = [
         value
         for value in vars(named).values()

@@ -58,6 +58,7 @@ def _parts(works: Sequence[OnePass], probe: Probe, images: Tensor, targets: Tens
     readings: list[Sums] = [{} for _ in works]
 
     def visit(tap: Tap, feature: Tensor) -> None:
+        # half precision is too coarse for sums and squares
         feature = feature if feature.dtype == torch.float64 else feature.float()
         for work, kept in zip(works, readings, strict=True):
             if (reading := work.read(tap, feature)) is not None:
@@ -102,6 +103,7 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
     def my_share() -> tuple[list[str], dict[str, list[Row]]]:
         with work:
             items = {json.dumps(item): item for item in work.items()}
+            # the processes list the same items in the same order, so no two take the same one
             mine = [key for key in items if key not in done][rank() :: world_size()]
             todo = track(mine, label=label, total=len(mine))
             fresh = ((key, [plain(row) for row in work.rows(items[key])]) for key in todo)

@@ -95,6 +95,7 @@ def _require_measurable(instrument: "Instrument", batches: Batches) -> None:
     if not batches.images:
         raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")
     if spec.split == "train" and batches.split == "test":
+        # stacklevel: the line that called Instrument.measure
         warnings.warn(
             f"{spec.name} asks about the images that a model was trained on, but {batches.name!r} is its test split. "
             "Give the others, batches(..., split='train'), unless that is what you want to know.",
@@ -124,8 +125,10 @@ class _Job:
             **work.subject.facts,
             "data": {"name": work.batches.name, "fingerprint": work.batches.fingerprint},
             **work.facts,
+            # stored results of a first version name none
             **({"version": spec.version} if spec.version > 1 else {}),
         }
+        # as it comes back from a file, tuples as lists, to be compared with what is stored
         return json.loads(json.dumps(facts))
 
     @property

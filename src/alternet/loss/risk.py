@@ -236,6 +236,7 @@ class Risk:
         """What work gives while these parameters and buffers stand in the place of the model's own."""
         stage = _Stage(self.subject.model)
         placed = {f"model.{place}": state[name] for place, name in self._places.items()}
+        # every place of a tied tensor is named already, so torch need not look for them
         return functional_call(stage, placed, (work,), tie_weights=False)
 
     def _penalty_gradient(self, theta: Vector | None) -> Vector:

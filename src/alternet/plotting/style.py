@@ -68,6 +68,7 @@ class Drawing(Figure):
 def context(changed: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Draw in this style, whatever the user's own settings are; they are back afterwards."""
     with matplotlib.style.context(["default", RC | dict(changed or {})]), warnings.catch_warnings():
+        # names of models may be in any script; matplotlib draws a box for what its font lacks
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
@@ -132,6 +133,7 @@ def label(name: str, width: int = 0) -> str:
         >>> label("a$b"), label("resnet50@best.pth", 10)
         ('a\\$b', 'resnet50@b\nest.pth')
     """
+    # a control character would make an SVG that no reader takes
     visible = "".join(c if c.isprintable() else " " for c in name)
     lines = textwrap.wrap(visible, width, break_on_hyphens=False) if width else [visible]
     return "\n".join(lines).replace("$", r"\$")

@@ -70,6 +70,7 @@ class CalibrationWork(OnePass):
         require_classes(logits, targets, instrument="calibration")
         values = contributions(logits, targets)
         if self.instrument.convention == "paper":
+            # in the code's own precision, where a small probability is 0 and its logarithm infinite
             values["nll"] = -logits.float().softmax(1).log().gather(1, targets[:, None]).squeeze(1).double()
         (guess, confidence), classes = answers(logits), logits.shape[1]
         confident = confidence > CONFIDENT

@@ -158,7 +158,7 @@ def _map(axis: Axes, table: pd.DataFrame) -> Targets:
         axis.imshow(squares[0], COLOURS, vmin=0, vmax=1, aspect="auto", interpolation="none")
         for (row, column), value in np.ndenumerate(squares[0].to_numpy(dtype=float)):
             if not isnan(value):
-                ink = "black" if value > 0.6 else "white"
+                ink = "black" if value > 0.6 else "white"  # bright colours are above, dark ones below
                 axis.text(column, row, f"{value:.0%}", color=ink, ha="center", va="center", fontsize=8)
     axis.set_yticks(range(len(names)), [label(name) for name in names])
     axis.set_xticks(range(len(severities)), [str(severity) for severity in severities])

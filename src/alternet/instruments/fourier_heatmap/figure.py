@@ -86,6 +86,7 @@ def _waves(axis: Axes, one: Map, highest: float) -> Targets:
     axis.set(xlabel="frequency across", ylabel="frequency down")
     for side, reach in ((axis.xaxis, right), (axis.yaxis, bottom)):
         ticks = [tick for tick in (-1.0, -0.5, 0.0, 0.5, 1.0) if abs(tick) < reach]
+        # an axis of fewer than two of these ticks keeps its own
         if len(ticks) > 1:
             side.set_ticks(ticks, [_pi(tick) for tick in ticks])
         else:

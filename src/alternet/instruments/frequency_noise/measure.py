@@ -89,6 +89,7 @@ class FrequencyNoiseWork(PerturbedWork):
     instrument: "FrequencyNoise"
 
     def begin(self) -> None:
+        # a band without waves is refused before any image is decoded
         for frequency in self.instrument.frequencies:
             self._mask(*self.batches.shape[1:], frequency)
         super().begin()

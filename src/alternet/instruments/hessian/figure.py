@@ -49,6 +49,7 @@ def density(values: ArrayLike, grid: ArrayLike, width: float) -> NDArray:
         [0.0, 0.242, 0.399]
     """
     values, grid = np.asarray(values, dtype=float), np.asarray(grid, dtype=float)
+    # what lies on either side of zero, for a point on that side
     sides = {True: values[values < 0], False: values[values >= 0]}
     heights = [_kernels(point - sides[point < 0], width) + _kernels(point + sides[point < 0], width) for point in grid]
     return np.array(heights) / len(values)
@@ -165,6 +166,7 @@ def _interval(one: Measurement, metric: str) -> str:
         return "undefined"
     factor, unit = (100, "%") if metric == "nep" else (1, "")
     value, low, high = factor * numbers[0]
+    # without a negative eigenvalue the bootstrap gives 0 to 0, which is no interval to show
     known = not (np.isnan(low) or np.isnan(high) or (metric == "nep" and value == 0))
     return f"{short(value)}{unit}" + (f" ({short(low)} to {short(high)})" if known else "")
 

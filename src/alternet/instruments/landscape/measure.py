@@ -130,6 +130,7 @@ class LandscapeWork(LossWork):
         """The loss after some steps from the centre, each a factor and a direction."""
         place = self.theta
         for factor, direction in steps:
+            # into `point` also where it starts from theta, which must stay
             place = torch.add(place, direction, alpha=factor, out=self.point)
         return Point.of(self.risk.value(place, batches))
 
@@ -145,6 +146,7 @@ class LandscapeWork(LossWork):
                     f"The snapshots of {self.subject.name!r} lie on a line and span no plane. Train with more of them: "
                     "snapshot_every=1."
                 )
+            # unit vectors, times the way from the initial weights to the final ones: the unit of the axes
             return path.combination(components.factors[:, :2]) * gram[0, 0].sqrt()
 
     def _sharpest(self) -> Iterable[Tensor]:

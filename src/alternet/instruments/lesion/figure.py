@@ -96,6 +96,7 @@ def _losses(axis: Axes, table: pd.DataFrame, colour: str) -> Targets:
 def legend(measurement: Measurement) -> list[Entry]:
     """What markers, crosses and lines mean."""
     table = measurement.table
+    # its markers alone: this figure has no shades
     entries = [entry for entry in depth_axis.kind_entries(table) if isinstance(entry.handle, Line2D)]
     if table[VALUE].isna().any():
         cross = Line2D([], [], marker="x", markeredgecolor=FAINT, linestyle="none")

@@ -15,6 +15,7 @@ from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, label, model_styles, say_empty
 
+# said again here, since measure.py imports torch
 ALL = "all"
 """Stands for all classes together in the column `shape`."""
 

@@ -136,6 +136,7 @@ class SimilarityWork(OnePass):
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
         n = len(feature)
+        # of fewer images there is no unbiased estimate, and zeros add nothing to the sums
         return centred_gram(feature) if n >= self.instrument.fewest else double(feature.new_zeros(n, n))
 
     def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -143,6 +144,7 @@ class SimilarityWork(OnePass):
         if self.second is not None:
 
             def visit(tap: Tap, feature: FeatureMap) -> None:
+                # as the pass does for the maps of the first model
                 feature = feature if feature.dtype == torch.float64 else feature.float()
                 grams[f"{SECOND}{tap.name}"] = self.read(tap, feature)
 

@@ -73,6 +73,7 @@ def _counted(axes: Axes, measurement: Measurement) -> Targets:
         texts = [f"eigenvalue {_minus(short(at))}\nsmoothed count {m:.3g} ({a:.3g} to {b:.3g})" for at, m, a, b in rows]
         targets.append(points(axes, x[every], mean[every], texts, name=model))
     axis.apply(axes)
+    # clip: far from every node the smoothed count is 0
     axes.set_yscale("log", nonpositive="clip")
     # from a third of a single eigenvalue to above the highest peak
     axes.set_ylim(0.3, 3 * max(float(counts.max()) for counts in drawn.values()))
