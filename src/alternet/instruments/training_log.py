@@ -12,6 +12,7 @@ from alternet.measurement import Measurement
 from alternet.plotting.legend import of_models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles
+from alternet.plotting.units import counted
 
 SHOWN = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
 
@@ -63,8 +64,7 @@ def sentences(measurement: Measurement) -> list[str]:
         if known.empty:
             said.append(f"{model}: no test accuracy was measured in training.")
             continue
-        last, count = known.iloc[-1], len(rows)
-        epochs = f"{count} epoch" if count == 1 else f"{count} epochs"
+        last, epochs = known.iloc[-1], counted(len(rows), "epoch")
         averaged = last.get("ema_test_accuracy", float("nan"))  # not in SPEC, so a table may lack it
         mean = "" if pd.isna(averaged) else f", {averaged:.1%} with the moving average of its weights"
         said.append(f"{model}: test accuracy {last['test_accuracy']:.1%}{mean} after {epochs}{against}.")

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from alternet.plotting.depth_axis import SHADES
 from alternet.plotting.legend import Entry
-from alternet.plotting.panel import Cells, ColourBar, belongs_to
+from alternet.plotting.panel import Cells, ColourBar, Targets, belongs_to
 from alternet.plotting.style import FAINT, INK, elide, kind_name, label, say_empty
 
 BELOW = "#000000"
@@ -81,8 +81,8 @@ def colour_bar(lowest: float, highest: float, quantity: str, *, below: str) -> C
     return ColourBar(colours, quantity + below, "min") if lowest < 0 else ColourBar(colours, quantity)
 
 
-def draw(axis: Axes, heat: Heat, *, quantity: str, width: int) -> Cells:
-    """Draw a heat map of values up to 1; names on the axes lose their middle beyond `width` characters."""
+def draw(axis: Axes, heat: Heat, *, quantity: str) -> Targets:
+    """Draw a heat map of values up to 1; names on the axes lose their middle beyond 30 characters."""
     rows, columns = heat.values.shape
     left, bottom = -0.5 - STRIP * columns, -0.5 - STRIP * rows
     strips = [(kind, (at - 0.5, bottom), 1.0, 0.8 * (-0.5 - bottom)) for at, kind in enumerate(heat.across.kinds)]
@@ -102,12 +102,12 @@ def draw(axis: Axes, heat: Heat, *, quantity: str, width: int) -> Cells:
     axis.set(xlim=(left, columns - 0.5), ylim=(bottom, rows - 0.5), box_aspect=1)
     for one, side in ((axis.xaxis, heat.across), (axis.yaxis, heat.down)):
         one.set_major_locator(MaxNLocator(8, integer=True))
-        one.set_label_text(label("unit, from the stem on" if heat.alone else f"unit of {elide(side.model, width)}"))
+        one.set_label_text(label("unit, from the stem on" if heat.alone else f"unit of {elide(side.model, 30)}"))
     axis.spines[["left", "bottom"]].set_visible(False)
     pairs = (zip(*row, strict=True) for row in zip(heat.values, heat.errors, strict=True))
     texts = [[_says(quantity, *pair) for pair in row] for row in pairs]
     extent = (-0.5, columns - 0.5, -0.5, rows - 0.5)
-    return Cells(axis, extent, heat.down.names, heat.across.names, texts, heat.down.model)
+    return [Cells(axis, extent, heat.down.names, heat.across.names, texts, heat.down.model)]
 
 
 def _says(quantity: str, value: float, error: float) -> str:

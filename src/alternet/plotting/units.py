@@ -47,13 +47,13 @@ def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
         change = steps.loc[steps["kind"] == kind, "change"]
         it, known = kind_of(kind), change.dropna()
         if known.empty:
-            clauses.append(f"{it.plural}: no value to compare in {units(len(change))}")
+            clauses.append(f"{it.plural}: no value to compare in {counted(len(change), 'unit')}")
             continue
         verb = ("lower" if it.lowers else "raise") + ("s" if it.singular else "")
         hits = int((known < 0).sum() if it.lowers else (known > 0).sum())
         median = signed(float(known.median()))
         median = median if quantity == "it" else f"median change {median}"
-        clause = f"{it.plural} {verb} {quantity} in {hits} of {units(len(known))} ({median})"
+        clause = f"{it.plural} {verb} {quantity} in {hits} of {counted(len(known), 'unit')} ({median})"
         lost = len(change) - len(known)
         clauses.append(f"{clause}, with no value to compare in {lost} more" if lost else clause)
         quantity = "it"  # its name once is enough
@@ -73,6 +73,11 @@ def signed(number: float) -> str:
     return text.replace("-", "−")
 
 
-def units(count: int) -> str:
-    """So many units, in words."""
-    return f"{count} unit" if count == 1 else f"{count} units"
+def counted(count: int, thing: str) -> str:
+    """So many things, in words.
+
+    Examples:
+        >>> counted(1, "unit"), counted(2, "unit")
+        ('1 unit', '2 units')
+    """
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -16,7 +16,7 @@ from alternet.plotting.disturbed import plus_minus
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty
-from alternet.plotting.units import units
+from alternet.plotting.units import counted
 
 VALUE = "delta_accuracy"
 POINTS = "points"
@@ -129,12 +129,13 @@ def sentences(measurement: Measurement) -> list[str]:
         ends = at_stage_ends(known)
         if ends.any() and not ends.all():
             mean, other = -known.loc[ends, POINTS].mean(), -known.loc[~ends, POINTS].mean()
+            these, others = (counted(int(some.sum()), "unit") for some in (ends, ~ends))
             clauses.append(
-                f"attention at the end of a stage ({units(int(ends.sum()))}) costs {_number(mean)} points on average, "
-                f"all else ({units(int((~ends).sum()))}) {_number(other)}"
+                f"attention at the end of a stage ({these}) costs {_number(mean)} points on average, "
+                f"all else ({others}) {_number(other)}"
             )
         if left := len(points) - len(known):
-            clauses.append(f"left alone, as a convolution changes the map's shape: {units(left)}")
+            clauses.append(f"left alone, as a convolution changes the map's shape: {counted(left, 'unit')}")
         said.append(f"{model}: {'; '.join(clauses)}.")
     return said
 

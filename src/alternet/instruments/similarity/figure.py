@@ -3,7 +3,6 @@
 from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.similarity import Similarity
@@ -11,7 +10,7 @@ from alternet.measurement import Measurement
 from alternet.plotting import heat_map
 from alternet.plotting.heat_map import Heat, Side
 from alternet.plotting.legend import Entry, put
-from alternet.plotting.panel import Panel, Targets, lay
+from alternet.plotting.panel import Panel, lay
 from alternet.plotting.style import Drawing, elide, grid, label, title
 from alternet.plotting.units import signed
 
@@ -38,11 +37,10 @@ def panels(measurement: Measurement) -> list[Panel]:
     heats = _heats(measurement)
     below = min(one.lowest for one in heats)
     bar = heat_map.colour_bar(below, 1.0, "CKA", below=" (black: below 0)")
-    return [Panel(title=_name(one), draw=partial(_similarities, one=one), size=(4.2, 3.4), bar=bar) for one in heats]
-
-
-def _similarities(axis: Axes, one: Heat) -> Targets:
-    return [heat_map.draw(axis, one, quantity="CKA", width=30)]
+    return [
+        Panel(title=_name(one), draw=partial(heat_map.draw, heat=one, quantity="CKA"), size=(4.2, 3.4), bar=bar)
+        for one in heats
+    ]
 
 
 def _heats(measurement: Measurement) -> list[Heat]:
