@@ -30,10 +30,10 @@ def _found() -> tuple[dict[str, type[Instrument]], dict[str, str]]:
     ours = [_instrument_in(import_module(f"{alternet.instruments.__name__}.{room}")) for room in rooms]
     known = {kind.spec.name: kind for kind in sorted(ours, key=lambda kind: kind.spec.order)}
     refused: dict[str, str] = {}
+    # by name, since their own order is that of the packages on the path
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
-            named = entry.load()
-            kind = _instrument_in(named) if isinstance(named, ModuleType) else _require_instrument(named)
+            kind = _instrument_in(entry.load())
             if kind.spec.name in known:
                 raise ValueError(f"there is an instrument {kind.spec.name!r} already")
             known[kind.spec.name] = kind
@@ -63,19 +63,18 @@ def instrument(name: str) -> type[Instrument]:
     raise unknown("No instrument", name, known)
 
 
-def _require_instrument(named: object) -> type[Instrument]:
-    if not (isinstance(named, type) and issubclass(named, Instrument)):
+def _instrument_in(named: object) -> type[Instrument]:
+    """The instrument that is named, or the one that a module defines."""
+    if isinstance(named, type) and issubclass(named, Instrument):
+        return named
+    if not isinstance(named, ModuleType):
         raise TypeError(f"expected a subclass of Instrument, or a module that defines one, got {named!r}")
-    return named
-
-
-def _instrument_in(module: ModuleType) -> type[Instrument]:
-    """The one instrument that a module defines."""
+    # what it imports, as Instrument itself, is not its own
     own = [
         value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Instrument) and value.__module__ == module.__name__
+        for value in vars(named).values()
+        if isinstance(value, type) and issubclass(value, Instrument) and value.__module__ == named.__name__
     ]
     if len(own) != 1:
-        raise TypeError(f"{module.__name__} defines {len(own)} instruments, expected one")
+        raise TypeError(f"{named.__name__} defines {len(own)} instruments, expected one")
     return own[0]

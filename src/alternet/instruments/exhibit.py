@@ -95,6 +95,7 @@ def _what(measurement: Measurement) -> str:
 def _check_values(measurement: Measurement, name: str, column: pd.Series, *, text: bool) -> None:
     if text and column.notna().all():
         return
+    # a column without any value has whatever type pandas gave it
     if not text and (pd.api.types.is_numeric_dtype(column) or column.isna().all()):
         return
     expected = "a name in every row" if text else "numbers"

@@ -59,6 +59,7 @@ class LossWork(PerItem):
     risk: Risk
 
     def __init__(self, instrument: Any, subject: Subject, batches: Batches) -> None:
+        # batches that somebody froze are taken as they are
         if batches.augment is None:
             augmentation = AUGMENTATIONS[instrument.augment](subject)
             batches = batches.frozen(augmentation, seed=instrument.seed, batch_size=instrument.batch_size)

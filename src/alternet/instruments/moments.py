@@ -37,6 +37,7 @@ def mean_and_error(sums: Float64[Tensor, "3 ..."]) -> tuple[Float64[Tensor, "...
     """
     count, total, squares = sums
     mean = total / count
+    # rounding can put the mean of squares below the square of the mean
     error = ((squares / count - mean.square()).clamp(min=0) / (count - 1).clamp(min=1)).sqrt()
     return mean, torch.where(count > 1, error, torch.nan)
 

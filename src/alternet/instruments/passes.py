@@ -34,10 +34,8 @@ def stream(works: Sequence[OnePass], *, label: str) -> list[Tables]:
         sums: list[Sums] = [{} for _ in works]
         with ExitStack() as begun:
             probe = begun.enter_context(Probe(subject, None if reads_features else []))
-            generator = torch.Generator().manual_seed(0)
-            taps = probe.taps_on(
-                torch.rand(2, *batches.shape, generator=generator)
-            )  # their shapes follow from the size
+            # only the size of these images matters: the shapes of the taps follow from it
+            taps = probe.taps_on(torch.rand(2, *batches.shape, generator=torch.Generator().manual_seed(0)))
             for work in works:
                 work.taps = taps
                 begun.enter_context(work)
@@ -60,6 +58,7 @@ def _parts(works: Sequence[OnePass], probe: Probe, images: Tensor, targets: Tens
     readings: list[Sums] = [{} for _ in works]
 
     def visit(tap: Tap, feature: Tensor) -> None:
+        # half precision is too coarse for sums and squares
         feature = feature if feature.dtype == torch.float64 else feature.float()
         for work, kept in zip(works, readings, strict=True):
             if (reading := work.read(tap, feature)) is not None:
@@ -93,11 +92,18 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
     done: dict[str, list[Row]] = {}
     if folder is not None:
         (done, *_) = together(lambda: Journal(folder, *identities).done() if rank() == 0 else {})
-        _require_records(work, done)
+        try:  # before the work, not after it
+            _records(work, [row for rows in done.values() for row in rows])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"A half-finished measurement of {work.instrument.spec.name} holds rows of an older version. "
+                "Give another --out, or delete that folder to start again."
+            ) from error
 
     def my_share() -> tuple[list[str], dict[str, list[Row]]]:
         with work:
             items = {json.dumps(item): item for item in work.items()}
+            # the processes list the same items in the same order, so no two take the same one
             mine = [key for key in items if key not in done][rank() :: world_size()]
             todo = track(mine, label=label, total=len(mine))
             fresh = ((key, [plain(row) for row in work.rows(items[key])]) for key in todo)
@@ -111,17 +117,6 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
 
 def _records(work: PerItem, rows: Sequence[Row]) -> Sequence[Any]:
     return rows if work.record is None else [work.record(*row) for row in rows]
-
-
-def _require_records(work: PerItem, done: Mapping[str, Sequence[Row]]) -> None:
-    """Refuse the rows of a journal that cannot be read any more, before the work and not after it."""
-    try:
-        _records(work, [row for rows in done.values() for row in rows])
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"A half-finished measurement of {work.instrument.spec.name} holds rows of an older version. "
-            "Give another --out, or delete that folder to start again."
-        ) from error
 
 
 def _noted(
@@ -160,9 +155,9 @@ def together(work: Callable[[], T]) -> list[T]:
         mine = work()
     except Exception as failure:
         error = failure
-    outcomes: list[tuple[Any, str | None]] = gather(
-        (mine, None if error is None else f"{type(error).__name__}: {error}")
-    )
+    # the error goes to the others as text: not every exception can be pickled
+    told = None if error is None else f"{type(error).__name__}: {error}"
+    outcomes: list[tuple[Any, str | None]] = gather((mine, told))
     if error is not None:
         raise error
     for number, (_, failure) in enumerate(outcomes):

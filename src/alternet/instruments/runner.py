@@ -6,7 +6,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +61,7 @@ def measure_each(
         Each instrument, as soon as it is finished, with its measurement or with the error that kept it from one. What
         `out` already holds comes first. An error in one instrument does not cost the others their results.
     """
-    waiting: list[_Job] = []
+    passes: dict[Any, list[_Job]] = {}
     for instrument in instruments:
         try:
             _require_measurable(instrument, batches)
@@ -72,11 +71,15 @@ def measure_each(
         except Exception as error:
             yield instrument, error
             continue
-        if stored is None:
-            waiting.append(job)
-        else:
+        if stored is not None:
             yield instrument, stored
-    for jobs in _sharing(waiting):
+            continue
+
+        work = job.work
+        shared = (id(work.batches), work.reads_features) if isinstance(work, OnePass) else id(work)
+        passes.setdefault(shared, []).append(job)
+
+    for jobs in passes.values():
         for job, result in _measured(jobs):
             yield job.instrument, result
 
@@ -91,6 +94,7 @@ def _require_measurable(instrument: "Instrument", batches: Batches) -> None:
     if not batches.images:
         raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")
     if spec.split == "train" and batches.split == "test":
+        # stacklevel: the line that called Instrument.measure
         warnings.warn(
             f"{spec.name} asks about the images that a model was trained on, but {batches.name!r} is its test split. "
             "Give the others, batches(..., split='train'), unless that is what you want to know.",
@@ -120,8 +124,10 @@ class _Job:
             **work.subject.facts,
             "data": {"name": work.batches.name, "fingerprint": work.batches.fingerprint},
             **work.facts,
+            # stored results of a first version name none
             **({"version": spec.version} if spec.version > 1 else {}),
         }
+        # as it comes back from a file, tuples as lists, to be compared with what is stored
         return json.loads(json.dumps(facts))
 
     @property
@@ -135,45 +141,43 @@ class _Job:
 
     def taken_up(self) -> Measurement | None:
         """The stored result, or nothing, after a check that the measurement can be stored."""
-        if self.folder is None:
-            return None
-        stored, *_ = together(lambda: self._stored() if rank() == 0 else None)
-        return stored
-
-    def _stored(self) -> Measurement | None:
         folder = self.folder
-        assert folder is not None
-        if not (folder / PROVENANCE).exists():
-            _require_writable(folder)
+        if folder is None:
             return None
-        stored = Measurement.load(folder)
-        facts = dict(stored.provenance)
-        if isinstance(settings := facts.get("settings"), dict):
-            facts["settings"] = {name: self.instrument.today(name, value) for name, value in settings.items()}
-        require_same(folder, facts, self.identity, holds="measurement", again="measure again")
-        return stored
+
+        def stored() -> Measurement | None:
+            if rank() != 0:
+                return None
+            if not (folder / PROVENANCE).exists():
+                try:  # fail before the work, not after it
+                    folder.mkdir(parents=True, exist_ok=True)
+                    with tempfile.TemporaryFile(dir=folder) as file:
+                        file.write(b"x")
+                except OSError as error:
+                    raise OSError(
+                        f"Cannot write to {folder} ({error.strerror or error}). Give another --out."
+                    ) from error
+                return None
+            found = Measurement.load(folder)
+            facts = dict(found.provenance)
+            if isinstance(settings := facts.get("settings"), dict):
+                facts["settings"] = {name: self.instrument.today(name, value) for name, value in settings.items()}
+            require_same(folder, facts, self.identity, holds="measurement", again="measure again")
+            return found
+
+        return together(stored)[0]
 
 
-def _tried(work: Callable[[], Any]) -> Any:
+def _tried(work: Callable[..., Any], *given: Any) -> Any:
     try:
-        return work()
+        return work(*given)
     except Exception as error:
         return error
 
 
-def _sharing(jobs: Sequence[_Job]) -> list[list[_Job]]:
-    """The jobs that share a pass together, every other one by itself."""
-    groups: dict[Any, list[_Job]] = {}
-    for number, job in enumerate(jobs):
-        work = job.work
-        alike = (id(work.batches), work.reads_features) if isinstance(work, OnePass) else number
-        groups.setdefault(alike, []).append(job)
-    return list(groups.values())
-
-
 def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
     begun = time.monotonic()
-    tables = _tried(lambda: _tables(jobs))
+    tables = _tried(_tables, jobs)
     if isinstance(tables, Exception) and len(jobs) > 1:
         for job in jobs:  # one of them may be at fault, the others shall not pay for it
             yield from _measured([job])
@@ -185,13 +189,18 @@ def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
     names = [job.instrument.spec.name for job in jobs]
     for job, filled in zip(jobs, tables, strict=True):
         facts = {"seconds": seconds, "same_pass": [name for name in names if name != job.instrument.spec.name]}
-        yield job, _tried(lambda job=job, filled=filled, facts=facts: _kept(job, filled, facts))
+        yield job, _tried(_kept, job, filled, facts)
 
 
 def _tables(jobs: Sequence[_Job]) -> list[Tables]:
     subject = jobs[0].work.subject
     label = f"{' + '.join(job.instrument.spec.name for job in jobs)} · {subject.name}"
-    with _undisturbed(subject):
+    with (
+        # no trace of the modes that the caller's code runs in
+        torch.inference_mode(False),
+        torch.autocast(subject.device.type, enabled=False),
+        untouched(subject.model),
+    ):
         if works := [job.work for job in jobs if isinstance(job.work, OnePass)]:
             return stream(works, label=label)
         (job,) = jobs
@@ -200,25 +209,39 @@ def _tables(jobs: Sequence[_Job]) -> list[Tables]:
         return [itemise(job.work, label=label, folder=job.folder, identities=job.digests)]
 
 
-@contextmanager
-def _undisturbed(subject: Subject) -> Iterator[None]:
-    """The model as it will be left, and no trace of the modes that the caller's code runs in."""
-    with (
-        torch.inference_mode(False),
-        torch.autocast(subject.device.type, enabled=False),
-        untouched(subject.model),
-    ):
-        yield
-
-
 def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
+    frames, work, out, folder = _frames(job, tables), job.work, job.out, job.folder
+    skipped = sorted({str(name) for part in gather(list(work.batches.skipped)) for name in part})
+    circumstances = {
+        "images": work.batches.images - len(skipped),
+        "skipped": skipped,
+        "split": work.batches.split,
+        "device": work.subject.device.type,
+        "processes": world_size(),
+        "versions": {name: version(name) for name in ("alternet", "torch", "timm", "numpy")},
+    }
     measurement = Measurement(
         instrument=job.instrument.spec.name,
-        tables=_frames(job, tables),
-        provenances=(job.identity | _circumstances(job.work) | facts,),
+        tables=frames,
+        provenances=(job.identity | circumstances | facts,),
     )
-    if job.folder is not None:
-        together(lambda: _save(job, measurement) if rank() == 0 else None)
+    if out is None or folder is None:
+        return measurement
+
+    def save() -> None:
+        if rank() != 0:
+            return
+        try:
+            measurement.save(out)
+        except OSError as error:
+            raise NotStoredError(
+                f"The measurement is complete but could not be written to {folder} ({error.strerror or error}). Make "
+                "room there and start again, or take it from this error's `measurement`.",
+                measurement,
+            ) from error
+        Journal(folder, "").remove()  # only now: until the tables are on the disk it holds the finished items
+
+    together(save)
     return measurement
 
 
@@ -233,39 +256,3 @@ def _frames(job: _Job, tables: Tables) -> dict[str, pd.DataFrame]:
         blank = [column for column in frame if len(frame) and frame[column].isna().all()]
         frames[table] = frame.astype(dict.fromkeys(blank, float))
     return frames
-
-
-def _circumstances(work: Work) -> dict[str, Any]:
-    skipped = sorted({str(name) for part in gather(list(work.batches.skipped)) for name in part})
-    return {
-        "images": work.batches.images - len(skipped),
-        "skipped": skipped,
-        "split": work.batches.split,
-        "device": work.subject.device.type,
-        "processes": world_size(),
-        "versions": versions(),
-    }
-
-
-def _save(job: _Job, measurement: Measurement) -> None:
-    assert job.out is not None
-    assert job.folder is not None
-    try:
-        measurement.save(job.out)
-    except OSError as error:
-        raise NotStoredError(
-            f"The measurement is complete but could not be written to {job.folder} ({error.strerror or error}). Make "
-            "room there and start again, or take it from this error's `measurement`.",
-            measurement,
-        ) from error
-    Journal(job.folder, "").remove()
-
-
-def _require_writable(folder: Path) -> None:
-    """Fail before the work, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"x")
-    except OSError as error:
-        raise OSError(f"Cannot write to {folder} ({error.strerror or error}). Give another --out.") from error

@@ -12,9 +12,9 @@ from alternet.measurement import Measurement
 from alternet.plotting.legend import of_models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles
+from alternet.plotting.units import counted
 
 SHOWN = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
-AVERAGED = "ema_test_accuracy"
 
 
 def chance(measurement: Measurement) -> float | None:
@@ -57,18 +57,18 @@ def sentences(measurement: Measurement) -> list[str]:
     """For each model, the accuracy that it reached, and how far that is above chance."""
     guess = chance(measurement)
     against = "" if guess is None else f" (chance: {guess:.1%})"
-    return [_sentence(model, measurement.of(model).table, against) for model in measurement.models]
-
-
-def _sentence(model: str, rows: pd.DataFrame, against: str) -> str:
-    known = rows.dropna(subset=["test_accuracy"]).sort_values("epoch")
-    if known.empty:
-        return f"{model}: no test accuracy was measured in training."
-    last, count = known.iloc[-1], len(rows)
-    epochs = f"{count} epoch" if count == 1 else f"{count} epochs"
-    averaged = last.get(AVERAGED, float("nan"))
-    mean = "" if pd.isna(averaged) else f", {averaged:.1%} with the moving average of its weights"
-    return f"{model}: test accuracy {last['test_accuracy']:.1%}{mean} after {epochs}{against}."
+    said = []
+    for model in measurement.models:
+        rows = measurement.of(model).table
+        known = rows.dropna(subset=["test_accuracy"]).sort_values("epoch")
+        if known.empty:
+            said.append(f"{model}: no test accuracy was measured in training.")
+            continue
+        last, epochs = known.iloc[-1], counted(len(rows), "epoch")
+        averaged = last.get("ema_test_accuracy", float("nan"))  # not in SPEC, so a table may lack it
+        mean = "" if pd.isna(averaged) else f", {averaged:.1%} with the moving average of its weights"
+        said.append(f"{model}: test accuracy {last['test_accuracy']:.1%}{mean} after {epochs}{against}.")
+    return said
 
 
 SPEC = Spec(

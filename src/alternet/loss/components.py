@@ -38,5 +38,6 @@ def principal(gram: Tensor) -> Principal:
     farthest = places.gather(0, places.abs().argmax(0, keepdim=True))
     vectors = vectors * torch.where(farthest < 0, -1.0, 1.0)
     lengths = values.sqrt()
+    # a length below that is rounding: it is the root of an eigenvalue, which has the precision of the largest
     factors = torch.where(lengths > 1e-6 * lengths[0], vectors / lengths.clamp_min(1e-300), 0.0)
     return Principal(values / values.sum(), (vectors - vectors[-1]) * lengths, factors)

@@ -1,6 +1,6 @@
 """Flatness: how far a loss rises on the way out, in the mean over directions, with its standard error."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -58,25 +58,21 @@ def flatness(centre: Heights, rays: Iterable[Ray], *, sampled: bool = True) -> l
     by_radius: dict[float, list[Ray]] = {}
     for ray in rays:
         by_radius.setdefault(ray.radius, []).append(ray)
-    return [_row(radius, centre, by_radius[radius], sampled=sampled) for radius in sorted(by_radius)]
-
-
-def _row(radius: float, centre: Heights, rays: Sequence[Ray], *, sampled: bool) -> tuple[float | int | None, ...]:
-    loss, nll = ([_rise(centre[k], ray.ahead[k], ray.behind[k]) for ray in rays] for k in (0, 1))
-    known = [(a, b) for a, b in zip(loss, nll, strict=True) if a is not None and b is not None]
-    whole = known if len(known) == len(rays) else []
-    parts = ([a for a, _ in whole], [b for _, b in whole], [a - b for a, b in whole])
-    numbers = [number for part in parts for number in _mean(part, sampled=sampled)]
-    return (radius, *numbers, len(rays), len(known))
+    rows: list[tuple[float | int | None, ...]] = []
+    for radius in sorted(by_radius):
+        here = by_radius[radius]
+        loss, nll = ([_rise(centre[k], ray.ahead[k], ray.behind[k]) for ray in here] for k in (0, 1))
+        known = [(a, b) for a, b in zip(loss, nll, strict=True) if a is not None and b is not None]
+        whole = known if len(known) == len(here) else []
+        numbers: list[float | None] = []
+        for part in ([a for a, _ in whole], [b for _, b in whole], [a - b for a, b in whole]):
+            numbers.append(fmean(part) if part else None)
+            numbers.append(stdev(part) / sqrt(len(part)) if sampled and len(part) > 2 else None)
+        rows.append((radius, *numbers, len(here), len(known)))
+    return rows
 
 
 def _rise(centre: float | None, ahead: float | None, behind: float | None) -> float | None:
     if centre is None or ahead is None or behind is None:
         return None
     return (ahead + behind) / 2 - centre
-
-
-def _mean(values: Sequence[float], *, sampled: bool) -> tuple[float | None, float | None]:
-    if not values:
-        return None, None
-    return fmean(values), stdev(values) / sqrt(len(values)) if sampled and len(values) > 2 else None

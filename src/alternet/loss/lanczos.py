@@ -122,9 +122,20 @@ class Lanczos:
                 closed.append(ritz.values[:k])
             settled = self._settled(ritz, k) and (not closed or (krylov.said_all and self._unchanged(closed, ritz)))
             if settled or krylov.complete or krylov.products >= self.max_products:
-                return self._found(krylov, ritz, k)
+                break
             if krylov.full:
                 krylov.restart(ritz, keep=k + (krylov.capacity - k) // 2)
+
+        order = torch.arange(min(k, len(ritz.values)))
+        if self.which == "both_ends":  # which stand in turns, one from each end
+            order = ritz.values[:k].argsort(descending=True)
+        return Eigenpairs(
+            values=ritz.values[order],
+            vectors=krylov.combined(ritz.coordinates[:, order]),
+            residuals=ritz.residuals[order],
+            products=krylov.products,
+            converged=self._good(ritz, k),
+        )
 
     def _good(self, ritz: Ritz, k: int) -> bool:
         residuals = ritz.residuals[:k]
@@ -146,18 +157,6 @@ class Lanczos:
         if len(closed) < 2 or len(closed[-2]) < len(closed[-1]):
             return False
         return bool(((closed[-1] - closed[-2]).abs() <= self.tolerance * ritz.scale).all())
-
-    def _found(self, krylov: "Krylov", ritz: Ritz, k: int) -> Eigenpairs:
-        order = torch.arange(min(k, len(ritz.values)))
-        if self.which == "both_ends":
-            order = ritz.values[:k].argsort(descending=True)
-        return Eigenpairs(
-            values=ritz.values[order],
-            vectors=krylov.combined(ritz.coordinates[:, order]),
-            residuals=ritz.residuals[order],
-            products=krylov.products,
-            converged=self._good(ritz, k),
-        )
 
 
 class Krylov:
@@ -219,7 +218,20 @@ class Krylov:
             rest = torch.addmv(rest, span.T, part, alpha=-1)  # not in place: the operator may have given its own vector
             self.matrix[first : j + 1, j] += part.double().cpu()
         self.size, self._overlapping = j + 1, j
-        self._follow(rest)
+
+        left = float(norm(rest))
+        closed = left <= ROUNDING * torch.finfo(rest.dtype).eps * self._scale
+        self.beta = 0.0 if closed or self.complete else left
+        if closed:
+            self._dropped += left
+            self.runs.append(0)
+        if self.complete:
+            return
+        if closed:  # nothing is left to go on with
+            self.vectors[self.size] = self._fresh()
+        else:
+            torch.div(rest, left, out=self.vectors[self.size])
+        self.matrix[self.size, self.size - 1] = self.beta
 
     def ritz(self, which: Which = "largest") -> Ritz:
         """The eigenpairs of the operator within the span."""
@@ -237,7 +249,7 @@ class Krylov:
         inside = chosen.T @ self.matrix[: self.size, : self.size] @ chosen
         following = self.vectors[self.size].clone()
         coupling = torch.zeros(keep, dtype=torch.float64) if self.runs[-1] == 0 else self.beta * chosen[-1]
-        for columns in self.vectors.split(AT_ONCE, dim=1):
+        for columns in self.vectors.split(AT_ONCE, dim=1):  # in place, without a second set of long vectors
             columns[:keep] = chosen.T.to(columns) @ columns[: self.size]
         self.vectors[keep] = following
         self.matrix.zero_()
@@ -250,27 +262,11 @@ class Krylov:
         vectors = coordinates.T.to(self.vectors) @ self.vectors[: self.size]
         return torch.stack([unit(vector) for vector in vectors])
 
-    def _follow(self, rest: Vector) -> None:
-        """Append the direction of what is left of a product, or a fresh one where nothing is left."""
-        left = float(norm(rest))
-        closed = left <= ROUNDING * torch.finfo(rest.dtype).eps * self._scale
-        self.beta = 0.0 if closed or self.complete else left
-        if closed:
-            self._dropped += left
-            self.runs.append(0)
-        if self.complete:
-            return
-        if closed:
-            self.vectors[self.size] = self._fresh()
-        else:
-            torch.div(rest, left, out=self.vectors[self.size])
-        self.matrix[self.size, self.size - 1] = self.beta
-
     def _fresh(self) -> Vector:
         """A random direction across all vectors so far."""
         length = self.vectors.shape[1]
         fresh = torch.randn(length, generator=self.generator, dtype=torch.float32).to(self.vectors)
-        for _ in range(3):
+        for _ in range(3):  # each time takes out what rounding left of the vectors the time before
             fresh -= self.vectors[: self.size].T @ (self.vectors[: self.size] @ fresh)
             fresh = unit(fresh)
         return fresh

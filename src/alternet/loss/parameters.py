@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import torch
@@ -107,20 +108,9 @@ def decayed(model: nn.Module) -> set[str]:
         {'weight'}
     """
     spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # type: ignore[operator]
-    likenesses = _Likenesses(model)
-    groups = param_groups_weight_decay(likenesses, weight_decay=1.0, no_weight_decay_list=spared)  # type: ignore[arg-type]
+    # timm's rule passes over frozen parameters, so it is asked about likenesses, of which none is
+    likenesses = {name: torch.empty(p.shape, device="meta", requires_grad=True) for name, p in model.named_parameters()}
+    unfrozen = SimpleNamespace(named_parameters=likenesses.items)
+    groups = param_groups_weight_decay(unfrozen, weight_decay=1.0, no_weight_decay_list=spared)  # type: ignore[arg-type]
     acted_on = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
-    return {name for name, likeness in likenesses.named_parameters() if id(likeness) in acted_on}
-
-
-class _Likenesses:
-    """A model for timm's rule, which passes over frozen parameters: none of these is."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.likenesses = [
-            (name, torch.empty(parameter.shape, device="meta", requires_grad=True))
-            for name, parameter in model.named_parameters()
-        ]
-
-    def named_parameters(self) -> list[tuple[str, Tensor]]:
-        return self.likenesses
+    return {name for name, likeness in likenesses.items() if id(likeness) in acted_on}

@@ -50,7 +50,11 @@ def moments(draws: Sequence[Sequence[Node]], l2: Sequence[float], size: int) -> 
         "negative_trace": lambda value: min(value, 0.0),
         "squared_norm": lambda value: value**2,
     }
-    sums = {metric: [_sum(nodes, function, size) for nodes in draws] for metric, function in functions.items()}
+    sums = {
+        metric: [size * fsum(weight * function(value) for value, weight in nodes) for nodes in draws]
+        for metric, function in functions.items()
+    }
+    # vector by vector: both come from the same ones, so their errors are not independent
     sums |= {"nll_trace": [whole - part for whole, part in zip(sums["trace"], l2, strict=True)], "l2_trace": list(l2)}
     for metric in ("trace", "nll_trace", "l2_trace", "negative_trace", "squared_norm"):
         yield metric, fmean(sums[metric]), stdev(sums[metric]) / sqrt(len(draws)) if len(draws) > 1 else None
@@ -58,7 +62,3 @@ def moments(draws: Sequence[Sequence[Node]], l2: Sequence[float], size: int) -> 
     yield "smallest", min(values), None
     yield "largest", max(values), None
     yield "parameters", size, None
-
-
-def _sum(nodes: Sequence[Node], function: Callable[[float], float], size: int) -> float:
-    return size * fsum(weight * function(value) for value, weight in nodes)

@@ -167,8 +167,20 @@ class Risk:
         """The risk without derivatives, one forward pass a batch; on other batches or with other buffers if given."""
         parameters = self._parameters(theta)
         state = parameters | self._buffers() | dict(buffers or {})
+        data = self.batches if batches is None else batches
+
+        def answered() -> tuple[Float64[Tensor, "2"], int]:
+            """NLL and right answers, summed over the images, and the number of these."""
+            sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
+            for pictures, targets in data:
+                logits, truth = self._answer(pictures), targets.to(self._theta.device)
+                hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
+                sums += torch.stack([nll(logits, targets).double(), hits.sum()])
+                images += len(pictures)
+            return sums, images
+
         with torch.no_grad():
-            sums, images = self._called(state, lambda: self._sums(self.batches if batches is None else batches))
+            sums, images = self._called(state, answered)
             l2 = float(self._penalty.value(parameters))
         mean, hits = (sums / max(images, 1)).tolist()
         return Value(nll=mean, l2=l2, loss=mean + self.weight_decay * l2, accuracy=hits, images=images)
@@ -212,16 +224,6 @@ class Risk:
         """Copies, so that batch statistics change none of the model's own."""
         return {name: self._converted(b) for name, b in self.subject.model.named_buffers()}
 
-    def _sums(self, batches: Batches) -> tuple[Float64[Tensor, "2"], int]:
-        """NLL and right answers, summed over the images, and the number of these."""
-        sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
-        for pictures, targets in batches:
-            logits, truth = self._answer(pictures), targets.to(self._theta.device)
-            hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
-            sums += torch.stack([nll(logits, targets).double(), hits.sum()])
-            images += len(pictures)
-        return sums, images
-
     def _logits(self, state: dict[str, Tensor], images: Tensor) -> Logits:
         """The model's answer with these parameters and buffers."""
         return self._called(state, lambda: self._answer(images))
@@ -234,6 +236,7 @@ class Risk:
         """What work gives while these parameters and buffers stand in the place of the model's own."""
         stage = _Stage(self.subject.model)
         placed = {f"model.{place}": state[name] for place, name in self._places.items()}
+        # every place of a tied tensor is named already, so torch need not look for them
         return functional_call(stage, placed, (work,), tie_weights=False)
 
     def _penalty_gradient(self, theta: Vector | None) -> Vector:
@@ -335,6 +338,7 @@ class Curvature:
                     total += self._times(leaves, gradients, column)
         return totals[0] if vectors.ndim == 1 else torch.stack(totals, dim=1)
 
+    # a function of its own, so that what one product took is free again before the next one
     def _times(self, leaves: list[Tensor], gradients: list[Tensor], vector: Vector) -> Vector:
         directions = list(self.risk.space.split(vector.to(self.risk._theta)).values())
         reached = [(g, d) for g, d in zip(gradients, directions, strict=True) if g.requires_grad]

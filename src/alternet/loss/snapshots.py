@@ -83,6 +83,7 @@ class WeightPath:
     def _open(self, file: Path) -> Any:
         try:
             opened = self._undo.enter_context(safe_open(file, framework="pt"))
+            # shapes stand in the head of the file; no tensor is read
             given = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise ValueError(

@@ -5,10 +5,8 @@ below zero, and the average positive eigenvalue is APE = E[λ | λ > 0] (Park an
 batch belong together, so it is batches that the bootstrap draws again.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -57,45 +55,26 @@ def summary(batches: ArrayLike, eigenvalues: ArrayLike, *, seed: int = 0) -> lis
         ape 4.0 4.0 4.0
         largest 5.0 4.0 6.0
     """
-    sums = _sums(np.asarray(batches), np.asarray(eigenvalues, dtype=float))
-    draws = _resampled(sums, seed)
-    rows: list[Row] = []
-    for metric, ratio in _RATIOS.items():
-        known = ratio(draws)
-        known = known[np.isfinite(known)]
-        low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
-        rows.append((metric, float(ratio(sums.sum(0))), float(low), float(high)))
-    return rows
-
-
-_RATIOS: dict[str, Callable[[NDArray], NDArray]] = {
-    "nep": lambda sums: _over(sums[..., 0], sums[..., 1]),
-    "ape": lambda sums: _over(sums[..., 2], sums[..., 3]),
-    "largest": lambda sums: _over(sums[..., 4], sums[..., 5]),
-}
-"""Every metric is a ratio of sums over batches; see `_sums` for their places."""
-
-
-def _sums(batches: NDArray, values: NDArray) -> NDArray:
-    """For each batch: negative, all, sum of the positive, positive, the largest, and one batch."""
-    _, place = np.unique(batches, return_inverse=True)
+    values = np.asarray(eigenvalues, dtype=float)
+    _, place = np.unique(np.asarray(batches), return_inverse=True)
     count = int(place.max()) + 1 if len(place) else 0
-    parts = [values < 0, np.ones_like(values), np.where(values > 0, values, 0), values > 0]
-    sums = [np.bincount(place, weights=part, minlength=count) for part in parts]
     largest = np.full(count, -np.inf)
     np.maximum.at(largest, place, values)
-    return np.stack([*sums, largest, np.ones(count)], axis=1)
 
-
-def _resampled(sums: NDArray, seed: int) -> NDArray:
-    """The sums over as many batches drawn with replacement, again and again; nothing can be drawn from one."""
-    count = len(sums)
-    if count < 2:
-        return np.zeros((0, sums.shape[1]))
+    # every metric is a ratio of sums over batches: NEP negative ÷ all, APE sum of the positive ÷ positive, ...
+    parts = [values < 0, np.ones_like(values), np.where(values > 0, values, 0), values > 0]
+    of_parts = [np.bincount(place, weights=part, minlength=count) for part in parts]
+    sums = np.stack([*of_parts, largest, np.ones(count)], axis=1)
     draw = np.random.default_rng(seed).integers
-    return np.stack([np.bincount(draw(count, size=count), minlength=count) @ sums for _ in range(RESAMPLES)])
-
-
-def _over(part: NDArray, whole: NDArray) -> NDArray:
+    draws = np.zeros((0, sums.shape[1]))
+    if count > 1:  # nothing can be drawn from one
+        draws = np.stack([np.bincount(draw(count, size=count), minlength=count) @ sums for _ in range(RESAMPLES)])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(part / whole)
+        measured, drawn = (some[..., ::2] / some[..., 1::2] for some in (sums.sum(0), draws))
+
+    rows: list[Row] = []
+    for metric, value, sample in zip(("nep", "ape", "largest"), measured, drawn.T, strict=True):
+        known = sample[np.isfinite(sample)]
+        low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
+        rows.append((metric, float(value), float(low), float(high)))
+    return rows

@@ -64,18 +64,17 @@ class AsinhAxis:
             >>> AsinhAxis(1.0, -4.0, 8.0).ticks, AsinhAxis(1.0, -1.0, 2.5).ticks
             ([-10.0, -1.0, 0.0, 1.0, 10.0, 100.0, 1000.0], [-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 5.0])
         """
-        candidates = (self._round(mantissas, step) for mantissas, step in ROUND)
-        return next((ticks for ticks in candidates if len(ticks) <= TICKS), [0.0])
-
-    def _round(self, mantissas: Sequence[float], step: int) -> list[float]:
-        """Round numbers within the axis that stand apart from zero, and zero."""
         ends = self.value([self.low, self.high])
         least, most = float(self.value(APART * (self.high - self.low))), float(np.abs(ends).max())
-        exponents = np.arange(np.floor(np.log10(most)), np.floor(np.log10(least)) - 1, -step)
-        sizes = np.sort(np.outer(10.0**exponents, mantissas).ravel())
-        sizes = sizes[sizes >= least]
-        ticks = np.concatenate([-sizes[::-1], [0.0], sizes])
-        return ticks[(ticks >= ends[0]) & (ticks <= ends[1])].tolist()
+        for mantissas, step in ROUND:
+            exponents = np.arange(np.floor(np.log10(most)), np.floor(np.log10(least)) - 1, -step)
+            sizes = np.sort(np.outer(10.0**exponents, mantissas).ravel())
+            sizes = sizes[sizes >= least]
+            ticks = np.concatenate([-sizes[::-1], [0.0], sizes])
+            ticks = ticks[(ticks >= ends[0]) & (ticks <= ends[1])].tolist()
+            if len(ticks) <= TICKS:
+                return ticks
+        return [0.0]
 
     @property
     def labels(self) -> list[str]:

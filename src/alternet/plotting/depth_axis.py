@@ -136,13 +136,15 @@ def kind_entries(table: pd.DataFrame) -> list[Entry]:
     """Legend entries for the kinds of units that occur: marker, and the shading where there is one."""
     present = set(table["kind"])
     known = [kind for kind in (*KINDS, *sorted(present - set(KINDS))) if kind in present]
-    entries = [Entry(_marker(kind), kind_name(kind)) for kind in known]
+    entries = []
+    for kind in known:
+        it = kind_of(kind)
+        look: dict[str, Any] = {
+            "marker": it.marker,
+            "markerfacecolor": INK if it.filled else "white",
+            "markeredgecolor": INK,
+        }
+        entries.append(Entry(Line2D([], [], linestyle="none", **look), it.words))
     entries += [Entry(Patch(**SHADES[kind]), f"{kind_name(kind)} acts here") for kind in known if kind in SHADES]
     bar = Line2D([], [], linestyle="none", marker="|", markersize=11, color=INK)
     return entries + ([Entry(bar, "±2 standard errors")] if ERROR in table else [])
-
-
-def _marker(kind: str) -> Line2D:
-    it = kind_of(kind)
-    face = INK if it.filled else "white"
-    return Line2D([], [], linestyle="none", marker=it.marker, markerfacecolor=face, markeredgecolor=INK)

@@ -1,5 +1,7 @@
 """Disturbed: what tables of accuracy under disturbed images say, by the frequency of what disturbs them."""
 
+from math import isnan
+
 import pandas as pd
 
 VALUE, ERROR = "delta_accuracy", "standard_error"
@@ -15,6 +17,16 @@ def clean(table: pd.DataFrame) -> float:
         0.75
     """
     return float((table["accuracy"] - table[VALUE]).mean())
+
+
+def plus_minus(error: float) -> str:
+    """What follows a number of percentage points with this standard error; nothing where that is not known.
+
+    Examples:
+        >>> plus_minus(1.25), plus_minus(float("nan"))
+        (' ± 1.2', '')
+    """
+    return "" if isnan(error) else f" ± {error:.1f}"
 
 
 def low_against_high(table: pd.DataFrame) -> str:

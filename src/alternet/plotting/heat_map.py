@@ -1,6 +1,6 @@
 """Heat map: a value for every pair of units, with the borders of stages and the kinds of units along its sides."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from alternet.plotting.depth_axis import SHADES
 from alternet.plotting.legend import Entry
-from alternet.plotting.panel import Cells, ColourBar, belongs_to
+from alternet.plotting.panel import Cells, ColourBar, Targets, belongs_to
 from alternet.plotting.style import FAINT, INK, elide, kind_name, label, say_empty
 
 BELOW = "#000000"
@@ -47,11 +47,8 @@ class Side(NamedTuple):
     @property
     def names(self) -> list[str]:
         """Every unit in one line."""
-        return [f"{unit} · {tap} ({kind_name(kind)})" for unit, tap, kind in self._rows]
-
-    @property
-    def _rows(self) -> Iterator[tuple[int, str, str]]:
-        return zip(self.units["unit"], self.units["tap"], self.kinds, strict=True)
+        rows = zip(self.units["unit"], self.units["tap"], self.kinds, strict=True)
+        return [f"{unit} · {tap} ({kind_name(kind)})" for unit, tap, kind in rows]
 
 
 class Heat(NamedTuple):
@@ -84,9 +81,12 @@ def colour_bar(lowest: float, highest: float, quantity: str, *, below: str) -> C
     return ColourBar(colours, quantity + below, "min") if lowest < 0 else ColourBar(colours, quantity)
 
 
-def draw(axis: Axes, heat: Heat, *, quantity: str, width: int) -> Cells:
-    """Draw a heat map of values up to 1; names on the axes lose their middle beyond `width` characters."""
+def draw(axis: Axes, heat: Heat, *, quantity: str) -> Targets:
+    """Draw a heat map of values up to 1; names on the axes lose their middle beyond 30 characters."""
     rows, columns = heat.values.shape
+    left, bottom = -0.5 - STRIP * columns, -0.5 - STRIP * rows
+    strips = [(kind, (at - 0.5, bottom), 1.0, 0.8 * (-0.5 - bottom)) for at, kind in enumerate(heat.across.kinds)]
+    strips += [(kind, (left, at - 0.5), 0.8 * (-0.5 - left), 1.0) for at, kind in enumerate(heat.down.kinds)]
     with belongs_to(heat.down.model, axis):
         if heat.undefined:
             axis.add_patch(Rectangle((-0.5, -0.5), columns, rows, zorder=0, **UNDEFINED))
@@ -95,20 +95,19 @@ def draw(axis: Axes, heat: Heat, *, quantity: str, width: int) -> Cells:
             _border(axis, [place, place], [-0.5, rows - 0.5])
         for place in heat.down.borders:
             _border(axis, [-0.5, columns - 0.5], [place, place])
-        for kind, (x, y, wide, tall) in _cells(heat):
-            axis.add_patch(Rectangle((x, y), wide, tall, clip_on=False, **_fill(kind)))
+        for kind, corner, wide, tall in strips:
+            axis.add_patch(Rectangle(corner, wide, tall, clip_on=False, **_fill(kind)))
     if np.isnan(heat.values).all():
         say_empty(axis)
-    limits = _limits(heat)
-    axis.set(xlim=limits[0], ylim=limits[1], box_aspect=1)
+    axis.set(xlim=(left, columns - 0.5), ylim=(bottom, rows - 0.5), box_aspect=1)
     for one, side in ((axis.xaxis, heat.across), (axis.yaxis, heat.down)):
         one.set_major_locator(MaxNLocator(8, integer=True))
-        one.set_label_text(label(_of(heat, side, width)))
+        one.set_label_text(label("unit, from the stem on" if heat.alone else f"unit of {elide(side.model, 30)}"))
     axis.spines[["left", "bottom"]].set_visible(False)
     pairs = (zip(*row, strict=True) for row in zip(heat.values, heat.errors, strict=True))
     texts = [[_says(quantity, *pair) for pair in row] for row in pairs]
     extent = (-0.5, columns - 0.5, -0.5, rows - 0.5)
-    return Cells(axis, extent, heat.down.names, heat.across.names, texts, heat.down.model)
+    return [Cells(axis, extent, heat.down.names, heat.across.names, texts, heat.down.model)]
 
 
 def _says(quantity: str, value: float, error: float) -> str:
@@ -130,25 +129,6 @@ def entries(heats: Iterable[Heat]) -> list[Entry]:
     if any(heat.undefined for heat in heats):
         shown.append(Entry(Patch(**UNDEFINED), "undefined"))
     return shown
-
-
-def _of(heat: Heat, side: Side, width: int) -> str:
-    return "unit, from the stem on" if heat.alone else f"unit of {elide(side.model, width)}"
-
-
-def _limits(heat: Heat) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Of x and y: the heat map and the strips before it."""
-    rows, columns = heat.values.shape
-    return (-0.5 - STRIP * columns, columns - 0.5), (-0.5 - STRIP * rows, rows - 0.5)
-
-
-def _cells(heat: Heat) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
-    """The strips below and beside the heat map: for every unit its kind, and corner, width and height of its cell."""
-    (left, _), (bottom, _) = _limits(heat)
-    for place, kind in enumerate(heat.across.kinds):
-        yield kind, (place - 0.5, bottom, 1.0, 0.8 * (-0.5 - bottom))
-    for place, kind in enumerate(heat.down.kinds):
-        yield kind, (left, place - 0.5, 0.8 * (-0.5 - left), 1.0)
 
 
 def _fill(kind: str) -> dict[str, Any]:

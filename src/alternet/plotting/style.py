@@ -68,6 +68,7 @@ class Drawing(Figure):
 def context(changed: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Draw in this style, whatever the user's own settings are; they are back afterwards."""
     with matplotlib.style.context(["default", RC | dict(changed or {})]), warnings.catch_warnings():
+        # names of models may be in any script; matplotlib draws a box for what its font lacks
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
@@ -97,13 +98,14 @@ def model_styles(models: tuple[str, ...], *, points: bool = False) -> dict[str, 
         '#0072B2'
     """
     order = list(dict.fromkeys((*_CAST.get(), *models)))
-    return {model: _look(order.index(model), points=points) for model in models}
-
-
-def _look(place: int, *, points: bool) -> dict[str, Any]:
-    turn = place + place // len(COLOURS)
-    look = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
-    return look | ({"marker": POINTS[place % len(POINTS)]} if points else {})
+    looks: dict[str, dict[str, Any]] = {}
+    for model in models:
+        place = order.index(model)
+        turn = place + place // len(COLOURS)  # one further each time the colours begin again, so that no pair recurs
+        looks[model] = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
+        if points:
+            looks[model]["marker"] = POINTS[place % len(POINTS)]
+    return looks
 
 
 def kind_name(kind: str) -> str:
@@ -131,6 +133,7 @@ def label(name: str, width: int = 0) -> str:
         >>> label("a$b"), label("resnet50@best.pth", 10)
         ('a\\$b', 'resnet50@b\nest.pth')
     """
+    # a control character would make an SVG that no reader takes
     visible = "".join(c if c.isprintable() else " " for c in name)
     lines = textwrap.wrap(visible, width, break_on_hyphens=False) if width else [visible]
     return "\n".join(lines).replace("$", r"\$")

@@ -76,6 +76,7 @@ def scale(grids: Sequence[Grid]) -> Scale:
     rims = [np.concatenate([g.loss[0], g.loss[-1], g.loss[1:-1, 0], g.loss[1:-1, -1]]) for g in grids]
     typical = max((float(np.median(rim[np.isfinite(rim)])) for rim in rims if np.isfinite(rim).any()), default=0.0)
     low, high = min(0.0, float(known.min())), float(known.max())
+    # a flat surface still needs a scale that is not empty
     return Scale(low, max(min(high, CUT * typical) if typical > 0 else high, low + 1e-9))
 
 

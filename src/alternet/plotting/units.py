@@ -45,8 +45,18 @@ def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
     clauses = [] if "msa" in kinds else ["no attention"]
     for kind in kinds:
         change = steps.loc[steps["kind"] == kind, "change"]
-        clauses.append(_clause(kind, change, quantity=quantity))
-        quantity = "it" if change.notna().any() else quantity
+        it, known = kind_of(kind), change.dropna()
+        if known.empty:
+            clauses.append(f"{it.plural}: no value to compare in {counted(len(change), 'unit')}")
+            continue
+        verb = ("lower" if it.lowers else "raise") + ("s" if it.singular else "")
+        hits = int((known < 0).sum() if it.lowers else (known > 0).sum())
+        median = signed(float(known.median()))
+        median = median if quantity == "it" else f"median change {median}"
+        clause = f"{it.plural} {verb} {quantity} in {hits} of {counted(len(known), 'unit')} ({median})"
+        lost = len(change) - len(known)
+        clauses.append(f"{clause}, with no value to compare in {lost} more" if lost else clause)
+        quantity = "it"  # its name once is enough
     return "; ".join(clauses) if kinds else "only one unit, so nothing to compare"
 
 
@@ -63,18 +73,11 @@ def signed(number: float) -> str:
     return text.replace("-", "−")
 
 
-def _clause(kind: str, change: pd.Series, *, quantity: str) -> str:
-    it, known = kind_of(kind), change.dropna()
-    if known.empty:
-        return f"{it.plural}: no value to compare in {_units(len(change))}"
-    verb = ("lower" if it.lowers else "raise") + ("s" if it.singular else "")
-    hits = int((known < 0).sum() if it.lowers else (known > 0).sum())
-    median = signed(float(known.median()))
-    median = median if quantity == "it" else f"median change {median}"
-    clause = f"{it.plural} {verb} {quantity} in {hits} of {_units(len(known))} ({median})"
-    lost = len(change) - len(known)
-    return f"{clause}, with no value to compare in {lost} more" if lost else clause
+def counted(count: int, thing: str) -> str:
+    """So many things, in words.
 
-
-def _units(count: int) -> str:
-    return f"{count} unit" if count == 1 else f"{count} units"
+    Examples:
+        >>> counted(1, "unit"), counted(2, "unit")
+        ('1 unit', '2 units')
+    """
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

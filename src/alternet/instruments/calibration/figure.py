@@ -80,11 +80,17 @@ def _diagram(above: Axes, below: Axes, one: Measurement, colour: str) -> Targets
         above.bar(low, confidence - accuracy, high - low, bottom=accuracy, align="edge", **GAP)
         below.bar(low, share, high - low, **look)
     above.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=IDEAL)
+
+    values = metrics(one.table)
+    numbers = [f"accuracy {percent(one.table, 'accuracy')}"] if "accuracy" in values else []
+    numbers += [f"NLL {values['nll']:.3f}"] if "nll" in values else []
+    numbers += [f"ECE {values['ece']:.1%}"] if "ece" in values else []
     box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2}
-    above.text(0.04, 0.97, _numbers(one.table), transform=above.transAxes, va="top", fontsize=8.5, bbox=box)
+    above.text(0.04, 0.97, "\n".join(numbers), transform=above.transAxes, va="top", fontsize=8.5, bbox=box)
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     below.set(xlabel="confidence", ylabel="share of images")
     below.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
+
     texts = [
         f"confidence {row['low']:.2f} to {row['high']:.2f}, mean {row['confidence']:.1%}\n"
         f"accuracy {row['accuracy']:.1%}\n{row['count']:.0f} images, {row['count'] / total:.1%} of all"
@@ -94,16 +100,6 @@ def _diagram(above: Axes, below: Axes, one: Measurement, colour: str) -> Targets
     return [
         Points(axis, pd.DataFrame([low, 0 * low, high, top]).to_numpy().T, texts, model, model) for axis, top in bars
     ]
-
-
-def _numbers(table: pd.DataFrame) -> str:
-    values = metrics(table)
-    texts = {
-        "accuracy": lambda: f"accuracy {percent(table, 'accuracy')}",
-        "nll": lambda: f"NLL {values['nll']:.3f}",
-        "ece": lambda: f"ECE {values['ece']:.1%}",
-    }
-    return "\n".join(text() for name, text in texts.items() if name in values)
 
 
 def draw(measurement: Measurement) -> Drawing:
@@ -124,20 +120,20 @@ def legend(measurement: Measurement) -> list[Entry]:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, its accuracy and whether its confidence is too high or too low."""
-    return [_sentence(model, measurement.of(model)) for model in measurement.models]
-
-
-def _sentence(model: str, one: Measurement) -> str:
-    values, over = metrics(one.table), overconfidence(one.tables["reliability"])
-    parts = [f"accuracy {percent(one.table, 'accuracy')}"] if "accuracy" in values else []
-    if not isnan(over):
-        points = f"{abs(100 * over):.1f}"
-        side = "over-confident" if over > 0 else "under-confident"
-        believed = f"on average {side} by {points} percentage points"
-        parts.append("mean confidence equal to accuracy" if points == "0.0" else believed)
-    if "ece" in values:
-        parts.append(f"expected calibration error {values['ece']:.1%}")
-    return f"{model}: {', '.join(parts) or 'no prediction was measured'}."
+    said = []
+    for model in measurement.models:
+        one = measurement.of(model)
+        values, over = metrics(one.table), overconfidence(one.tables["reliability"])
+        parts = [f"accuracy {percent(one.table, 'accuracy')}"] if "accuracy" in values else []
+        if not isnan(over):
+            points = f"{abs(100 * over):.1f}"
+            side = "over-confident" if over > 0 else "under-confident"
+            believed = f"on average {side} by {points} percentage points"
+            parts.append("mean confidence equal to accuracy" if points == "0.0" else believed)
+        if "ece" in values:
+            parts.append(f"expected calibration error {values['ece']:.1%}")
+        said.append(f"{model}: {', '.join(parts) or 'no prediction was measured'}.")
+    return said
 
 
 EXHIBIT = Exhibit(

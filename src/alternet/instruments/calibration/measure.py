@@ -70,6 +70,7 @@ class CalibrationWork(OnePass):
         require_classes(logits, targets, instrument="calibration")
         values = contributions(logits, targets)
         if self.instrument.convention == "paper":
+            # in the code's own precision, where a small probability is 0 and its logarithm infinite
             values["nll"] = -logits.float().softmax(1).log().gather(1, targets[:, None]).squeeze(1).double()
         (guess, confidence), classes = answers(logits), logits.shape[1]
         confident = confidence > CONFIDENT
@@ -88,11 +89,11 @@ class CalibrationWork(OnePass):
             if metric not in known:
                 value, error = (float(number) for number in mean_and_error(sums[metric]))
                 known[metric] = (value, error)
-        return {"table": [(metric, *known[metric]) for metric in METRICS], "reliability": _diagram(sums["bins"])}
 
-
-def _diagram(bins: Float64[Tensor, "4 bins"]) -> list[tuple]:
-    size = bins.shape[1]
-    count, right, confidence, _ = bins
-    columns = zip(count.int().tolist(), (right / count).tolist(), (confidence / count).tolist(), strict=True)
-    return [(i, i / size, (i + 1) / size, *column) for i, column in enumerate(columns)]
+        size = sums["bins"].shape[1]
+        count, right, confidence, _ = sums["bins"]
+        columns = zip(count.int().tolist(), (right / count).tolist(), (confidence / count).tolist(), strict=True)
+        return {
+            "table": [(metric, *known[metric]) for metric in METRICS],
+            "reliability": [(i, i / size, (i + 1) / size, *column) for i, column in enumerate(columns)],
+        }

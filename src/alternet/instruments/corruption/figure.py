@@ -158,7 +158,7 @@ def _map(axis: Axes, table: pd.DataFrame) -> Targets:
         axis.imshow(squares[0], COLOURS, vmin=0, vmax=1, aspect="auto", interpolation="none")
         for (row, column), value in np.ndenumerate(squares[0].to_numpy(dtype=float)):
             if not isnan(value):
-                ink = "black" if value > 0.6 else "white"
+                ink = "black" if value > 0.6 else "white"  # bright colours are above, dark ones below
                 axis.text(column, row, f"{value:.0%}", color=ink, ha="center", va="center", fontsize=8)
     axis.set_yticks(range(len(names)), [label(name) for name in names])
     axis.set_xticks(range(len(severities)), [str(severity) for severity in severities])
@@ -188,21 +188,21 @@ def draw(measurement: Measurement) -> Drawing:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, its accuracy on clean and on corrupted images, the worst corruption, and its mCE if defined."""
-    return [_sentence(model, measurement.of(model)) for model in measurement.models]
-
-
-def _sentence(model: str, one: Measurement) -> str:
-    parts = [f"accuracy {_percent(*metric(one, 'clean_accuracy'))} on clean images"]
-    mean, (count, _) = metric(one, "mean_accuracy"), metric(one, "sets")
-    if not isnan(mean[0]):
-        parts.append(f"{_percent(*mean)} in the plain mean over {count:.0f} corrupted sets")
-    single = by_corruption(one).iloc[2:].sort_values(VALUE, kind="stable")
-    for name, value, error in single.head(1).itertuples():
-        parts.append(f"lowest under {str(name).replace('_', ' ')} ({_percent(value, error)})")
-    for name, alexnet in ALEXNETS.items():
-        if not isnan((mce := metric(one, name))[0]):
-            parts.append(f"mCE {_percent(*mce)} against {alexnet}")
-    return f"{model}: {', '.join(parts)}."
+    said = []
+    for model in measurement.models:
+        one = measurement.of(model)
+        parts = [f"accuracy {_percent(*metric(one, 'clean_accuracy'))} on clean images"]
+        mean, (count, _) = metric(one, "mean_accuracy"), metric(one, "sets")
+        if not isnan(mean[0]):
+            parts.append(f"{_percent(*mean)} in the plain mean over {count:.0f} corrupted sets")
+        single = by_corruption(one).iloc[2:].sort_values(VALUE, kind="stable")  # without the rows `clean` and `mean`
+        for name, value, error in single.head(1).itertuples():
+            parts.append(f"lowest under {str(name).replace('_', ' ')} ({_percent(value, error)})")
+        for name, alexnet in ALEXNETS.items():
+            if not isnan((mce := metric(one, name))[0]):
+                parts.append(f"mCE {_percent(*mce)} against {alexnet}")
+        said.append(f"{model}: {', '.join(parts)}.")
+    return said
 
 
 def _percent(value: float, error: float) -> str:

@@ -169,8 +169,15 @@ class CorruptionWork(PerItem):
 
     def rows(self, item: tuple[str, int]) -> list[SetRow]:
         name, severity = item
+        if severity == 0:
+            batches = self.batches
+        elif isinstance(self.batches, PairedBatches):
+            batches = self.batches.corrupted(name, severity)
+        else:
+            batches = corrupted(self.batches, name, severity, seed=self.instrument.seed)
+
         sums: dict[str, Tensor] = {}
-        for images, targets in self._set(name, severity):
+        for images, targets in batches:
             logits, labels = self.probe.logits(images).cpu(), targets.cpu()
             require_classes(logits, labels, instrument="corruption")
             values = contributions(logits, labels)
@@ -181,6 +188,7 @@ class CorruptionWork(PerItem):
             raise ValueError(
                 f"No picture of {self.batches.name!r} could be read under {name} {severity}. Check its files."
             )
+
         (accuracy, error), (nll, nll_error) = (
             [value.item() for value in mean_and_error(sums[metric])] for metric in ("accuracy", "nll")
         )
@@ -193,10 +201,3 @@ class CorruptionWork(PerItem):
         scores = {(row.corruption, row.severity): Estimate(row.accuracy, row.standard_error) for row in rows}
         found = summary(scores, benchmark=rows[0].benchmark)
         return {"table": [row[:-1] for row in rows], "summary": [(metric, *found[metric]) for metric in METRICS]}
-
-    def _set(self, corruption: str, severity: int) -> Batches:
-        if severity == 0:
-            return self.batches
-        if isinstance(self.batches, PairedBatches):
-            return self.batches.corrupted(corruption, severity)
-        return corrupted(self.batches, corruption, severity, seed=self.instrument.seed)

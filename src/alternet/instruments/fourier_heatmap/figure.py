@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.fourier_heatmap import FourierHeatmap
 from alternet.measurement import Measurement
-from alternet.plotting.disturbed import ERROR, VALUE, clean, low_against_high
+from alternet.plotting.disturbed import ERROR, VALUE, clean, low_against_high, plus_minus
 from alternet.plotting.heat_map import COLOURS, UNDEFINED, colour_bar
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Cells, Panel, Targets, belongs_to
@@ -39,16 +39,16 @@ class Map(NamedTuple):
 
 def maps(measurement: Measurement) -> list[Map]:
     """The map of every model; cells without a wave, as the zero frequency, are nan."""
-    return [_map(model, measurement.of(model).table) for model in measurement.models]
-
-
-def _map(model: str, table: pd.DataFrame) -> Map:
-    fx, fy = (np.unique([*table[axis], 0.0]) for axis in ("fx", "fy"))
-    accuracy, delta, error = (
-        table.pivot(index="fy", columns="fx", values=column).reindex(index=fy, columns=fx).to_numpy(dtype=float)
-        for column in ("accuracy", VALUE, ERROR)
-    )
-    return Map(model, fx, fy, -100 * delta + 0.0, 100 * error, accuracy)
+    found = []
+    for model in measurement.models:
+        table = measurement.of(model).table
+        fx, fy = (np.unique([*table[axis], 0.0]) for axis in ("fx", "fy"))
+        accuracy, delta, error = (
+            table.pivot(index="fy", columns="fx", values=column).reindex(index=fy, columns=fx).to_numpy(dtype=float)
+            for column in ("accuracy", VALUE, ERROR)
+        )
+        found.append(Map(model, fx, fy, -100 * delta + 0.0, 100 * error, accuracy))  # + 0 makes −0 a 0
+    return found
 
 
 def _ends(axis: np.ndarray) -> tuple[float, float]:
@@ -86,6 +86,7 @@ def _waves(axis: Axes, one: Map, highest: float) -> Targets:
     axis.set(xlabel="frequency across", ylabel="frequency down")
     for side, reach in ((axis.xaxis, right), (axis.yaxis, bottom)):
         ticks = [tick for tick in (-1.0, -0.5, 0.0, 0.5, 1.0) if abs(tick) < reach]
+        # an axis of fewer than two of these ticks keeps its own
         if len(ticks) > 1:
             side.set_ticks(ticks, [_pi(tick) for tick in ticks])
         else:
@@ -99,13 +100,16 @@ def _waves(axis: Axes, one: Map, highest: float) -> Targets:
 def _wave(loss: float, error: float, accuracy: float) -> str:
     if np.isnan(loss):
         return "not measured"
-    doubt = "" if np.isnan(error) else f" ± {error:.1f}"
-    return f"loss {loss:.1f}{doubt} points\naccuracy {accuracy:.1%}".replace("-", "−")
+    return f"loss {loss:.1f}{plus_minus(error)} points\naccuracy {accuracy:.1%}".replace("-", "−")
 
 
 def legend(measurement: Measurement) -> list[Entry]:
-    """What the cell without a wave is."""
-    return [Entry(Patch(**UNDEFINED), _no_wave(measurement))]
+    """What the hatched cell is, and how strong the waves are if that is the same for all models."""
+    known = {facts.get("settings", {}).get("strength") for facts in measurement.provenances}
+    strength = known.pop() if len(known) == 1 else None
+    said = "zero frequency, not measured"
+    said += "" if strength is None else f"; waves of RMS {strength:.3g} of the image range"
+    return [Entry(Patch(**UNDEFINED), said)]
 
 
 def _pi(value: float) -> str:
@@ -121,17 +125,21 @@ def _pi(value: float) -> str:
     return f"{sign}π" if size == "1" else f"{sign}{size}π"
 
 
-def _no_wave(measurement: Measurement) -> str:
-    """What the hatched cell is, and how strong the waves are if that is the same for all models."""
-    known = {facts.get("settings", {}).get("strength") for facts in measurement.provenances}
-    strength = known.pop() if len(known) == 1 else None
-    said = "zero frequency, not measured"
-    return said if strength is None else f"{said}; waves of RMS {strength:.3g} of the image range"
-
-
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, which wave costs it most, and waves of low frequency against those of high."""
-    return [_sentence(model, once(measurement.of(model).table)) for model in measurement.models]
+    said = []
+    for model in measurement.models:
+        table = once(measurement.of(model).table)
+        if table.empty:
+            said.append(f"{model}: no accuracy under waves was measured.")
+            continue
+        worst = table.sort_values([VALUE, "fx", "fy"], ascending=[True, False, False], kind="stable").iloc[0]
+        where = f"the wave at {_pi(worst['fx'])} across and {_pi(worst['fy'])} down"
+        lost = f"{-100 * worst[VALUE]:.1f}{plus_minus(100 * worst[ERROR])} percentage points"
+        most = f"{where} costs most, {lost}" if worst[VALUE] < 0 else "no wave costs anything"
+        right = f"right on {clean(table):.1%} of the images without a wave"
+        said.append(f"{model}: {right}; {most}{low_against_high(table)}.")
+    return said
 
 
 def once(table: pd.DataFrame) -> pd.DataFrame:
@@ -144,18 +152,6 @@ def once(table: pd.DataFrame) -> pd.DataFrame:
     """
     kept = table[(table["fx"] > -1) & (table["fy"] > -1)].dropna(subset=[VALUE])
     return kept.assign(frequency=kept[["fx", "fy"]].abs().max(axis=1))
-
-
-def _sentence(model: str, table: pd.DataFrame) -> str:
-    if table.empty:
-        return f"{model}: no accuracy under waves was measured."
-    worst = table.sort_values([VALUE, "fx", "fy"], ascending=[True, False, False], kind="stable").iloc[0]
-    error = "" if pd.isna(worst[ERROR]) else f" ± {100 * worst[ERROR]:.1f}"
-    where = f"the wave at {_pi(worst['fx'])} across and {_pi(worst['fy'])} down"
-    most = f"{where} costs most, {-100 * worst[VALUE]:.1f}{error} percentage points"
-    if worst[VALUE] >= 0:
-        most = "no wave costs anything"
-    return f"{model}: right on {clean(table):.1%} of the images without a wave; {most}{low_against_high(table)}."
 
 
 EXHIBIT = Exhibit(

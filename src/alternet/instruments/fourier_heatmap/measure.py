@@ -93,6 +93,7 @@ def directions(height: int, width: int, *, side: int) -> list[Direction]:
         513
     """
     seen: dict[Direction, Direction] = {}
+    # from the last index down, since the first alias that is met names the wave
     for y in reversed(_indices(height, side)):
         for x in reversed(_indices(width, side)):
             once = min((y % height, x % width), (-y % height, -x % width))

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.measurement import Measurement
-from alternet.plotting.disturbed import ERROR, VALUE, clean, low_against_high
+from alternet.plotting.disturbed import ERROR, VALUE, clean, low_against_high, plus_minus
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty
@@ -20,7 +20,12 @@ from alternet.plotting.style import FAINT, model_styles, say_empty
 
 def panels(measurement: Measurement) -> list[Panel]:
     """Change of accuracy against frequency, all models on one axis."""
-    title = f"Accuracy under noise of one frequency band{_strength(measurement)}"
+    settings = [provenance.get("settings", {}) for provenance in measurement.provenances]
+    known = {(each.get("energy"), each.get("strength")) for each in settings}
+    energy, strength = known.pop() if len(known) == 1 else (None, None)
+    title = "Accuracy under noise of one frequency band"
+    if energy == "equal" and strength is not None:  # only then is it the same for all models and bands
+        title += f", RMS {strength:.3g} of the image range"
     return [Panel(title=title, draw=partial(_bands, measurement=measurement), size=(5.0, 3.8), wide=True)]
 
 
@@ -44,8 +49,7 @@ def _bands(axis: Axes, measurement: Measurement) -> Targets:
 
 
 def _band(row: "pd.Series[Any]") -> str:
-    error = "" if pd.isna(row[ERROR]) else f" ± {100 * row[ERROR]:.1f}"
-    lost = f"{row['frequency']:.2f}π: {100 * row[VALUE]:+.1f}{error} points".replace("-", "−")
+    lost = f"{row['frequency']:.2f}π: {100 * row[VALUE]:+.1f}{plus_minus(100 * row[ERROR])} points".replace("-", "−")
     return f"{lost}\naccuracy {row['accuracy']:.1%}, NLL {row['nll']:.3f}"
 
 
@@ -56,34 +60,25 @@ def legend(measurement: Measurement) -> list[Entry]:
     return [*models(model_styles(measurement.models, points=True), known), shade]
 
 
-def _strength(measurement: Measurement) -> str:
-    """How strong the noise is, if that is the same for all models and bands."""
-    settings = [provenance.get("settings", {}) for provenance in measurement.provenances]
-    known = {(each.get("energy"), each.get("strength")) for each in settings}
-    energy, strength = known.pop() if len(known) == 1 else (None, None)
-    return f", RMS {strength:.3g} of the image range" if energy == "equal" and strength is not None else ""
-
-
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, which band costs it most, and low bands against high ones; for two models, where they cross."""
     tables = {model: measurement.of(model).table.dropna(subset=[VALUE]) for model in measurement.models}
-    said = [_sentence(model, table) for model, table in tables.items()]
+    said = []
+    for model, table in tables.items():
+        if table.empty:
+            said.append(f"{model}: no accuracy under noise was measured.")
+            continue
+        worst = table.sort_values(VALUE, kind="stable").iloc[0]
+        lost = f"{-100 * worst[VALUE]:.1f}{plus_minus(100 * worst[ERROR])} percentage points"
+        most = f"noise at {worst['frequency']:.2g}π costs most, {lost}"
+        most = most if worst[VALUE] < 0 else "noise costs nothing in any band"
+        right = f"right on {clean(table):.1%} of the images without noise"
+        said.append(f"{model}: {right}; {most}{low_against_high(table)}.")
     if len(tables) == 2 and not any(table.empty for table in tables.values()):
         (one, first), (other, second) = tables.items()
         both = first.merge(second, on="frequency", suffixes=("", "_other"))
         said += [f"{one} and {other}: {comparison(one, other, both)}."] if len(both) else []
     return said
-
-
-def _sentence(model: str, table: pd.DataFrame) -> str:
-    if table.empty:
-        return f"{model}: no accuracy under noise was measured."
-    worst = table.sort_values(VALUE, kind="stable").iloc[0]
-    error = "" if pd.isna(worst[ERROR]) else f" ± {100 * worst[ERROR]:.1f}"
-    most = f"noise at {worst['frequency']:.2g}π costs most, {-100 * worst[VALUE]:.1f}{error} percentage points"
-    if worst[VALUE] >= 0:
-        most = "noise costs nothing in any band"
-    return f"{model}: right on {clean(table):.1%} of the images without noise; {most}{low_against_high(table)}."
 
 
 def comparison(one: str, other: str, both: pd.DataFrame) -> str:

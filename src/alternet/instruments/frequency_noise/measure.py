@@ -54,7 +54,7 @@ def band(height: int, width: int, frequency: float, *, half_width: float, ring: 
         radius = torch.maximum(down[:, None], across)
     else:
         radius = torch.hypot(down[:, None], across.expand(height, -1))
-    inside = (radius - frequency).abs() <= half_width + 1e-9
+    inside = (radius - frequency).abs() <= half_width + 1e-9  # a wave on the edge is in, whatever rounding says
     inside[0, 0] = False
     return inside.float()
 
@@ -89,6 +89,7 @@ class FrequencyNoiseWork(PerturbedWork):
     instrument: "FrequencyNoise"
 
     def begin(self) -> None:
+        # a band without waves is refused before any image is decoded
         for frequency in self.instrument.frequencies:
             self._mask(*self.batches.shape[1:], frequency)
         super().begin()
@@ -97,23 +98,21 @@ class FrequencyNoiseWork(PerturbedWork):
         return [(number,) for number in range(self.instrument.bands)]
 
     def rows(self, item: tuple[int]) -> list[tuple]:
-        (number,) = item
+        asked, (number,) = self.instrument, item
+        frequency = asked.frequencies[number]
 
         def noisy(images: Images, places: range, repeat: int) -> Images:
-            return images + self._noise(images, number, [(repeat, place) for place in places])
+            height, width = images.shape[2:]
+            mask = self._mask(height, width, frequency)
+            seeds = (derived_seed(asked.seed, "frequency_noise", number, repeat, place) for place in places)
+            white = white_noise(images.shape[1:], seeds).to(images.device)
+            if asked.energy == "paper":
+                deviation = images.new_tensor(self.subject.std or (1.0,)).view(-1, 1, 1)  # it noises normalised images
+                return images + in_band(asked.strength * white.sign(), mask) * deviation
+            noise = in_band(white, mask)
+            return images + noise * (asked.strength / noise.square().mean((1, 2, 3), keepdim=True).sqrt())
 
-        return [(self.instrument.frequencies[number], *self.score(noisy, repeats=self.instrument.repeats))]
-
-    def _noise(self, images: Images, number: int, draws: Sequence[tuple[int, int]]) -> Images:
-        asked, (height, width) = self.instrument, images.shape[2:]
-        mask = self._mask(height, width, asked.frequencies[number])
-        seeds = (derived_seed(asked.seed, "frequency_noise", number, *draw) for draw in draws)
-        white = white_noise(images.shape[1:], seeds).to(images.device)
-        if asked.energy == "paper":
-            deviation = images.new_tensor(self.subject.std or (1.0,)).view(-1, 1, 1)  # added to the normalised image
-            return in_band(asked.strength * white.sign(), mask) * deviation
-        noise = in_band(white, mask)
-        return noise * (asked.strength / noise.square().mean((1, 2, 3), keepdim=True).sqrt())
+        return [(frequency, *self.score(noisy, repeats=asked.repeats))]
 
     def _mask(self, height: int, width: int, frequency: float) -> Mask:
         asked = self.instrument
@@ -129,12 +128,11 @@ class FrequencyNoiseWork(PerturbedWork):
 
 def _square(height: int, width: int, frequency: float) -> Mask:
     """The code's centre square, the waves of index −m to m − 1, and its mirror image, by half each."""
-    down, across = (_interval(side, frequency) for side in (height, width))
+    inside = []
+    for side in (height, width):
+        reach = int(max(frequency, 0) * side / 2 + 1e-9)  # m; the code cuts off what is behind the point
+        index = (torch.fft.fftfreq(side) * side).round()
+        inside.append(((index >= -reach) & (index < reach)).float())
+    down, across = inside
     square = down[:, None] * across
     return (square + square.flip(0, 1).roll((1, 1), (0, 1))) / 2
-
-
-def _interval(side: int, frequency: float) -> Float[Tensor, " side"]:
-    reach = int(max(frequency, 0) * side / 2 + 1e-9)  # m; the code cuts off what is behind the point
-    index = (torch.fft.fftfreq(side) * side).round()
-    return ((index >= -reach) & (index < reach)).float()

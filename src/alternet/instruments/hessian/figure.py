@@ -49,6 +49,7 @@ def density(values: ArrayLike, grid: ArrayLike, width: float) -> NDArray:
         [0.0, 0.242, 0.399]
     """
     values, grid = np.asarray(values, dtype=float), np.asarray(grid, dtype=float)
+    # what lies on either side of zero, for a point on that side
     sides = {True: values[values < 0], False: values[values >= 0]}
     heights = [_kernels(point - sides[point < 0], width) + _kernels(point + sides[point < 0], width) for point in grid]
     return np.array(heights) / len(values)
@@ -101,7 +102,16 @@ def _spectra(above: Axes, below: Axes, measurement: Measurement) -> Targets:
     for row, (model, look) in enumerate(looks.items()):
         if model in pools:
             with belongs_to(model, above, below):
-                targets += _curve(above, pools[model], axis, model, look)
+                values, heights = axis.value(axis.grid), curve(pools[model], axis)
+                above.plot(values, heights, **look)
+                below_zero = list(axis.grid < 0)
+                above.fill_between(values, heights, where=below_zero, color=look["color"], alpha=0.3, linewidth=0)
+                every = slice(None, None, 4)  # 100 places to point at are enough
+                texts = [
+                    f"eigenvalue {short(value)}\n{(pools[model] < value).mean():.1%} lie below"
+                    for value in values[every]
+                ]
+                targets.append(points(above, values[every], heights[every], texts, name=model))
                 targets += _strip(below, measurement.of(model).table.dropna(subset=[VALUE]), model, look, row)
     axis.apply(above)
     for one in (above, below):
@@ -113,15 +123,6 @@ def _spectra(above: Axes, below: Axes, measurement: Measurement) -> Targets:
     below.spines["left"].set_visible(False)
     below.set_ylabel("quantiles", rotation=0, ha="right", va="center", color=FAINT, fontsize=8)
     return targets
-
-
-def _curve(axes: Axes, pool: NDArray, axis: AsinhAxis, model: str, look: dict[str, Any]) -> Targets:
-    places, values, heights = axis.grid, axis.value(axis.grid), curve(pool, axis)
-    axes.plot(values, heights, **look)
-    axes.fill_between(values, heights, where=list(places < 0), color=look["color"], alpha=0.3, linewidth=0)
-    every = slice(None, None, 4)  # 100 places to point at are enough
-    texts = [f"eigenvalue {short(value)}\n{(pool < value).mean():.1%} lie below" for value in values[every]]
-    return [points(axes, values[every], heights[every], texts, name=model)]
 
 
 def _strip(axes: Axes, table: pd.DataFrame, model: str, look: dict[str, Any], row: int) -> Targets:
@@ -150,13 +151,11 @@ def _strip(axes: Axes, table: pd.DataFrame, model: str, look: dict[str, Any], ro
 
 def legend(measurement: Measurement) -> list[Entry]:
     """The models with NEP and APE, and what is shaded."""
-    pools, looks = spectra(measurement), model_styles(measurement.models)
-    facts = {model: _facts(measurement.of(model)) if model in pools else "no eigenvalues" for model in looks}
+    looks, facts = model_styles(measurement.models), dict.fromkeys(measurement.models, "no eigenvalues")
+    for model in spectra(measurement):
+        one = measurement.of(model)
+        facts[model] = f"NEP {_interval(one, 'nep')}, APE {_interval(one, 'ape')}"
     return [*models(looks, facts), Entry(Patch(color=FAINT, alpha=0.4), "below zero: the area is NEP")]
-
-
-def _facts(one: Measurement) -> str:
-    return f"NEP {_interval(one, 'nep')}, APE {_interval(one, 'ape')}"
 
 
 def _interval(one: Measurement, metric: str) -> str:
@@ -167,27 +166,29 @@ def _interval(one: Measurement, metric: str) -> str:
         return "undefined"
     factor, unit = (100, "%") if metric == "nep" else (1, "")
     value, low, high = factor * numbers[0]
+    # without a negative eigenvalue the bootstrap gives 0 to 0, which is no interval to show
     known = not (np.isnan(low) or np.isnan(high) or (metric == "nep" and value == 0))
     return f"{short(value)}{unit}" + (f" ({short(low)} to {short(high)})" if known else "")
 
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model NEP and APE with their intervals, from how many eigenvalues, and how good the worst of them is."""
-    return [_sentence(model, measurement.of(model)) for model in measurement.models]
-
-
-def _sentence(model: str, one: Measurement) -> str:
-    table = one.table.dropna(subset=[VALUE])
-    if table.empty:
-        return f"{model}: no eigenvalue could be measured."
-    pool, batches = len(table), table["batch"].nunique()
-    negative = _interval(one, "nep") if (table[VALUE] < 0).any() else "none"
-    worst = worst_residual(table)
-    quality = f"the worst residual is {worst:.1g} of the largest eigenvalue of its batch" if worst else "all exact"
-    return (
-        f"{model}: of {pool} eigenvalues of {batches} {'batches' if batches > 1 else 'batch'} {negative} are negative "
-        f"(NEP), the mean of the positive ones is {_interval(one, 'ape')} (APE); {quality}."
-    )
+    said = []
+    for model in measurement.models:
+        one = measurement.of(model)
+        table = one.table.dropna(subset=[VALUE])
+        if table.empty:
+            said.append(f"{model}: no eigenvalue could be measured.")
+            continue
+        batches = table["batch"].nunique()
+        negative = _interval(one, "nep") if (table[VALUE] < 0).any() else "none"
+        worst = worst_residual(table)
+        quality = f"the worst residual is {worst:.1g} of the largest eigenvalue of its batch" if worst else "all exact"
+        said.append(
+            f"{model}: of {len(table)} eigenvalues of {batches} {'batches' if batches > 1 else 'batch'} {negative} are "
+            f"negative (NEP), the mean of the positive ones is {_interval(one, 'ape')} (APE); {quality}."
+        )
+    return said
 
 
 def worst_residual(table: pd.DataFrame) -> float:

@@ -71,7 +71,16 @@ class Interpolation(LossInstrument):
     )
 
     def __post_init__(self) -> None:
-        content = _checksum(self.file) if self.towards else ""
+        content = ""
+        if self.towards:
+            try:
+                content = hashlib.sha256(self.file.read_bytes()).hexdigest()
+            except OSError as error:
+                raise ValueError(
+                    f"interpolation cannot read towards={str(self.file)!r} ({error.strerror or error}). Give a "
+                    ".safetensors or .pth file of weights, run:DIR, or leave it out for the initial weights of the "
+                    "model's own run."
+                ) from error
         if self.towards_sha256 not in ("", content):
             raise ValueError(
                 f"towards={self.towards!r} is not what it was: its checksum is {content[:12] or 'none'}, expected "
@@ -91,13 +100,3 @@ class Interpolation(LossInstrument):
         from alternet.instruments.interpolation.measure import InterpolationWork
 
         return InterpolationWork(self, subject, batches)
-
-
-def _checksum(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ValueError(
-            f"interpolation cannot read towards={str(file)!r} ({error.strerror or error}). Give a .safetensors or .pth "
-            "file of weights, run:DIR, or leave it out for the initial weights of the model's own run."
-        ) from error

@@ -30,7 +30,9 @@ def _on_the_line(axis: Axes, measurement: Measurement, part: str) -> Targets:
         x, y = table["x"], table[part].astype(float)
         with belongs_to(model, axis):
             axis.plot(x, y, **look, marker=".")
-        texts = [f"x = {at:.3g}: {_value(part, value)}" for at, value in zip(x, y, strict=True)]
+        texts = [
+            f"x = {at:.3g}: {value:{'.1%' if part == 'accuracy' else '.4g'}}" for at, value in zip(x, y, strict=True)
+        ]
         targets.append(points(axis, x, y, texts, name=model))
     if measurement.table[part].isna().all():
         say_empty(axis)
@@ -38,10 +40,6 @@ def _on_the_line(axis: Axes, measurement: Measurement, part: str) -> Targets:
         axis.axvline(end, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
     axis.set_xlabel("x (0: the network, 1: the other weights)")
     return list(targets)
-
-
-def _value(part: str, value: float) -> str:
-    return f"{value:.1%}" if part == "accuracy" else f"{value:.4g}"
 
 
 def barrier(points: pd.DataFrame) -> pd.Series:
@@ -58,19 +56,19 @@ def barrier(points: pd.DataFrame) -> pd.Series:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, how high the barrier is."""
-    return [_sentence(model, measurement.of(model).table) for model in measurement.models]
-
-
-def _sentence(model: str, points: pd.DataFrame) -> str:
-    above, between = barrier(points), points[points["x"].between(0, 1)]
-    if lost := int(between["nll"].isna().sum()):
-        return f"{model}: the NLL is not finite at {lost} of {len(between)} points from one end to the other."
-    if above.max() <= 1e-9:
-        return f"{model}: no barrier on the line; the NLL is nowhere above what the two ends lead to expect."
-    return (
-        f"{model}: on the line the NLL stands up to {above.max():.3g} above what the two ends lead to expect, "
-        f"at x = {above.idxmax():.3g}."
-    )
+    said = []
+    for model in measurement.models:
+        points = measurement.of(model).table
+        above, between = barrier(points), points[points["x"].between(0, 1)]
+        if lost := int(between["nll"].isna().sum()):
+            what = f"the NLL is not finite at {lost} of {len(between)} points from one end to the other"
+        elif above.max() <= 1e-9:
+            what = "no barrier on the line; the NLL is nowhere above what the two ends lead to expect"
+        else:
+            what = f"on the line the NLL stands up to {above.max():.3g} above what the two ends lead to expect, "
+            what += f"at x = {above.idxmax():.3g}"
+        said.append(f"{model}: {what}.")
+    return said
 
 
 EXHIBIT = Exhibit(

@@ -57,6 +57,7 @@ class InterpolationWork(LossWork):
 
     def rows(self, item: tuple[int]) -> Sequence[Row]:
         x = item[0] / self.instrument.steps
+        # variances of BatchNorm may turn negative beyond the ends, so buffers stop there
         inside = min(1.0, max(0.0, x))
         buffers = {name: a.lerp(b, inside) for name, (a, b) in self.buffers.items()}
         return [(x, *Point.of(self.risk.value(self.start.lerp(self.end, x), buffers=buffers)))]

@@ -31,29 +31,28 @@ def panels(measurement: Measurement) -> list[Panel]:
     """Each model as surface and as contours, then all together: cuts along the axes, and flatness."""
     grids = {model: heights(measurement.of(model).table) for model in measurement.models}
     shown = scale(list(grids.values()))
-    pairs = [panel for model, grid in grids.items() for panel in _pair(model, grid, shown)]
+    pairs: list[Panel] = []
+    for model, grid in grids.items():
+        here = {"model": model, "grid": grid, "shown": shown}
+        surface = Panel(
+            title=f"{model}: NLL + L2 above the centre",
+            draw=partial(_surface, **here),
+            projection="3d",
+            size=(3.9, 3.3),
+            surface=turning(grid, shown),
+        )
+        contours = Panel(
+            title=f"{model}: the same from above",
+            draw=partial(_contours, **here),
+            size=(4.2, 3.3),
+            bar=colour_bar(shown),
+        )
+        pairs += [surface, contours]
     cuts = [
         Panel(title=f"Cuts: {name}", draw=partial(_cuts, grids=grids, column=column)) for column, name in PARTS.items()
     ]
     rise = Panel(title="Mean rise over directions (±2 SE)", draw=partial(_bars, measurement=measurement))
     return [*pairs, *cuts, rise]
-
-
-def _pair(model: str, grid: Grid, shown: Scale) -> tuple[Panel, Panel]:
-    surface = Panel(
-        title=f"{model}: NLL + L2 above the centre",
-        draw=partial(_surface, model=model, grid=grid, shown=shown),
-        projection="3d",
-        size=(3.9, 3.3),
-        surface=turning(grid, shown),
-    )
-    contours = Panel(
-        title=f"{model}: the same from above",
-        draw=partial(_contours, model=model, grid=grid, shown=shown),
-        size=(4.2, 3.3),
-        bar=colour_bar(shown),
-    )
-    return surface, contours
 
 
 def _surface(axis: Axes3D, model: str, grid: Grid, shown: Scale) -> Targets:
@@ -187,25 +186,26 @@ def _bars(axis: Axes, measurement: Measurement) -> Targets:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, how far the loss rises at half the radius and at all of it, and what of that is NLL."""
-    return [_sentence(model, measurement.of(model).tables["flatness"]) for model in measurement.models]
+    said = []
+    for model in measurement.models:
+        table, parts = measurement.of(model).tables["flatness"], []
+        for _, row in ends(table).iterrows():
+            where = f"at r = {row['radius']:.3g} the loss"
+            if not isfinite(row["rise"]):
+                lost = row["directions"] - row["finite"]
+                parts.append(f"{where} is not finite along {lost:.0f} of {row['directions']:.0f} directions")
+                continue
+            rise, nll = (_number(row[part], row[error]) for part, error in RISES.values())
+            l2 = _number(row["l2_rise"], float("nan"))
+            parts.append(f"{where} stands {rise} above the centre, of which NLL {nll} and L2 {l2}")
 
-
-def _sentence(model: str, table: pd.DataFrame) -> str:
-    parts = [_at(row) for _, row in ends(table).iterrows()]
-    if table["rise"].isna().all():
-        return f"{model}: {'; '.join(parts)}."
-    count, sampled = int(table["directions"].iloc[0]), table["standard_error"].notna().any()
-    spread = f"mean over {count} random directions, ± one standard error" if sampled else f"mean of {count} directions"
-    return f"{model}: {'; '.join(parts)} ({spread})."
-
-
-def _at(row: "pd.Series[Any]") -> str:
-    where = f"at r = {row['radius']:.3g} the loss"
-    if not isfinite(row["rise"]):
-        lost = row["directions"] - row["finite"]
-        return f"{where} is not finite along {lost:.0f} of {row['directions']:.0f} directions"
-    rise, nll = (_number(row[part], row[error]) for part, error in RISES.values())
-    return f"{where} stands {rise} above the centre, of which NLL {nll} and L2 {_number(row['l2_rise'], float('nan'))}"
+        spread = ""
+        if table["rise"].notna().any():
+            count, sampled = int(table["directions"].iloc[0]), table["standard_error"].notna().any()
+            spread = f" (mean over {count} random directions, ± one standard error)" if sampled else ""
+            spread = spread or f" (mean of {count} directions)"
+        said.append(f"{model}: {'; '.join(parts)}{spread}.")
+    return said
 
 
 def _number(value: float, error: float) -> str:

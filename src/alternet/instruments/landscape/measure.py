@@ -71,9 +71,13 @@ class LandscapeWork(LossWork):
 
     def begin(self) -> None:
         super().begin()
-        theta = self.risk.theta
-        planes = {"random": self._drawn, "trajectory": self._travelled, "eigenvectors": self._sharpest}
-        first, second = (self._fitted(axis.to(theta)) for axis in planes[self.instrument.directions]())
+        asked, theta = self.instrument, self.risk.theta
+        plane: Iterable[Tensor]
+        if asked.directions == "random":
+            plane = (gaussian(theta, asked.seed, number) for number in (0, 1))
+        else:
+            plane = self._travelled() if asked.directions == "trajectory" else self._sharpest()
+        first, second = (self._fitted(axis.to(theta)) for axis in plane)
         if not (first.any() and second.any()):
             raise ValueError(
                 f"Nothing of {self.subject.name!r} moves: its weights are zero, or norms, biases and positions, which "
@@ -99,7 +103,14 @@ class LandscapeWork(LossWork):
             x, y = asked.axis[first], asked.axis[second]
             point = self._at([(x, self.axes[0]), (y, self.axes[1])], batches)
             return [GridPoint(kind, x, y, *point)]
-        radius, direction = asked.radius * RADII[second], self._ray(first)
+
+        if first < 2:
+            direction = self.axes[first]
+        else:
+            if first not in self.ray:  # one at a time, since each is as large as the model
+                self.ray = {first: self._fitted(gaussian(self.theta, asked.seed, first))}
+            direction = self.ray[first]
+        radius = asked.radius * RADII[second]
         ahead, behind = (self._at([(factor, direction)], batches) for factor in (radius, -radius))
         return [RayEnds(kind, radius, ahead.loss, ahead.nll, behind.loss, behind.nll)]
 
@@ -119,11 +130,9 @@ class LandscapeWork(LossWork):
         """The loss after some steps from the centre, each a factor and a direction."""
         place = self.theta
         for factor, direction in steps:
+            # into `point` also where it starts from theta, which must stay
             place = torch.add(place, direction, alpha=factor, out=self.point)
         return Point.of(self.risk.value(place, batches))
-
-    def _drawn(self) -> Iterable[Tensor]:
-        return (gaussian(self.risk.theta, self.instrument.seed, number) for number in (0, 1))
 
     def _travelled(self) -> Iterable[Tensor]:
         """The run's first two components, of the parameters that take part alone."""
@@ -137,6 +146,7 @@ class LandscapeWork(LossWork):
                     f"The snapshots of {self.subject.name!r} lie on a line and span no plane. Train with more of them: "
                     "snapshot_every=1."
                 )
+            # unit vectors, times the way from the initial weights to the final ones: the unit of the axes
             return path.combination(components.factors[:, :2]) * gram[0, 0].sqrt()
 
     def _sharpest(self) -> Iterable[Tensor]:
@@ -166,10 +176,3 @@ class LandscapeWork(LossWork):
     def _fitted(self, direction: Tensor) -> Tensor:
         asked, risk = self.instrument, self.risk
         return fitted(direction, risk.theta, risk.space, how=asked.normalisation, ignore=asked.ignore != "nothing")
-
-    def _ray(self, number: int) -> Tensor:
-        if number < 2:
-            return self.axes[number]
-        if number not in self.ray:
-            self.ray = {number: self._fitted(gaussian(self.theta, self.instrument.seed, number))}
-        return self.ray[number]

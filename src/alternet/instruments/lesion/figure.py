@@ -12,9 +12,11 @@ from alternet.instruments.lesion import Lesion
 from alternet.measurement import Measurement
 from alternet.plotting import depth_axis
 from alternet.plotting.depth_axis import ERROR
+from alternet.plotting.disturbed import plus_minus
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, kind_name, model_styles, say_empty
+from alternet.plotting.style import FAINT, model_styles, say_empty
+from alternet.plotting.units import counted
 
 VALUE = "delta_accuracy"
 POINTS = "points"
@@ -94,6 +96,7 @@ def _losses(axis: Axes, table: pd.DataFrame, colour: str) -> Targets:
 def legend(measurement: Measurement) -> list[Entry]:
     """What markers, crosses and lines mean."""
     table = measurement.table
+    # its markers alone: this figure has no shades
     entries = [entry for entry in depth_axis.kind_entries(table) if isinstance(entry.handle, Line2D)]
     if table[VALUE].isna().any():
         cross = Line2D([], [], marker="x", markeredgecolor=FAINT, linestyle="none")
@@ -106,47 +109,39 @@ def legend(measurement: Measurement) -> list[Entry]:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, the unit whose removal costs most, and attention at the ends of stages beside all other units."""
-    return [f"{model}: {_sentence(in_points(measurement.of(model).table))}." for model in measurement.models]
+    said = []
+    for model in measurement.models:
+        points = in_points(measurement.of(model).table)
+        known = points.dropna(subset=[POINTS])
+        if known.empty:
+            said.append(f"{model}: no unit could be removed.")
+            continue
 
+        worst = known.sort_values(POINTS, kind="stable").iloc[0]
+        loss, error = -worst[POINTS], worst[ERROR]
+        most = "no unit costs more than twice the standard error of its loss"
+        if loss > 2 * (0 if pd.isna(error) else error):
+            now, before = worst["accuracy"], worst["accuracy"] - worst[VALUE]
+            lost = f"{loss:.1f}{plus_minus(error)} points of accuracy, from {before:.1%} to {now:.1%}"
+            most = f"removing {depth_axis.unit_name(worst)} costs most, {lost}"
+        clauses = [most]
 
-def _sentence(points: pd.DataFrame) -> str:
-    known = points.dropna(subset=[POINTS])
-    if known.empty:
-        return "no unit could be removed"
-    clauses = [_worst(known), *_ends(known)]
-    if lost := len(points) - len(known):
-        clauses.append(f"left alone, as a convolution changes the map's shape: {_units(lost)}")
-    return "; ".join(clauses)
-
-
-def _worst(known: pd.DataFrame) -> str:
-    worst = known.sort_values(POINTS, kind="stable").iloc[0]
-    loss, error = -worst[POINTS], worst[ERROR]
-    if not loss > 2 * (0 if pd.isna(error) else error):
-        return "no unit costs more than twice the standard error of its loss"
-    where = f"{worst['tap']} ({kind_name(str(worst['kind']))}, depth {worst['depth']:.2f})"
-    doubt = "" if pd.isna(error) else f" ± {error:.1f}"
-    now, before = worst["accuracy"], worst["accuracy"] - worst[VALUE]
-    return f"removing {where} costs most, {loss:.1f}{doubt} points of accuracy, from {before:.1%} to {now:.1%}"
-
-
-def _ends(known: pd.DataFrame) -> list[str]:
-    ends = at_stage_ends(known)
-    if not ends.any() or ends.all():
-        return []
-    mean, other = -known.loc[ends, POINTS].mean(), -known.loc[~ends, POINTS].mean()
-    return [
-        f"attention at the end of a stage ({_units(int(ends.sum()))}) costs {_number(mean)} points on average, "
-        f"all else ({_units(int((~ends).sum()))}) {_number(other)}"
-    ]
+        ends = at_stage_ends(known)
+        if ends.any() and not ends.all():
+            mean, other = -known.loc[ends, POINTS].mean(), -known.loc[~ends, POINTS].mean()
+            these, others = (counted(int(some.sum()), "unit") for some in (ends, ~ends))
+            clauses.append(
+                f"attention at the end of a stage ({these}) costs {_number(mean)} points on average, "
+                f"all else ({others}) {_number(other)}"
+            )
+        if left := len(points) - len(known):
+            clauses.append(f"left alone, as a convolution changes the map's shape: {counted(left, 'unit')}")
+        said.append(f"{model}: {'; '.join(clauses)}.")
+    return said
 
 
 def _number(points: float) -> str:
     return f"{points + 0.0:.1f}".replace("-0.0", "0.0").replace("-", "−")
-
-
-def _units(count: int) -> str:
-    return f"{count} unit" if count == 1 else f"{count} units"
 
 
 EXHIBIT = Exhibit(

@@ -84,7 +84,15 @@ class LesionWork(PerItem):
     record: ClassVar = Sums.of
 
     def begin(self) -> None:
-        self.units = [(tap, self._removal(tap)) for tap in self.subject.taps if tap.silenceable]
+        self.units: list[tuple[Tap, Edits]] = []
+        for tap in self.subject.taps:
+            if not tap.silenceable:
+                continue
+            if self.instrument.unit == "branch" or tap.kind not in ("conv", "stem"):
+                edits = silenced(tap)
+            else:
+                edits = bypassed(tap) if tap.convolutions else {}
+            self.units.append((tap, edits))
         if not any(edits for _, edits in self.units):
             raise ValueError(
                 f"{self.subject.name!r} has no unit that lesion could remove: expected sums of a skip and a branch, as "
@@ -125,8 +133,3 @@ class LesionWork(PerItem):
             numbers = (accuracy, delta, nll, delta_nll, error, nll_error)
             table.append((at.unit, at.tap, at.kind, at.depth, *numbers, at.stage))
         return {"table": table}
-
-    def _removal(self, tap: Tap) -> Edits:
-        if self.instrument.unit == "branch" or tap.kind not in ("conv", "stem"):
-            return silenced(tap)
-        return bypassed(tap) if tap.convolutions else {}

@@ -12,9 +12,10 @@ from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.shape_bias import ShapeBias
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, models
-from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points
+from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, label, model_styles, say_empty
 
+# said again here, since measure.py imports torch
 ALL = "all"
 """Stands for all classes together in the column `shape`."""
 
@@ -45,7 +46,18 @@ def _rows(axis: Axes, bias: pd.DataFrame, models: tuple[str, ...]) -> Targets:
         rows = bias[bias["model"] == model].set_index("shape").reindex(names)
         # those of a class lie one below the other
         heights = np.arange(len(names)) + (place - (count - 1) / 2) * 0.8 / max(count, 2)
-        targets.append(_points(axis, rows, heights, model, look))
+        known = rows["shape_bias"].notna().to_numpy()
+        part, y = rows[known], heights[known]
+        with belongs_to(model, axis):
+            axis.hlines(y, part["low"], part["high"], color=look["color"], linewidth=1.0, alpha=0.7)
+            axis.plot(part["shape_bias"], y, linestyle="none", marker=look["marker"], color=look["color"])
+        texts = [
+            f"{'all classes' if name == ALL else name}: {row['shape_bias']:.1%} shape "
+            f"({row['low']:.1%} to {row['high']:.1%})\n{row['decisions']:.0f} decisions on {row['images']:.0f} images"
+            for name, row in part.iterrows()
+        ]
+        targets.append(points(axis, part["shape_bias"], y, texts, name=model))
+
     axis.axvline(HALF, color=FAINT, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
     axis.axhline(0.5, color=FAINT, linewidth=0.8)
     axis.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.5, -0.5))
@@ -57,30 +69,16 @@ def _rows(axis: Axes, bias: pd.DataFrame, models: tuple[str, ...]) -> Targets:
     return list(targets)
 
 
-def _points(axis: Axes, rows: pd.DataFrame, y: np.ndarray, model: str, look: dict[str, Any]) -> Points:
-    known = rows["shape_bias"].notna().to_numpy()
-    part, y = rows[known], y[known]
-    with belongs_to(model, axis):
-        axis.hlines(y, part["low"], part["high"], color=look["color"], linewidth=1.0, alpha=0.7)
-        axis.plot(part["shape_bias"], y, linestyle="none", marker=look["marker"], color=look["color"])
-    texts = [
-        f"{'all classes' if name == ALL else name}: {row['shape_bias']:.1%} shape "
-        f"({row['low']:.1%} to {row['high']:.1%})\n{row['decisions']:.0f} decisions on {row['images']:.0f} images"
-        for name, row in part.iterrows()
-    ]
-    return points(axis, part["shape_bias"], y, texts, name=model)
-
-
 def legend(measurement: Measurement) -> list[Entry]:
     """The models with how much their share rests on."""
     looks = model_styles(measurement.models, points=True)
-    facts = {model: _share(overall(measurement.of(model).tables["bias"])) for model in looks}
+    facts = {}
+    for model in looks:
+        row = overall(measurement.of(model).tables["bias"])
+        decided = f"{row['shape_bias']:.0%} shape in {int(row['decisions'])} decisions" if row["decisions"] else ""
+        facts[model] = decided or "no decision"
     interval = Entry(Line2D([], [], color=FAINT, linewidth=1.0), "95 % interval")
     return [*models({model: look | {"linestyle": "none"} for model, look in looks.items()}, facts), interval]
-
-
-def _share(row: "pd.Series[Any]") -> str:
-    return f"{row['shape_bias']:.0%} shape in {int(row['decisions'])} decisions" if row["decisions"] else "no decision"
 
 
 def _names(bias: pd.DataFrame) -> list[str]:
@@ -90,19 +88,19 @@ def _names(bias: pd.DataFrame) -> list[str]:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, its shape bias with the interval, and on how many images it rests."""
-    return [_sentence(model, measurement.of(model).tables["bias"]) for model in measurement.models]
-
-
-def _sentence(model: str, bias: pd.DataFrame) -> str:
-    row = overall(bias)
-    if pd.isna(row["shape_bias"]):
-        return f"{model}: it decided for neither shape nor texture on any image."
-    side = "no clear preference"
-    if row["low"] > HALF or row["high"] < HALF:
-        side = "it goes by shape more" if row["low"] > HALF else "it goes by texture more"
-    where = f"{row['shape_bias']:.1%} (95 % interval {row['low']:.1%} to {row['high']:.1%})"
-    on = f"{int(row['decisions'])} decisions for either cue on {int(row['images'])} images"
-    return f"{model}: shape bias {where}, from {on}; {side}."
+    said = []
+    for model in measurement.models:
+        row = overall(measurement.of(model).tables["bias"])
+        if pd.isna(row["shape_bias"]):
+            said.append(f"{model}: it decided for neither shape nor texture on any image.")
+            continue
+        side = "no clear preference"
+        if row["low"] > HALF or row["high"] < HALF:
+            side = "it goes by shape more" if row["low"] > HALF else "it goes by texture more"
+        where = f"{row['shape_bias']:.1%} (95 % interval {row['low']:.1%} to {row['high']:.1%})"
+        on = f"{int(row['decisions'])} decisions for either cue on {int(row['images'])} images"
+        said.append(f"{model}: shape bias {where}, from {on}; {side}.")
+    return said
 
 
 EXHIBIT = Exhibit(

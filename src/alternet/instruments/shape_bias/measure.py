@@ -160,10 +160,9 @@ class ShapeBiasWork(OnePass):
             raise ValueError(f"{self.batches.name!r} gave no image whose shape and texture are of different classes.")
         shapes = dict.fromkeys(row.shape for row in rows)
         parts = {ALL: rows} | {shape: [row for row in rows if row.shape == shape] for shape in shapes}
-        return {"table": rows, "bias": [_bias(name, part) for name, part in parts.items()]}
-
-
-def _bias(name: str, rows: Sequence[Count]) -> Row:
-    shape, texture = sum(row.chose_shape for row in rows), sum(row.chose_texture for row in rows)
-    made, images = shape + texture, sum(row.images for row in rows)
-    return (name, images, made, shape / made if made else nan, *wilson(shape, made))
+        bias: list[Row] = []
+        for name, part in parts.items():
+            shape, texture = sum(row.chose_shape for row in part), sum(row.chose_texture for row in part)
+            made, images = shape + texture, sum(row.images for row in part)
+            bias.append((name, images, made, shape / made if made else nan, *wilson(shape, made)))
+        return {"table": rows, "bias": bias}

@@ -3,7 +3,6 @@
 from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.similarity import Similarity
@@ -11,7 +10,7 @@ from alternet.measurement import Measurement
 from alternet.plotting import heat_map
 from alternet.plotting.heat_map import Heat, Side
 from alternet.plotting.legend import Entry, put
-from alternet.plotting.panel import Panel, Targets, lay
+from alternet.plotting.panel import Panel, lay
 from alternet.plotting.style import Drawing, elide, grid, label, title
 from alternet.plotting.units import signed
 
@@ -38,11 +37,10 @@ def panels(measurement: Measurement) -> list[Panel]:
     heats = _heats(measurement)
     below = min(one.lowest for one in heats)
     bar = heat_map.colour_bar(below, 1.0, "CKA", below=" (black: below 0)")
-    return [Panel(title=_name(one), draw=partial(_similarities, one=one), size=(4.2, 3.4), bar=bar) for one in heats]
-
-
-def _similarities(axis: Axes, one: Heat) -> Targets:
-    return [heat_map.draw(axis, one, quantity="CKA", width=30)]
+    return [
+        Panel(title=_name(one), draw=partial(heat_map.draw, heat=one, quantity="CKA"), size=(4.2, 3.4), bar=bar)
+        for one in heats
+    ]
 
 
 def _heats(measurement: Measurement) -> list[Heat]:
@@ -56,7 +54,11 @@ def draw(measurement: Measurement) -> Drawing:
     side = {1: 5.0, 2: 4.4, 3: 3.4}[across]
     figure = Drawing(figsize=(side * across + 0.9, (side + 0.5) * rows + 0.4), layout="constrained")
     for (axis,), one in zip(lay(figure, drawn), _heats(measurement), strict=True):
-        axis.set_title(_title(one, int(9 * side)))
+        width = int(9 * side)
+        name = title(one.down.model, width)
+        if not one.alone:
+            name = f"{label(elide(one.down.model, width))}\nbeside {label(elide(one.across.model, width - 7))}"
+        axis.set_title(name)
     put(figure, legend(measurement), columns=5 if across > 1 else 3)
     return figure
 
@@ -68,7 +70,23 @@ def legend(measurement: Measurement) -> list[Entry]:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For a model, how much more alike units of one stage are; for two of them, which units are most alike."""
-    return [f"{_sentence(heat(measurement.of(model)))}." for model in measurement.models]
+    said = []
+    for model in measurement.models:
+        one = heat(measurement.of(model))
+        if np.isnan(one.values).all():
+            said.append(f"{model}: no similarity is defined.")
+        elif not one.alone:
+            row, column = (int(i) for i in np.unravel_index(np.nanargmax(one.values), one.values.shape))
+            taps = one.down.units["tap"].iloc[row], one.across.units["tap"].iloc[column]
+            said.append(
+                f"{_name(one)}: most alike are {taps[0]} and {taps[1]}, with a CKA of {_at(one, row, column)}; "
+                f"the two stems {_at(one, 0, 0)}, the two last units {_at(one, -1, -1)}."
+            )
+        elif len(one.down.units) == 1:
+            said.append(f"{model}: only one unit, so nothing to compare.")
+        else:
+            said.append(f"{model}: {_blocks(one)}; stem and last unit {_at(one, 0, -1)}.")
+    return said
 
 
 def block_structure(one: Heat) -> tuple[float, float]:
@@ -87,20 +105,6 @@ def _name(one: Heat) -> str:
     return one.down.model if one.alone else f"{one.down.model} beside {one.across.model}"
 
 
-def _title(one: Heat, width: int) -> str:
-    if one.alone:
-        return title(one.down.model, width)
-    return f"{label(elide(one.down.model, width))}\nbeside {label(elide(one.across.model, width - 7))}"
-
-
-def _sentence(one: Heat) -> str:
-    if np.isnan(one.values).all():
-        return f"{one.down.model}: no similarity is defined"
-    if len(one.down.units) == 1 and one.alone:
-        return f"{one.down.model}: only one unit, so nothing to compare"
-    return f"{one.down.model}: {_blocks(one)}; stem and last unit {_at(one, 0, -1)}" if one.alone else _most_alike(one)
-
-
 def _blocks(one: Heat) -> str:
     same, different = block_structure(one)
     if np.isnan(same) and np.isnan(different):
@@ -112,15 +116,6 @@ def _blocks(one: Heat) -> str:
     return (
         f"units of one stage have a mean CKA of {same:.2f}, those of different stages {different:.2f} "
         f"(block structure {signed(same - different)})"
-    )
-
-
-def _most_alike(one: Heat) -> str:
-    row, column = (int(i) for i in np.unravel_index(np.nanargmax(one.values), one.values.shape))
-    taps = one.down.units["tap"].iloc[row], one.across.units["tap"].iloc[column]
-    return (
-        f"{_name(one)}: most alike are {taps[0]} and {taps[1]}, with a CKA of "
-        f"{_at(one, row, column)}; the two stems {_at(one, 0, 0)}, the two last units {_at(one, -1, -1)}"
     )
 
 

@@ -63,7 +63,9 @@ def centred_gram(features: FeatureMap) -> Float64[Tensor, "n n"]:
         >>> centred_gram(torch.ones(5, 1, 2, 2)).abs().max().item()
         0.0
     """
-    n, rows = len(features), _rows(features)
+    # values of an image in the order in which they lie in memory, so that as a rule nothing is copied
+    rows = features.permute(0, *sorted((1, 2, 3), key=features.stride, reverse=True)).flatten(1)
+    n = len(rows)
     gram, level = (double(rows.new_zeros(shape)) for shape in ((n, n), ()))
     for part in rows.split(VALUES // n if rows.device.type == "cpu" else rows.shape[1], dim=1):
         mean = part.mean(0)
@@ -134,6 +136,7 @@ class SimilarityWork(OnePass):
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
         n = len(feature)
+        # of fewer images there is no unbiased estimate, and zeros add nothing to the sums
         return centred_gram(feature) if n >= self.instrument.fewest else double(feature.new_zeros(n, n))
 
     def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -141,6 +144,7 @@ class SimilarityWork(OnePass):
         if self.second is not None:
 
             def visit(tap: Tap, feature: FeatureMap) -> None:
+                # as the pass does for the maps of the first model
                 feature = feature if feature.dtype == torch.float64 else feature.float()
                 grams[f"{SECOND}{tap.name}"] = self.read(tap, feature)
 
@@ -172,15 +176,18 @@ class SimilarityWork(OnePass):
         return {"table": rows, "units": units}
 
 
-def _rows(features: FeatureMap) -> Float[Tensor, "n p"]:
-    """One row an image, its values in the order in which they lie in memory, so that as a rule nothing is copied."""
-    return features.permute(0, *sorted((1, 2, 3), key=features.stride, reverse=True)).flatten(1)
-
-
 def _beside(subject: Subject, other: str | Subject | None) -> Subject | None:
     """The second model, unless there is none or it is the first one again."""
     if isinstance(other, str):
-        other = _loaded(other, subject)
+        from alternet.subject.loading import load
+
+        _, height, width = subject.input_size or (3, None, None)
+        if height != width:
+            raise ValueError(
+                f"similarity loads {other!r} for square images, but {subject.name!r} takes {height} x {width}. "
+                "Build it yourself and give the Subject: Similarity(other=Subject(...))."
+            )
+        other = load(other, img_size=height, device=subject.device)
     if other is None or (other.name, other.weights_sha256) == (subject.name, subject.weights_sha256):
         return None
     if other.name == subject.name:
@@ -194,15 +201,3 @@ def _beside(subject: Subject, other: str | Subject | None) -> Subject | None:
             f"{other.name!r} takes {channels[1]}. Choose models of one kind of images."
         )
     return other
-
-
-def _loaded(name: str, subject: Subject) -> Subject:
-    from alternet.subject.loading import load
-
-    _, height, width = subject.input_size or (3, None, None)
-    if height != width:
-        raise ValueError(
-            f"similarity loads {name!r} for square images, but {subject.name!r} takes {height} x {width}. "
-            "Build it yourself and give the Subject: Similarity(other=Subject(...))."
-        )
-    return load(name, img_size=height, device=subject.device)

@@ -1,6 +1,5 @@
 """Spectral density figure: how many eigenvalues the Hessian has where, models on one axis, from bulk to outliers."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -34,26 +33,20 @@ def curves(measurement: Measurement) -> tuple[AsinhAxis, dict[str, NDArray]]:
     """The axis, and for each model with eigenvalues the count that each random vector gives [draws, points]."""
     nodes = measurement.table["eigenvalue"].dropna().to_numpy()
     axis = AsinhAxis.of(nodes, linear=LINEAR * float(np.abs(nodes).max(initial=0)), margin=MARGIN)
-    parts = {model: measurement.of(model) for model in measurement.models}
-    return axis, {m: _counts(one, axis) for m, one in parts.items() if one.table["eigenvalue"].notna().any()}
+    drawn = {}
+    for model in measurement.models:
+        one, draws = measurement.of(model), []
+        for _, part in one.table.dropna(subset=["eigenvalue", "weight"]).groupby("draw"):
+            distances = axis.grid[:, None] - axis.place(part["eigenvalue"])
+            draws.append(np.exp(-0.5 * (distances / kernel(axis)) ** 2) @ part["weight"].to_numpy())
+        if one.table["eigenvalue"].notna().any():
+            drawn[model] = value(one, "parameters") * np.array(draws)
+    return axis, drawn
 
 
 def kernel(axis: AsinhAxis) -> float:
     """The width of the kernel, in places."""
     return (axis.high - axis.low) / PARTS
-
-
-def _counts(one: Measurement, axis: AsinhAxis) -> NDArray:
-    draws = []
-    for _, nodes in one.table.dropna(subset=["eigenvalue", "weight"]).groupby("draw"):
-        distances = axis.grid[:, None] - axis.place(nodes["eigenvalue"])
-        draws.append(np.exp(-0.5 * (distances / kernel(axis)) ** 2) @ nodes["weight"].to_numpy())
-    return value(one, "parameters") * np.array(draws)
-
-
-def reach(drawn: Mapping[str, NDArray]) -> tuple[float, float]:
-    """From a third of a single eigenvalue to above the highest peak."""
-    return 0.3, 3 * max(float(counts.max()) for counts in drawn.values())
 
 
 def panels(measurement: Measurement) -> list[Panel]:
@@ -80,8 +73,10 @@ def _counted(axes: Axes, measurement: Measurement) -> Targets:
         texts = [f"eigenvalue {_minus(short(at))}\nsmoothed count {m:.3g} ({a:.3g} to {b:.3g})" for at, m, a, b in rows]
         targets.append(points(axes, x[every], mean[every], texts, name=model))
     axis.apply(axes)
+    # clip: far from every node the smoothed count is 0
     axes.set_yscale("log", nonpositive="clip")
-    axes.set_ylim(*reach(drawn))
+    # from a third of a single eigenvalue to above the highest peak
+    axes.set_ylim(0.3, 3 * max(float(counts.max()) for counts in drawn.values()))
     return list(targets)
 
 
@@ -89,15 +84,17 @@ def legend(measurement: Measurement) -> list[Entry]:
     """The models with what their eigenvalues add up to, the line at one eigenvalue, and the band."""
     _, drawn = curves(measurement)
     looks = {model: look for model, look in model_styles(measurement.models).items() if model in drawn}
-    known = models(looks, {model: _facts(measurement.of(model)) for model in looks})
+    facts = {}
+    for model in looks:
+        one = measurement.of(model)
+        whole, nll, l2, negative = (
+            _with_error(one, metric) for metric in ("trace", "nll_trace", "l2_trace", "negative_trace")
+        )
+        facts[model] = f"trace {whole}, NLL {nll}, L2 {l2}, below zero {negative}"
+    known = models(looks, facts)
     line = Entry(Line2D([], [], color=FAINT, linewidth=0.8), "1: height of a single eigenvalue")
     band = Entry(Patch(color=FAINT, alpha=0.25, linewidth=0), "from the lowest to the highest random vector")
     return [*known, line, band] if known else []
-
-
-def _facts(one: Measurement) -> str:
-    parts = {"NLL": "nll_trace", "L2": "l2_trace", "below zero": "negative_trace"}
-    return ", ".join([f"trace {_with_error(one, 'trace')}", *(f"{p} {_with_error(one, m)}" for p, m in parts.items())])
 
 
 def _with_error(one: Measurement, metric: str) -> str:
@@ -112,18 +109,19 @@ def _minus(text: str) -> str:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model what the eigenvalues add up to, and from where to where they reach."""
-    return [_sentence(model, measurement.of(model)) for model in measurement.models]
-
-
-def _sentence(model: str, one: Measurement) -> str:
-    if one.table["eigenvalue"].isna().all():
-        return f"{model}: no eigenvalue could be measured."
-    low, high = (_minus(short(value(one, metric))) for metric in ("smallest", "largest"))
-    return (
-        f"{model}: {value(one, 'parameters'):,.0f} eigenvalues from {low} to {high} add up to "
-        f"{_with_error(one, 'trace')} (the trace), of which L2 makes {short(value(one, 'l2_trace'))}; those below "
-        f"zero add up to {_with_error(one, 'negative_trace')}."
-    )
+    said = []
+    for model in measurement.models:
+        one = measurement.of(model)
+        if one.table["eigenvalue"].isna().all():
+            said.append(f"{model}: no eigenvalue could be measured.")
+            continue
+        low, high = (_minus(short(value(one, metric))) for metric in ("smallest", "largest"))
+        said.append(
+            f"{model}: {value(one, 'parameters'):,.0f} eigenvalues from {low} to {high} add up to "
+            f"{_with_error(one, 'trace')} (the trace), of which L2 makes {short(value(one, 'l2_trace'))}; those below "
+            f"zero add up to {_with_error(one, 'negative_trace')}."
+        )
+    return said
 
 
 EXHIBIT = Exhibit(

@@ -54,6 +54,7 @@ class SpectralDensityWork(CurvatureWork):
         vector = signs(risk.theta, generator)
         l2 = float((vector * risk.penalty_product(vector)).sum(dtype=torch.float64))
         ritz = quadrature(risk.product, vector, self.instrument.steps, generator)
+        # the random vector is the first of the basis, so these are its squared parts along the Ritz vectors
         weights = ritz.coordinates[0].square()
         nodes = sorted(zip(ritz.values.tolist(), weights.tolist(), ritz.residuals.tolist(), strict=True))
         return [Draw(draw, l2, risk.space.size, *map(list, zip(*nodes, strict=True)))]

@@ -114,20 +114,19 @@ def walk(points: int, components: int = 2) -> float:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, how the distance and the angle went, and how flat the path is next to a random walk's."""
-    return [_sentence(model, measurement) for model in measurement.models]
-
-
-def _sentence(model: str, measurement: Measurement) -> str:
-    points = measurement.of(model).table
-    radius, count = points["radius"], len(points)
-    far = radius.max()
-    fall = "falls from snapshot to snapshot" if radius.is_monotonic_decreasing else f"rises up to {far:.2f} on the way"
-    turned = f"the angle reaches {points['angle'].max():.0f}°"
-    shown = _share(measurement, model, 1) + _share(measurement, model, 2)
-    return (
-        f"{model}: over {count} snapshots the distance from the final weights {fall} and {turned}; two components show "
-        f"{shown:.0%} of the path, where a random walk of as many points would show {walk(count):.0%}."
-    )
+    said = []
+    for model in measurement.models:
+        points = measurement.of(model).table
+        radius, count = points["radius"], len(points)
+        falls = radius.is_monotonic_decreasing
+        fall = "falls from snapshot to snapshot" if falls else f"rises up to {radius.max():.2f} on the way"
+        turned = f"the angle reaches {points['angle'].max():.0f}°"
+        shown = _share(measurement, model, 1) + _share(measurement, model, 2)
+        said.append(
+            f"{model}: over {count} snapshots the distance from the final weights {fall} and {turned}; two components "
+            f"show {shown:.0%} of the path, where a random walk of as many points would show {walk(count):.0%}."
+        )
+    return said
 
 
 EXHIBIT = Exhibit(

@@ -67,6 +67,7 @@ class TrajectoryWork(PerItem):
 
     def rows(self, item: tuple[int]) -> Sequence[Place]:
         (number,) = item
+        # a path of two points has one component
         pc1, pc2 = [*(self.principal.coordinates[number] / self.length).tolist(), 0.0][:2]
         angle = None if self.angle[number].isnan() else self.angle[number].item()
         share = self.principal.share[number].item() if number < len(self.principal.share) else None

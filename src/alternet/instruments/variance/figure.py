@@ -45,16 +45,17 @@ def legend(measurement: Measurement) -> list[Entry]:
 
 def sentences(measurement: Measurement) -> list[str]:
     """For each model, in how many units attention lowers and the others raise the variance, and where it peaks."""
-    return [_sentence(model, measurement.of(model).table) for model in measurement.models]
-
-
-def _sentence(model: str, points: pd.DataFrame) -> str:
-    known = points.dropna(subset=[VALUE])
-    if known.empty:
-        return f"{model}: no variance could be measured."
-    top = known.sort_values(VALUE, kind="stable").iloc[-1]
-    peak = f"it is largest, {top[VALUE]:.3g}, at depth {top['depth']:.2f} ({top['tap']})"
-    return f"{model}: {tally(points, VALUE, quantity='the variance of feature maps')}; {peak}."
+    said = []
+    for model in measurement.models:
+        points = measurement.of(model).table
+        known = points.dropna(subset=[VALUE])
+        if known.empty:
+            said.append(f"{model}: no variance could be measured.")
+            continue
+        top = known.sort_values(VALUE, kind="stable").iloc[-1]
+        peak = f"it is largest, {top[VALUE]:.3g}, at depth {top['depth']:.2f} ({top['tap']})"
+        said.append(f"{model}: {tally(points, VALUE, quantity='the variance of feature maps')}; {peak}.")
+    return said
 
 
 EXHIBIT = Exhibit(

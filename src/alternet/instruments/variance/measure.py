@@ -31,7 +31,15 @@ def variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
         >>> variances(torch.tensor([[[[1.0, 3.0]], [[5.0, 7.0]]]])).tolist()
         [[2.0, 6.666666507720947]]
     """
-    return torch.cat([_variances(part) for part in features.split(images_at_once(features))])
+    channels, positions = features.shape[1], features[0, 0].numel()
+    found = []
+    for part in features.split(images_at_once(features)):
+        means = part.mean((2, 3), keepdim=True)
+        within = (part - means).square_().sum((1, 2, 3))
+        between = positions * (means - means.mean(1, keepdim=True)).square().sum((1, 2, 3))
+        spatial = within / (channels * max(positions - 1, 1))
+        found.append(torch.stack([spatial, (within + between) / max(channels * positions - 1, 1)], dim=1))
+    return torch.cat(found)
 
 
 class VarianceWork(OnePass):
@@ -47,12 +55,3 @@ class VarianceWork(OnePass):
             (variance, sample), (error, _) = (values.tolist() for values in mean_and_error(sums[tap.name]))
             rows.append((*where(tap), variance, sample, error))
         return {"table": rows}
-
-
-def _variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
-    channels, positions = features.shape[1], features[0, 0].numel()
-    means = features.mean((2, 3), keepdim=True)
-    within = (features - means).square_().sum((1, 2, 3))
-    between = positions * (means - means.mean(1, keepdim=True)).square().sum((1, 2, 3))
-    spatial = within / (channels * max(positions - 1, 1))
-    return torch.stack([spatial, (within + between) / max(channels * positions - 1, 1)], dim=1)
