@@ -116,7 +116,10 @@ class Log:
         """Put one row into the events."""
         for name, value in row.items():
             if value is not None and name != "epoch":
-                self._events.add_scalar(_tag(name), value, row["epoch"])
+                # TensorBoard groups by what is left of the slash: test_nll is drawn as test/nll
+                group, _, rest = name.partition("_")
+                tag = f"{group}/{rest}" if group in ("train", "test", "ema") else f"run/{name}"
+                self._events.add_scalar(tag, value, row["epoch"])
         self._events.flush()
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -127,12 +130,6 @@ class Log:
     def close(self) -> None:
         """Close the events."""
         self._events.close()
-
-
-def _tag(name: str) -> str:
-    """TensorBoard groups by what is left of the slash: `test_nll` is drawn as `test/nll`."""
-    group, _, rest = name.partition("_")
-    return f"{group}/{rest}" if group in ("train", "test", "ema") else f"run/{name}"
 
 
 def snapshot_names(recipe: Recipe) -> dict[int, str]:
