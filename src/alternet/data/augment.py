@@ -256,11 +256,12 @@ class Augmented:
             color_jitter=jitter,
             auto_augment=augment.aa,
             interpolation=augment.interpolation,
+            # the policies fill with it while the picture is still in colour
             mean=self._means[0] if self.transform.colour else self._means[0] * 3,
             separate=True,
         )
         primary, secondary, _ = stages
-        steps = primary.transforms[1:] + secondary.transforms
+        steps = primary.transforms[1:] + secondary.transforms  # without timm's own crop, which comes first
         if augment.crop == "resize":
             return Compose([primary.transforms[0], *steps])
         pad = [RandomCrop(size, padding=augment.padding)] if augment.crop == "pad" else []

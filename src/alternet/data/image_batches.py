@@ -208,6 +208,7 @@ class Batches:
             )
         order = self._reading.indices(self.numbers)
         if self.dataset.indexable:
+            # sorted, because the order that they have now shall not matter
             order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
         return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept={})
 

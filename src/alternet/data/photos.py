@@ -193,7 +193,7 @@ def crop(window: Window, size: int) -> np.ndarray:
 def crops(split: str, size: int) -> np.ndarray:
     """All crops of a split, uint8 [n, size, size, 3]."""
     pixels = np.stack([crop(window, size) for window in windows(split, size)])
-    pixels.flags.writeable = False
+    pixels.flags.writeable = False  # whoever asks again gets the same array
     return pixels
 
 

@@ -123,6 +123,7 @@ def _epoch(trainer: Trainer, images: TrainData, epoch: int, rows: list[Row]) -> 
     begun = time.perf_counter()
     loss_before = f" · loss {rows[-1]['train_loss']:.3f}" if rows else ""
     label = f"epoch {epoch + 1}/{trainer.recipe.total_epochs}{loss_before}"
+    # for dropout and stochastic depth; anew in every epoch, so that a run that goes on draws the same
     torch.manual_seed(derived_seed(trainer.recipe.seed, "model", epoch, rank()))
     batches = images.epoch(epoch)
     batches = track(batches, label=label, total=len(images)) if rank() == 0 else batches

@@ -56,17 +56,18 @@ class RunWriter:
 
     def finish(self, trainer: Trainer, rows: Sequence[Row], skipped: Sequence[str]) -> None:
         """Store the weights, then that they are final; only then the checkpoint is of no more use."""
-        seconds = round(sum(row["seconds"] for row in rows), 3)
+        networks = trainer.networks()
         with _told(self.folder):
-            for name in [name for name in FILES if name in trainer.networks()]:
-                write_weights(self.folder / FILES[name], trainer.networks()[name].state_dict())
-            circumstances = {
-                "seconds": seconds,
-                "device": trainer.device.type,
-                "processes": world_size(),
-                "skipped": list(skipped),
-            }
-            self._record(finished=True, **circumstances)
+            for name, file in FILES.items():
+                if name in networks:
+                    write_weights(self.folder / file, networks[name].state_dict())
+            self._record(
+                finished=True,
+                seconds=round(sum(row["seconds"] for row in rows), 3),
+                device=trainer.device.type,
+                processes=world_size(),
+                skipped=list(skipped),
+            )
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _snapshot(self, trainer: Trainer, done: int) -> None:

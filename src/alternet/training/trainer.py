@@ -67,6 +67,7 @@ class Trainer:
         self.schedule = Schedule(self.optimizer, recipe, self.steps_per_epoch)
         if recipe.model_ema:
             self.ema = ModelEmaV3(self.model, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
+        # adaptive clipping spares the classifier, as in timm's training script
         self._clipped = list(model_parameters(self.model, exclude_head=recipe.clip_mode == "agc"))
         self._network: nn.Module = self.model
         if world_size() > 1:
