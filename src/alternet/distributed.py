@@ -31,6 +31,7 @@ def processes(device: torch.device) -> Iterator[None]:
     if "RANK" not in os.environ or dist.is_initialized():
         yield
         return
+    # gloo beside nccl, because `gather` sends objects that lie in the memory of the CPU
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield

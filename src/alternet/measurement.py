@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from alternet.storage import safe_name, write_atomically, write_json
 
@@ -96,7 +97,10 @@ class Measurement:
             for name, table in part.tables.items():
                 write_atomically(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
             rows = {name: len(table) for name, table in part.tables.items()}
-            types = {name: _types(table) for name, table in part.tables.items()}
+            types = {
+                name: {str(key): "number" if is_numeric_dtype(table[key]) else "text" for key in table}
+                for name, table in part.tables.items()
+            }
             write_json(folder / PROVENANCE, {**part.provenance, ROWS: rows, TYPES: types})
         return Path(out)
 
@@ -170,10 +174,6 @@ def _require_whole(tables: Mapping[str, pd.DataFrame], rows: Mapping[str, int | 
             raise ValueError(f"{name}.csv is missing")
         if count is not None and len(tables[name]) != count:
             raise ValueError(f"{name}.csv has {len(tables[name])} rows, {count} were written")
-
-
-def _types(table: pd.DataFrame) -> dict[str, str]:
-    return {str(name): "number" if pd.api.types.is_numeric_dtype(table[name]) else "text" for name in table}
 
 
 def _read(path: Path, types: Mapping[str, str] | None) -> pd.DataFrame:

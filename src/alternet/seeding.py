@@ -26,7 +26,7 @@ def random_state_kept(seed: int | None = None) -> Iterator[None]:
         with torch.random.fork_rng(devices=devices):
             if seed is not None:
                 random.seed(seed)
-                np.random.seed(seed % 2**32)
+                np.random.seed(seed % 2**32)  # NumPy takes no larger ones
                 torch.manual_seed(seed)
             yield
     finally:
@@ -50,7 +50,7 @@ def reseed(*parts: int | str) -> None:
     seed = derived_seed(*parts)
     random.seed(seed)
     np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -60,5 +60,6 @@ def derived_seed(*parts: int | str) -> int:
         >>> derived_seed(0, "image", 17) == derived_seed(0, "image", 17) != derived_seed(0, "image", 18)
         True
     """
+    # int(), because NumPy 2 writes its own integers as np.int64(3)
     text = repr(tuple(part if isinstance(part, str) else int(part) for part in parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")

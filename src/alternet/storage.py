@@ -89,7 +89,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        mask = os.umask(0)  # the mask can only be read by setting another
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp lets nobody but the owner read
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -169,9 +171,3 @@ def _whole_lines(path: Path) -> Iterator[dict]:
         if value is None:
             return
         yield value
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -129,22 +129,20 @@ class Augmentation:
         """
         if not self.softens:
             return images, targets
-        even = len(images) // 2 * 2 if self.mixes else 0
+        even = len(images) // 2 * 2 if self.mixes else 0  # timm refuses to mix an odd number
         mixed = [mixup_target(targets[even:], classes, smoothing=self.smoothing)]
         if even:
-            images[:even], soft = self._mixup(classes)(images[:even], targets[:even])
+            mix = Mixup(
+                mixup_alpha=self.mixup,
+                cutmix_alpha=self.cutmix,
+                prob=self.mixup_prob,
+                switch_prob=self.mixup_switch_prob,
+                label_smoothing=self.smoothing,
+                num_classes=classes,
+            )
+            images[:even], soft = mix(images[:even], targets[:even])
             mixed.insert(0, soft)
         return images, torch.cat(mixed)
-
-    def _mixup(self, classes: int) -> Mixup:
-        return Mixup(
-            mixup_alpha=self.mixup,
-            cutmix_alpha=self.cutmix,
-            prob=self.mixup_prob,
-            switch_prob=self.mixup_switch_prob,
-            label_smoothing=self.smoothing,
-            num_classes=classes,
-        )
 
 
 PAPER_CIFAR = Augmentation(
@@ -235,7 +233,14 @@ class Augmented:
                 return None
             images = unit_range(self.transform.tensor(np.stack(pictures)))
             if self.augment.reprob:
-                self._erase(images, [(*image_seed, "erase", index) for index in read])
+                # timm erases what is normalised; so do we, but pixels that stay keep their exact value
+                mean, std = (torch.tensor(values).view(-1, 1, 1) for values in self._means)
+                erasing = RandomErasing(self.augment.reprob, mode=self.augment.remode, device="cpu")
+                for image, index in zip(images, read, strict=True):
+                    reseed(*image_seed, "erase", index)
+                    before = (image - mean) / std
+                    after = erasing(before.clone())
+                    image.copy_(torch.where(after == before, image, after * std + mean))
             reseed(*mix_seed, "mix")
             return self.augment.mix(images, torch.tensor(targets), len(self.dataset.classes))
 
@@ -251,11 +256,12 @@ class Augmented:
             color_jitter=jitter,
             auto_augment=augment.aa,
             interpolation=augment.interpolation,
+            # the policies fill with it while the picture is still in colour
             mean=self._means[0] if self.transform.colour else self._means[0] * 3,
             separate=True,
         )
         primary, secondary, _ = stages
-        steps = primary.transforms[1:] + secondary.transforms
+        steps = primary.transforms[1:] + secondary.transforms  # without timm's own crop, which comes first
         if augment.crop == "resize":
             return Compose([primary.transforms[0], *steps])
         pad = [RandomCrop(size, padding=augment.padding)] if augment.crop == "pad" else []
@@ -264,13 +270,3 @@ class Augmented:
     @property
     def _means(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.dataset.statistics(self.transform.colour)
-
-    def _erase(self, images: Tensor, seeds: Sequence[Sequence[int | str]]) -> None:
-        """Erase in place as timm does after normalisation; pixels that stay keep their exact value."""
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in self._means)
-        erasing = RandomErasing(self.augment.reprob, mode=self.augment.remode, device="cpu")
-        for image, seed in zip(images, seeds, strict=True):
-            reseed(*seed)
-            before = (image - mean) / std
-            after = erasing(before.clone())
-            image.copy_(torch.where(after == before, image, after * std + mean))

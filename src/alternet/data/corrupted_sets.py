@@ -109,34 +109,39 @@ def _arrays(root: Path, clean: Batches, corruptions: Sequence[str]) -> tuple[Set
     """Sets from arrays, and the benchmark that they are."""
     missing = (name for name in corruptions if not (root / f"{name}.npy").is_file())
     _require_whole(root, missing, "a file NAME.npy for each corruption")
-    labels, n = _labels(root / "labels.npy", clean), len(clean.dataset)
+    n = len(clean.dataset)
+    count = len(SEVERITIES) * n
+
+    path = root / "labels.npy"
+    labels = _array(path)
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path} holds {labels.dtype} {list(labels.shape)}, expected {count} class numbers: five severities of the "
+            f"{n} images of {clean.name!r}. Give the whole test set that the folder was made from."
+        )
+    labels = labels.astype(np.int64).reshape(len(SEVERITIES), -1)
+    wrong = int((labels[:, clean.order] != _targets(clean)).any(0).sum())
+    if wrong:
+        raise ValueError(
+            f"{wrong} of {len(clean.order)} images of {clean.name!r} have another class than in {path}. "
+            "Give the test set that the folder was made from, in its own order."
+        )
+
     sets: dict[tuple[str, int], ImageDataset] = {}
     for name in corruptions:
-        images = _images(root / f"{name}.npy", labels.size)
+        path = root / f"{name}.npy"
+        images = _array(path)
+        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != count or images.shape[3] != 3:
+            raise ValueError(
+                f"{path} holds {images.dtype} {list(images.shape)}, expected uint8 [{count}, h, w, 3]. "
+                "It is not the published file: fetch it again."
+            )
         for turn, severity in enumerate(SEVERITIES):
             part = images[turn * n : (turn + 1) * n]
             kind = {"name": f"{name}/{severity}", "classes": clean.classes, "split": clean.split}
             sets[name, severity] = ArrayImages(part, labels[turn], **kind)
     classes = int(labels.max(initial=0)) + 1
     return sets, f"cifar{classes}-c" if n == CIFAR_TEST and classes in (10, 100) else ""
-
-
-def _labels(path: Path, clean: Batches) -> np.ndarray:
-    """Class numbers int64 [5, n], the same as those of the clean images."""
-    labels, count = _array(path), len(SEVERITIES) * len(clean.dataset)
-    if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"{path} holds {labels.dtype} {list(labels.shape)}, expected {count} class numbers: five severities of the "
-            f"{len(clean.dataset)} images of {clean.name!r}. Give the whole test set that the folder was made from."
-        )
-    each = labels.astype(np.int64).reshape(len(SEVERITIES), -1)
-    wrong = int((each[:, clean.order] != _targets(clean)).any(0).sum())
-    if wrong:
-        raise ValueError(
-            f"{wrong} of {len(clean.order)} images of {clean.name!r} have another class than in {path}. "
-            "Give the test set that the folder was made from, in its own order."
-        )
-    return each
 
 
 def _targets(clean: Batches) -> np.ndarray:
@@ -146,16 +151,6 @@ def _targets(clean: Batches) -> np.ndarray:
         return np.asarray(known)[clean.order]
     samples = clean.dataset.samples(clean.order)
     return np.array([sample[1] if isinstance(sample, tuple) else -1 for sample in samples])
-
-
-def _images(path: Path, count: int) -> np.ndarray:
-    images = _array(path)
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != count or images.shape[3] != 3:
-        raise ValueError(
-            f"{path} holds {images.dtype} {list(images.shape)}, expected uint8 [{count}, h, w, 3]. "
-            "It is not the published file: fetch it again."
-        )
-    return images
 
 
 def _array(path: Path) -> np.ndarray:
@@ -171,7 +166,11 @@ def _array(path: Path) -> np.ndarray:
 
 def _trees(root: Path, clean: Batches, corruptions: Sequence[str]) -> tuple[Sets, str]:
     """Sets from folders of image files, and the benchmark that they are."""
-    homes = {(name, severity): _home(root, name) / str(severity) for name in corruptions for severity in SEVERITIES}
+    homes: dict[tuple[str, int], Path] = {}
+    for name in corruptions:
+        places = (root / name, *sorted(root.glob(f"*/{name}")))  # the published archives have a folder between
+        home = next((place for place in places if place.is_dir()), places[0])
+        homes |= {(name, severity): home / str(severity) for severity in SEVERITIES}
     missing = (f"{name}/{severity}" for (name, severity), home in homes.items() if not home.is_dir())
     _require_whole(root, missing, "folders NAME/1 to NAME/5, or arrays NAME.npy beside labels.npy")
     pictures = clean.dataset
@@ -180,29 +179,17 @@ def _trees(root: Path, clean: Batches, corruptions: Sequence[str]) -> tuple[Sets
             f"{root} holds image files, which are paired with the clean ones by name, but {clean.name!r} is no folder "
             "of files. Give the clean images as a folder, e.g. imagenet:PATH."
         )
-    for home in homes.values():
-        _require_same_files(home, clean, pictures)
-    whole = isinstance(pictures, ImageNet) and {file.parts[0] for file in pictures.files} == set(pictures.classes)
-    sets = {key: _moved(pictures, home, f"{key[0]}/{key[1]}") for key, home in homes.items()}
-    return sets, "imagenet-c" if whole else ""
 
-
-def _home(root: Path, corruption: str) -> Path:
-    places = (root / corruption, *sorted(root.glob(f"*/{corruption}")))
-    return next((place for place in places if place.is_dir()), places[0])
-
-
-def _require_same_files(home: Path, clean: Batches, pictures: Folder) -> None:
     some = _spread(clean.order)
-    if len(some) and not any((home / pictures.files[index]).exists() for index in some):
-        raise ValueError(
-            f"{home} has none of the files of {clean.name!r}, for example {pictures.label(int(some[0]))}. "
-            "Give the clean images that the folder was made from."
-        )
-
-
-def _moved(pictures: Folder, root: Path, name: str) -> Folder:
-    """The files of the same names, numbers and classes in another folder."""
-    moved = copy(pictures)
-    moved.root, moved.name = root, name
-    return moved
+    sets: dict[tuple[str, int], ImageDataset] = {}
+    for (name, severity), home in homes.items():
+        if len(some) and not any((home / pictures.files[index]).exists() for index in some):
+            raise ValueError(
+                f"{home} has none of the files of {clean.name!r}, for example {pictures.label(int(some[0]))}. "
+                "Give the clean images that the folder was made from."
+            )
+        # a copy and no new Folder, which would list and number the files that it finds there
+        sets[name, severity] = moved = copy(pictures)
+        moved.root, moved.name = home, f"{name}/{severity}"
+    whole = isinstance(pictures, ImageNet) and {file.parts[0] for file in pictures.files} == set(pictures.classes)
+    return sets, "imagenet-c" if whole else ""

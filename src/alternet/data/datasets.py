@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -111,18 +110,21 @@ def dataset(
     name, colon, root = text.partition(":")
     if name in DATASETS and bool(colon) == bool(root):
         return DATASETS[name].find(_known(split), root, size)
-    if _exists(text):
+
+    try:
+        exists = bool(text) and Path(text).expanduser().exists()  # an empty text would be the current folder
+    except (OSError, RuntimeError):  # a name that is too long, a user that does not exist
+        exists = False
+    if exists:
         return Folder(Path(text).expanduser(), _known(split))
     if "/" in name and name.partition("/")[0].lower() in PREFIXES:
         return timm_set(text, split, data_root())
-    raise ValueError(_unknown(text))
 
-
-def _exists(path: str) -> bool:
-    try:
-        return bool(path) and Path(path).expanduser().exists()
-    except (OSError, RuntimeError):  # a name that is too long, a user that does not exist
-        return False
+    if "/" in text or os.sep in text or text.startswith((".", "~")):
+        known = ", ".join(DATASETS)
+        raise ValueError(f"There is no folder {text!r}. Give the path of a folder of images, or one of {known}.")
+    near = nearest(name.lower(), DATASETS)
+    raise ValueError(f"There is no data set {text!r}. Did you mean {near}? Or give the path of a folder of images.")
 
 
 def _known(split: str) -> str:
@@ -170,18 +172,13 @@ class Entry:
     line: str
 
 
-@lru_cache(maxsize=8)
-def _photos(split: str, size: int) -> Photos:
-    return Photos(split, size)
-
-
 def _small(split: str) -> str:
     return "train" if split == "train" else "test"
 
 
-def _cue_conflict(split: str, root: str, size: int) -> ImageDataset:
+def _cue_conflict(split: str, root: str, size: int | None) -> ImageDataset:
     require_test(split)
-    return CueConflictFolder(Path(root).expanduser()) if root else CueConflict(size)
+    return CueConflictFolder(Path(root).expanduser()) if root else CueConflict(size or CueConflict.img_size)
 
 
 def _cifar(kind: int) -> Callable[[str, str, int | None], ImageDataset]:
@@ -190,12 +187,12 @@ def _cifar(kind: int) -> Callable[[str, str, int | None], ImageDataset]:
 
 DATASETS = {
     "photos": Entry(
-        lambda split, _, size: _photos(_small(split), size or Photos.img_size),
+        lambda split, _, size: Photos(_small(split), size or Photos.img_size),
         "crops of 18 photographs that scikit-image ships: 300 train, 60 test each; no download",
     ),
     "digits": Entry(lambda split, *_: Digits(_small(split)), "1797 handwritten digits of scikit-learn; no download"),
     "cue-conflict": Entry(
-        lambda split, root, size: _cue_conflict(split, root, size or CueConflict.img_size),
+        _cue_conflict,
         "shape of one class, texture of another, made of the photographs; or cue-conflict:PATH as in Geirhos et al.",
     ),
     "cifar10": Entry(_cifar(10), "60 000 images of 10 classes at 32x32, in $ALTERNET_DATA or cifar10:PATH"),
@@ -205,10 +202,3 @@ DATASETS = {
         "ImageNet-1K as folders train/ and val/ with one subfolder a class: imagenet:PATH",
     ),
 }
-
-
-def _unknown(text: str) -> str:
-    if "/" in text or os.sep in text or text.startswith((".", "~")):
-        return f"There is no folder {text!r}. Give the path of a folder of images, or one of {', '.join(DATASETS)}."
-    near = nearest(text.partition(":")[0].lower(), DATASETS)
-    return f"There is no data set {text!r}. Did you mean {near}? Or give the path of a folder of images."

@@ -39,18 +39,13 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     """
     if picture.mode == "F":
         raise ValueError("float pixels have no fixed range; save the picture with 8 or 16 bits")
-    if picture.mode.startswith("I"):
-        return _eight_bit(picture).convert("RGB")
+    if picture.mode.startswith("I"):  # Pillow would clip 16-bit values to 255 rather than scale them
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("integer pixels beyond 16 bits; save the picture with 8 or 16 bits")
+        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, picture).convert("RGB")
     return picture.convert("RGB")
-
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    """16-bit grey values as 8-bit ones, white staying white."""
-    values = np.asarray(picture).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("integer pixels beyond 16 bits; save the picture with 8 or 16 bits")
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))

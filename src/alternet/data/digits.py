@@ -26,17 +26,12 @@ class Digits(ArrayImages):
         from sklearn.datasets import load_digits  # takes more than a second to import
 
         values, targets = (np.asarray(part) for part in load_digits(return_X_y=True))
-        test = _rank_in_class(targets) % TEST_EVERY == 0
+        ranks = np.empty(len(targets), dtype=np.int64)  # how many of the same class came before
+        for target in np.unique(targets):
+            members = np.flatnonzero(targets == target)
+            ranks[members] = np.arange(len(members))
+        test = ranks % TEST_EVERY == 0
         taken = test if split == "test" else ~test
         grey = np.rint(values[taken].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)  # levels 0 to 16
         names = [str(digit) for digit in range(10)]
         super().__init__(np.repeat(grey, 3, axis=3), targets[taken], name="digits", classes=names, split=split)
-
-
-def _rank_in_class(targets: np.ndarray) -> np.ndarray:
-    """How many of the same class came before."""
-    ranks = np.empty(len(targets), dtype=np.int64)
-    for target in np.unique(targets):
-        members = np.flatnonzero(targets == target)
-        ranks[members] = np.arange(len(members))
-    return ranks

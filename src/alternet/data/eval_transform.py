@@ -75,6 +75,7 @@ class EvalTransform:
 
     def tensor(self, pixels: np.ndarray) -> Tensor:
         """Many pictures, uint8 [n, h, w, 3], as uint8 [n, c, h, w]."""
+        # a copy, because Pillow's and the kept pixels cannot be written, of which torch warns
         images = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)
         return images if self.colour else luma(images)
 

@@ -58,8 +58,26 @@ class Folder(ImageDataset):
             raise ValueError(f"{root} is not a folder. Give a folder of images.")
         self.name = root.resolve().name or "images"
         self.split = "train" if split == "train" else "test"
-        self.root, below = _split_folder(root, split)
-        self.files = list(_images(self.root))
+
+        # the folder of the split, and those of all splits, because their classes are numbered together
+        folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
+        known = {name for names in SPLIT_FOLDERS.values() for name in names}
+        if folders and folders <= known:
+            found = next((root / name for name in SPLIT_FOLDERS[split] if name in folders), None)
+            if found is None:
+                raise ValueError(f"{root} has no {split} split, only {', '.join(sorted(folders))}.")
+            self.root, below = found, tuple(root / name for name in sorted(folders))
+        elif split == "train":
+            raise ValueError(
+                f"{root} has no train/ subfolder. Put the images to train on into {root.name}/train and others into "
+                f"{root.name}/test."
+            )
+        else:
+            self.root, below = root, (root,)
+
+        files = [Path(folder).relative_to(self.root) / name for folder, name in _walk(self.root, set())]
+        # the path itself as well, because to natural_key `A1` and `a01` are the same
+        self.files = sorted(files, key=lambda path: (natural_key(path.as_posix()), path.as_posix()))
         if not self.files:
             raise ValueError(
                 f"{self.root} holds no images. Give a folder with files ending in {', '.join(sorted(EXTENSIONS))}."
@@ -89,17 +107,28 @@ class Folder(ImageDataset):
             return ()
         names = {file.parts[0] for file in self.files}
         for split in splits:
-            if split != self.root:
-                seen = {_identity(split)}
-                names |= {folder.name for folder in sorted(split.iterdir()) if _holds_images(folder, seen)}
+            if split == self.root:
+                continue
+            seen = {_identity(split)}
+            for folder in sorted(split.iterdir()):  # sorted, because `seen` gives a folder to the first link to it
+                if folder.is_dir() and not folder.name.startswith(HIDDEN) and any(_walk(folder, seen)):
+                    names.add(folder.name)
         return tuple(sorted(names, key=lambda name: (natural_key(name), name))) if len(names) > 1 else ()
 
     def facts(self, indices: Indices) -> dict[str, Any]:
         """Checksum over the files: path, size, beginning and end of each."""
         digest = hashlib.sha256()
         for index in indices:
-            digest.update(f"{self.label(index)}\0".encode("utf-8", "surrogateescape"))
-            digest.update(_sampled(self.root / self.files[index]))
+            digest.update(f"{self.label(index)}\0".encode("utf-8", "surrogateescape"))  # names need not be UTF-8
+            try:
+                with (self.root / self.files[index]).open("rb") as file:
+                    size = os.fstat(file.fileno()).st_size
+                    sampled = hashlib.sha256(f"{size}\0".encode() + file.read(SAMPLED_BYTES))
+                    file.seek(max(size - SAMPLED_BYTES, 0))
+                    sampled.update(file.read(SAMPLED_BYTES))
+                digest.update(sampled.digest())
+            except OSError:
+                digest.update(b"unreadable")
         return {"files": len(indices), "classes": list(self.classes), "sha256": digest.hexdigest()}
 
 
@@ -133,33 +162,6 @@ class ImageNet(Folder):
         return tuple(synsets)
 
 
-def _split_folder(root: Path, split: str) -> tuple[Path, tuple[Path, ...]]:
-    """The folder of a split, and the folders of all splits, whose classes are numbered together."""
-    folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    known = {name for names in SPLIT_FOLDERS.values() for name in names}
-    if folders and folders <= known:
-        found = next((root / name for name in SPLIT_FOLDERS[split] if name in folders), None)
-        if found is None:
-            raise ValueError(f"{root} has no {split} split, only {', '.join(sorted(folders))}.")
-        return found, tuple(root / name for name in sorted(folders))
-    if split == "train":
-        raise ValueError(
-            f"{root} has no train/ subfolder. Put the images to train on into {root.name}/train and others into "
-            f"{root.name}/test."
-        )
-    return root, (root,)
-
-
-def _images(root: Path) -> Iterator[Path]:
-    """Paths of the image files below a folder, relative to it, in natural order."""
-    found = [Path(folder).relative_to(root) / name for folder, name in _walk(root, set())]
-    yield from sorted(found, key=lambda path: (natural_key(path.as_posix()), path.as_posix()))
-
-
-def _holds_images(folder: Path, seen: set[tuple[int, int]]) -> bool:
-    return folder.is_dir() and not folder.name.startswith(HIDDEN) and any(_walk(folder, seen))
-
-
 def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
     """Folder and name of every image file below a folder, without the folders that were seen before."""
     for folder, subfolders, names in os.walk(root, followlinks=True):
@@ -178,16 +180,3 @@ def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
 def _identity(folder: str | Path) -> tuple[int, int]:
     status = os.stat(folder)
     return status.st_dev, status.st_ino
-
-
-def _sampled(path: Path) -> bytes:
-    """Checksum of a file's size, beginning and end."""
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.sha256(f"{size}\0".encode() + file.read(SAMPLED_BYTES))
-            file.seek(max(size - SAMPLED_BYTES, 0))
-            digest.update(file.read(SAMPLED_BYTES))
-    except OSError:
-        return b"unreadable"
-    return digest.digest()

@@ -159,9 +159,13 @@ class Batches:
         missing = [number for number in self.numbers if number not in self._kept]
         fresh, drawn = self._reading.batches(missing, self.workers), set(missing)
         for number in self.numbers:
-            batch = self._keep(number, next(fresh)) if number in drawn else self._kept[number]
-            if len(batch[0]):
-                yield batch[0].clone(), batch[1].clone()
+            images, targets = next(fresh) if number in drawn else self._kept[number]
+            if number in drawn and self.augment is not None:
+                whole = self.batch_size * int(np.prod(self.shape)) * images.element_size()
+                if (len(self._kept) + 1) * whole <= KEPT_BYTES:
+                    self._kept[number] = images, targets
+            if len(images):
+                yield images.clone(), targets.clone()  # whoever writes into a batch must not change the kept one
 
     def shard(self, rank: int, world_size: int) -> "Batches":
         """Every `world_size`-th batch from `rank` on, for one of several processes; never padded, perhaps empty.
@@ -204,6 +208,7 @@ class Batches:
             )
         order = self._reading.indices(self.numbers)
         if self.dataset.indexable:
+            # sorted, because the order that they have now shall not matter
             order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
         return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept={})
 
@@ -306,10 +311,3 @@ class Batches:
             seed=self.seed,
             skipped=self._skipped,
         )
-
-    def _keep(self, number: int, batch: Batch) -> Batch:
-        if self.augment is not None:
-            whole = self.batch_size * int(np.prod(self.shape)) * batch[0].element_size()
-            if (len(self._kept) + 1) * whole <= KEPT_BYTES:
-                self._kept[number] = batch
-        return batch

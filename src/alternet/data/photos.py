@@ -155,7 +155,26 @@ def region(number: int, split: str) -> tuple[slice, slice]:
 @lru_cache(maxsize=16)
 def windows(split: str, size: int) -> tuple[Window, ...]:
     """Where the crops of a split are cut, in the order of the data set: one of each photograph in turn."""
-    of_each = [_windows_of(number, split, size) for number in range(len(PHOTOGRAPHS))]
+    count, of_each = CROPS[split], []
+    for number in range(len(PHOTOGRAPHS)):
+        rows, columns = region(number, split)
+        pixels = photograph(number)[rows, columns]
+        height, width = pixels.shape[:2]
+
+        # small and large windows in turn, neither larger than one that still has `count` different places
+        shorter = min(height, width)
+        fitting = (side for side in range(shorter, 0, -1) if (height - side + 1) * (width - side + 1) >= count)
+        largest = next(fitting)
+        sides = [min(size, largest), min(2 * size, largest)]
+        places = {side: _places(pixels, side, count, seed=number) for side in set(sides)}
+        step = len(places)  # where both sides are the same, no place is taken twice
+
+        of_photograph = []
+        for turn in range(count):
+            side = sides[turn % 2]
+            top, left = places[side][turn // step]
+            of_photograph.append(Window(number, rows.start + top, columns.start + left, side))
+        of_each.append(of_photograph)
     return tuple(window for turn in zip(*of_each, strict=True) for window in turn)
 
 
@@ -174,7 +193,7 @@ def crop(window: Window, size: int) -> np.ndarray:
 def crops(split: str, size: int) -> np.ndarray:
     """All crops of a split, uint8 [n, size, size, 3]."""
     pixels = np.stack([crop(window, size) for window in windows(split, size)])
-    pixels.flags.writeable = False
+    pixels.flags.writeable = False  # whoever asks again gets the same array
     return pixels
 
 
@@ -187,27 +206,6 @@ def halved(pixels: np.ndarray) -> np.ndarray:
     """
     wide = pixels.astype(np.uint16)
     return ((wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2] + 2) // 4).astype(np.uint8)
-
-
-def _windows_of(number: int, split: str, size: int) -> list[Window]:
-    """Windows of one photograph, small and large in turn."""
-    rows, columns = region(number, split)
-    pixels = photograph(number)[rows, columns]
-    count = CROPS[split]
-    largest = _largest_side(pixels.shape[0], pixels.shape[1], count)
-    sides = [min(size, largest), min(2 * size, largest)]
-    places = {side: _places(pixels, side, count, seed=number) for side in set(sides)}
-    step = len(sides) if len(places) > 1 else 1
-    taken = [places[sides[turn % 2]][turn // step] for turn in range(count)]
-    return [
-        Window(number, rows.start + top, columns.start + left, sides[turn % 2])
-        for turn, (top, left) in enumerate(taken)
-    ]
-
-
-def _largest_side(height: int, width: int, count: int) -> int:
-    """The largest window that still has `count` different places."""
-    return max(side for side in range(1, min(height, width) + 1) if (height - side + 1) * (width - side + 1) >= count)
 
 
 def _places(pixels: np.ndarray, side: int, count: int, *, seed: int) -> list[tuple[int, int]]:

@@ -44,7 +44,7 @@ class Loader:
             batch_size=None,
             sampler=requests,
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_as_it_is,  # torch's own would make lists of the tuples
             persistent_workers=lasting and workers > 0,
             pin_memory=lasting and torch.cuda.is_available(),
             generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
@@ -101,29 +101,28 @@ class Reading:
         if workers and self.dataset.indexable and numbers:
             yield from Loader(self._alone, numbers, self.skipped, workers=workers)
             return
+
         # one pass over the samples of all batches, because a stream cannot be entered in the middle
         indices = self.indices(numbers)
         samples = zip(indices, self.dataset.samples(indices), strict=True)
+        nothing = torch.empty(0, *self.transform.shape), torch.empty(0, dtype=torch.int64)
         for number in numbers:
-            yield self._next(number, samples)
+            indices = self.indices([number])
+            if self.varied is not None:
+                yield self.varied.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number)) or nothing
+                continue
+            if (at_once := self.dataset.tensors(indices, self.transform)) is not None:
+                yield at_once
+                continue
+
+            images, targets = [], []
+            for index, sample in islice(samples, len(indices)):
+                if isinstance(sample, UnreadableImage):
+                    self.skipped[self.dataset.label(int(index))] = None
+                else:
+                    images.append(self.transform(sample[0]))
+                    targets.append(sample[1])
+            yield (unit_range(torch.stack(images)), torch.tensor(targets)) if images else nothing
 
     def _alone(self, number: int) -> Batch:
         return next(self.batches([number], 0))
-
-    def _next(self, number: int, samples: Iterator[tuple[int, Any]]) -> Batch:
-        """One batch, from what is in memory or else from the next samples."""
-        indices = self.indices([number])
-        nothing = torch.empty(0, *self.transform.shape), torch.empty(0, dtype=torch.int64)
-        if self.varied is not None:
-            made = self.varied.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number))
-            return nothing if made is None else made
-        if (at_once := self.dataset.tensors(indices, self.transform)) is not None:
-            return at_once
-        images, targets = [], []
-        for index, sample in islice(samples, len(indices)):
-            if isinstance(sample, UnreadableImage):
-                self.skipped[self.dataset.label(int(index))] = None
-                continue
-            images.append(self.transform(sample[0]))
-            targets.append(sample[1])
-        return (unit_range(torch.stack(images)), torch.tensor(targets)) if images else nothing

@@ -121,14 +121,10 @@ class StreamedImages(TimmImages):
     def _length(self) -> int:
         return len(self.dataset) or sum(1 for _ in self._stream())
 
-    @property
-    def labelled(self) -> bool:
-        """Whether the first picture has a class number."""
-        return self._first >= 0
-
     @cached_property
-    def _first(self) -> int:
-        return next((_class_number(target) for _, target in self._stream()), UNLABELLED)
+    def labelled(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - read late, and once
+        """Whether the first picture has a class number."""
+        return next((_class_number(target) for _, target in self._stream()), UNLABELLED) >= 0
 
     @cached_property
     def classes(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride] - read late
@@ -187,7 +183,10 @@ def timm_set(text: str, split: str, default_root: Path) -> TimmImages:
     Raises:
         ValueError: timm cannot open it; the message says why.
     """
-    name, root = _name_and_root(text)
+    found = re.fullmatch(r"([^:]+):([/~.].*|\w+://.*)", text)  # a version as in `tfds/NAME:1.2.0` is no path
+    name, root = (text, None) if found is None else (found[1], found[2])
+    if root is not None and "://" not in root:
+        root = str(Path(root).expanduser())
     prefix, _, rest = name.partition("/")
     prefix = prefix.lower()
     if root is None and prefix in ("torch", "wds"):
@@ -216,14 +215,6 @@ def _opened(name: str, root: str | None, split: str) -> Any:
         f"timm cannot open {name!r}{where}: {reason.rstrip('.')}. Check the name, give its folder as {name}:PATH, and "
         "download it beforehand."
     ) from error
-
-
-def _name_and_root(text: str) -> tuple[str, str | None]:
-    """Split NAME:PATH; a version as in `tfds/NAME:1.2.0` is no path."""
-    found = re.fullmatch(r"([^:]+):([/~.].*|\w+://.*)", text)
-    if found is None:
-        return text, None
-    return found[1], found[2] if "://" in found[2] else str(Path(found[2]).expanduser())
 
 
 def _class_number(target: Any) -> int:

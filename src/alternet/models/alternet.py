@@ -78,18 +78,13 @@ SIZES = {
 default_cfgs = describe({**{f"alternet_{size}": CIFAR for size in SIZES}, "alternet_mini": MINI})
 
 
-def _create(name: str, preset: dict[str, Any], settings: dict[str, Any]) -> AlterNet:
-    settings = preset | settings
-    return create(AlterNet, name, settings, features=len(settings["depths"]))
-
-
 @register_model
 def alternet_18(pretrained: bool = False, **settings: Any) -> AlterNet:
     """AlterNet-18, 9.5 M parameters, one attention block at the end of the last three stages.
 
     The size is the released code's, not the paper's.
     """
-    return _create("alternet_18", SIZES[18], settings | {"pretrained": pretrained})
+    return create(AlterNet, "alternet_18", SIZES[18] | settings, pretrained=pretrained)
 
 
 @register_model
@@ -98,7 +93,7 @@ def alternet_34(pretrained: bool = False, **settings: Any) -> AlterNet:
 
     The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50.
     """
-    return _create("alternet_34", SIZES[34], settings | {"pretrained": pretrained})
+    return create(AlterNet, "alternet_34", SIZES[34] | settings, pretrained=pretrained)
 
 
 @register_model
@@ -108,7 +103,7 @@ def alternet_50(pretrained: bool = False, **settings: Any) -> AlterNet:
     As it stands it is the CIFAR-100 model: 3 x 3 stem, windows of 4 x 4, attention blocks 0/1/1/2 a stage.
     `stem="imagenet"` makes it the ImageNet model: 7 x 7 stem, windows of 7 x 7, attention blocks 0/1/3/2, 1000 classes.
     """
-    return _create("alternet_50", SIZES[50], settings | {"pretrained": pretrained})
+    return create(AlterNet, "alternet_50", SIZES[50] | settings, pretrained=pretrained)
 
 
 @register_model
@@ -117,7 +112,7 @@ def alternet_101(pretrained: bool = False, **settings: Any) -> AlterNet:
 
     The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50.
     """
-    return _create("alternet_101", SIZES[101], settings | {"pretrained": pretrained})
+    return create(AlterNet, "alternet_101", SIZES[101] | settings, pretrained=pretrained)
 
 
 @register_model
@@ -126,7 +121,7 @@ def alternet_152(pretrained: bool = False, **settings: Any) -> AlterNet:
 
     The size is the released code's, not the paper's; its attention blocks are placed as in AlterNet-50.
     """
-    return _create("alternet_152", SIZES[152], settings | {"pretrained": pretrained})
+    return create(AlterNet, "alternet_152", SIZES[152] | settings, pretrained=pretrained)
 
 
 @register_model
@@ -140,4 +135,4 @@ def alternet_mini(pretrained: bool = False, **settings: Any) -> AlterNet:
         "heads": (1, 2, 4, 8),
         "head_dim": 16,
     }
-    return _create("alternet_mini", mini, settings | {"pretrained": pretrained})
+    return create(AlterNet, "alternet_mini", mini | settings, pretrained=pretrained)

@@ -152,5 +152,5 @@ def conv_vit_tiny(pretrained: bool = False, **settings: Any) -> ConvViT:
     The paper compares `kernel_size` 3, 5 and 8. It reports how an odd kernel is padded nowhere but in the released
     settings, and how the even one is nowhere at all; for it see `ConvViTSettings`.
     """
-    settings["pretrained"] = pretrained
-    return create(ConvViT, "conv_vit_tiny", settings, features=3, pretrained_filter_fn=resample_positions)
+    build = {"pretrained": pretrained, "pretrained_filter_fn": resample_positions}
+    return create(ConvViT, "conv_vit_tiny", settings, features=3, **build)

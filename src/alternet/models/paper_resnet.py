@@ -80,36 +80,31 @@ class PaperResNet(ResidualNetwork):
 default_cfgs = describe({f"paper_resnet_{size}": CIFAR for size in SIZES})
 
 
-def _create(name: str, preset: dict[str, Any], settings: dict[str, Any]) -> PaperResNet:
-    settings = preset | settings
-    return create(PaperResNet, name, settings, features=len(settings["depths"]))
-
-
 @register_model
 def paper_resnet_18(pretrained: bool = False, **settings: Any) -> PaperResNet:
     """The paper's ResNet-18 (section 2: the smaller network of its size comparison), 11 M parameters."""
-    return _create("paper_resnet_18", SIZES[18], settings | {"pretrained": pretrained})
+    return create(PaperResNet, "paper_resnet_18", SIZES[18] | settings, pretrained=pretrained)
 
 
 @register_model
 def paper_resnet_34(pretrained: bool = False, **settings: Any) -> PaperResNet:
     """ResNet-34 in the paper's form. The size is the released code's; the paper measures none."""
-    return _create("paper_resnet_34", SIZES[34], settings | {"pretrained": pretrained})
+    return create(PaperResNet, "paper_resnet_34", SIZES[34] | settings, pretrained=pretrained)
 
 
 @register_model
 def paper_resnet_50(pretrained: bool = False, **settings: Any) -> PaperResNet:
     """The paper's ResNet-50, the convolutional network of all its figures, 24 M parameters."""
-    return _create("paper_resnet_50", SIZES[50], settings | {"pretrained": pretrained})
+    return create(PaperResNet, "paper_resnet_50", SIZES[50] | settings, pretrained=pretrained)
 
 
 @register_model
 def paper_resnet_101(pretrained: bool = False, **settings: Any) -> PaperResNet:
     """The paper's ResNet-101 (appendix C: larger networks)."""
-    return _create("paper_resnet_101", SIZES[101], settings | {"pretrained": pretrained})
+    return create(PaperResNet, "paper_resnet_101", SIZES[101] | settings, pretrained=pretrained)
 
 
 @register_model
 def paper_resnet_152(pretrained: bool = False, **settings: Any) -> PaperResNet:
     """ResNet-152 in the paper's form. The size is the released code's; the paper measures none."""
-    return _create("paper_resnet_152", SIZES[152], settings | {"pretrained": pretrained})
+    return create(PaperResNet, "paper_resnet_152", SIZES[152] | settings, pretrained=pretrained)

@@ -94,24 +94,19 @@ SIZES = {
 default_cfgs = describe({**{f"preresnet_{size}": CIFAR for size in SIZES}, "preresnet_mini": MINI})
 
 
-def _create(name: str, preset: dict[str, Any], settings: dict[str, Any]) -> PreResNet:
-    settings = preset | settings
-    return create(PreResNet, name, settings, features=len(settings["depths"]))
-
-
 @register_model
 def preresnet_18(pretrained: bool = False, **settings: Any) -> PreResNet:
     """Pre-activation ResNet-18, 11 M parameters.
 
     The size is the released code's; the paper measures ResNet-18 with post-activation.
     """
-    return _create("preresnet_18", SIZES[18], settings | {"pretrained": pretrained})
+    return create(PreResNet, "preresnet_18", SIZES[18] | settings, pretrained=pretrained)
 
 
 @register_model
 def preresnet_34(pretrained: bool = False, **settings: Any) -> PreResNet:
     """Pre-activation ResNet-34. The size is the released code's; the paper measures none."""
-    return _create("preresnet_34", SIZES[34], settings | {"pretrained": pretrained})
+    return create(PreResNet, "preresnet_34", SIZES[34] | settings, pretrained=pretrained)
 
 
 @register_model
@@ -120,7 +115,7 @@ def preresnet_50(pretrained: bool = False, **settings: Any) -> PreResNet:
 
     The paper's build-up (figure 12a) starts from it with one block more: `depths=(3, 4, 6, 4)`.
     """
-    return _create("preresnet_50", SIZES[50], settings | {"pretrained": pretrained})
+    return create(PreResNet, "preresnet_50", SIZES[50] | settings, pretrained=pretrained)
 
 
 @register_model
@@ -129,17 +124,17 @@ def preresnet_101(pretrained: bool = False, **settings: Any) -> PreResNet:
 
     The size is the released code's; the paper measures ResNet-101 with post-activation (appendix C).
     """
-    return _create("preresnet_101", SIZES[101], settings | {"pretrained": pretrained})
+    return create(PreResNet, "preresnet_101", SIZES[101] | settings, pretrained=pretrained)
 
 
 @register_model
 def preresnet_152(pretrained: bool = False, **settings: Any) -> PreResNet:
     """Pre-activation ResNet-152. The size is the released code's; the paper measures none."""
-    return _create("preresnet_152", SIZES[152], settings | {"pretrained": pretrained})
+    return create(PreResNet, "preresnet_152", SIZES[152] | settings, pretrained=pretrained)
 
 
 @register_model
 def preresnet_mini(pretrained: bool = False, **settings: Any) -> PreResNet:
     """Small pre-activation ResNet for CPUs, 32 x 32 images, not in the paper: `alternet_mini` without attention."""
     mini = {"block": "basic", "depths": (2, 2, 2, 2), "widths": (16, 32, 64, 128)}
-    return _create("preresnet_mini", mini, settings | {"pretrained": pretrained})
+    return create(PreResNet, "preresnet_mini", mini | settings, pretrained=pretrained)

@@ -45,7 +45,9 @@ def describe(facts: dict[str, Facts]) -> Any:
     return generate_default_cfgs({name: layers | fact for name, fact in facts.items()})
 
 
-def create(kind: type[Model], name: str, settings: dict[str, Any], *, features: int, **build: Any) -> Model:
+def create(
+    kind: type[Model], name: str, settings: dict[str, Any], *, features: int | None = None, **build: Any
+) -> Model:
     """Build a registered model the way timm does.
 
     With `stem="imagenet"` the model's configuration says ImageNet's image size, normalisation and number of classes.
@@ -54,10 +56,11 @@ def create(kind: type[Model], name: str, settings: dict[str, Any], *, features: 
         kind: The model's class.
         name: Its registered name.
         settings: The model's settings, and timm's own (`pretrained`, `features_only`, `out_indices`, ...).
-        features: How many feature maps `features_only` gives if `out_indices` does not say, counted from the last.
+        features: How many feature maps `features_only` gives if `out_indices` does not say, counted from the last;
+            by default one a stage.
         build: Further arguments of timm's `build_model_with_cfg`.
     """
     if settings.get("stem") == "imagenet":
         settings["pretrained_cfg_overlay"] = IMAGENET | (settings.get("pretrained_cfg_overlay") or {})
-    feature_cfg = {"feature_cls": "getter", "out_indices": features}
+    feature_cfg = {"feature_cls": "getter", "out_indices": features or len(settings["depths"])}
     return build_model_with_cfg(kind, name, feature_cfg=feature_cfg, **build, **settings)

@@ -88,7 +88,13 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         raise TypeError(
             f"Released weights do not fit a {type(model).__name__}: expected one of {names}; create such a model."
         )
-    _require_tensors(state_dict)
+    for key, value in state_dict.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"The state dict holds {type(value).__name__} under {key!r}: "
+                "expected tensors only; if this is a whole checkpoint, pass the state dict in it."
+            )
+
     ours = model.state_dict()
     theirs: dict[str, Tensor] = {}
     strange = []
@@ -96,8 +102,10 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         name = _rename(key, rules)
         if name not in ours or name in theirs:
             strange.append(key)
-        else:
-            theirs[name] = _as_linear(value, ours[name])
+            continue
+        # the released ViT has 1 x 1 convolutions where ours has the linear layers that equal them
+        is_pointwise = ours[name].ndim == 2 and value.ndim == 4 and value.shape[2:] == (1, 1)
+        theirs[name] = value.flatten(1) if is_pointwise else value
     problems = _problems(ours, theirs, strange)
     if problems:
         raise ValueError(
@@ -106,15 +114,6 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
             "so check the model's name and settings."
         )
     model.load_state_dict(theirs)
-
-
-def _require_tensors(state_dict: Mapping[str, Tensor]) -> None:
-    strange = [key for key, value in state_dict.items() if not isinstance(value, Tensor)]
-    if strange:
-        raise TypeError(
-            f"The state dict holds {type(state_dict[strange[0]]).__name__} under {strange[0]!r}: "
-            "expected tensors only; if this is a whole checkpoint, pass the state dict in it."
-        )
 
 
 def _split_values(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -134,12 +133,6 @@ def _rename(key: str, rules: Rules) -> str:
     for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)
     return key
-
-
-def _as_linear(value: Tensor, like: Tensor) -> Tensor:
-    """Give a 1 x 1 convolution the shape of the linear layer that it equals, where ours is one (the ViT)."""
-    is_pointwise = like.ndim == 2 and value.ndim == 4 and value.shape[2:] == (1, 1)
-    return value.flatten(1) if is_pointwise else value
 
 
 def _problems(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], strange: list[str]) -> list[str]:

@@ -146,4 +146,7 @@ class ResidualNetwork(TimmInterface):
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
         """Patterns by which timm sorts the parameters into layers, for layer-wise learning rates."""
         block = r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.(\d+)"
-        return {"stem": r"^stem", "blocks": [(block, None), (r"^norm", (99999,))]}
+        return {
+            "stem": r"^stem",
+            "blocks": [(block, None), (r"^norm", (99999,))],
+        }  # timm's mark for: as the layer before

@@ -15,6 +15,6 @@ default_cfgs = describe(
 @register_model
 def vit_mini(pretrained: bool = False, **settings: Any) -> VisionTransformer:
     """Small ViT for CPUs, 32 x 32 images in patches of 4 x 4, not in the paper: its ViT-Ti has patches of 2 x 2."""
-    mini = {"patch_size": 4, "embed_dim": 96, "depth": 6, "num_heads": 3, "pretrained": pretrained}
-    build = {"pretrained_filter_fn": checkpoint_filter_fn}  # resamples the position embedding
+    mini = {"patch_size": 4, "embed_dim": 96, "depth": 6, "num_heads": 3}
+    build = {"pretrained": pretrained, "pretrained_filter_fn": checkpoint_filter_fn}  # resamples position embeddings
     return create(VisionTransformer, "vit_mini", mini | settings, features=3, **build)

@@ -1,7 +1,7 @@
 """From a name to a Subject: timm's models and ours, torchvision's, transformers', weight files, training runs."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import timm
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.distributed import local_device
@@ -61,7 +61,10 @@ def load(
     with random_state_kept(seed=seed), _size_refused(model, img_size):
         network, facts = BUILDERS[kind](rest, img_size, num_classes)
     if img_size is not None:
-        channels = (facts.get("input_size") or _channels(network))[0]
+        declared = facts.get("input_size") or getattr(network, "pretrained_cfg", {}).get("input_size") or (3,)
+        channels = declared[0]
+        if "input_size" not in facts:  # timm's configurations say 3 also where a model was built for another number
+            channels = getattr(network, "in_chans", None) or channels
         facts["input_size"] = (channels, img_size, img_size)
     subject = Subject(network.to(target).eval(), name=name or model, **facts)
     if img_size is not None:
@@ -138,14 +141,18 @@ def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Buil
     if weights in ("", "pretrained"):
         return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
     state = read_weights(_path(weights))
-    overlay: dict[str, Any] = {"num_classes": num_classes or number_of_classes(state, _classifier(name))}
-    if name in NAMES and (released := _released(name, overlay["num_classes"], state)):
-        return released, {}
+    classes = num_classes or number_of_classes(state, _classifier(name))
+    if name in NAMES:
+        model = _create_timm(name, None, classes)
+        if not set(state) & set(model.state_dict()):  # the names are not ours, but those of the authors' released code
+            load_released(model, state)
+            return model, {}
     try:
-        overlay["state_dict"] = state
-        return _create_timm(name, img_size, overlay["num_classes"], pretrained=True, pretrained_cfg_overlay=overlay), {}
+        # timm loads them as it would load its own, which adapts names and position embeddings
+        overlay = {"num_classes": classes, "state_dict": state}
+        return _create_timm(name, img_size, classes, pretrained=True, pretrained_cfg_overlay=overlay), {}
     except (RuntimeError, KeyError, AttributeError, ValueError) as error:
-        fill(_create_timm(name, img_size, overlay["num_classes"]), state, name)
+        fill(_create_timm(name, img_size, classes), state, name)  # says in one line what does not fit, if it can
         raise ValueError(f"{weights} does not fit {name}: {str(error).splitlines()[0]}") from error
 
 
@@ -160,15 +167,6 @@ def _create_timm(name: str, img_size: int | None, num_classes: int | None, **opt
         if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
             raise ValueError(_unreachable(name, error)) from error
         raise
-
-
-def _released(name: str, num_classes: int | None, state: Mapping[str, Tensor]) -> nn.Module | None:
-    """One of our models with the authors' released weights; nothing where the weights bear our own names."""
-    model = _create_timm(name, None, num_classes)
-    if set(state) & set(model.state_dict()):
-        return None
-    load_released(model, state)
-    return model
 
 
 def _classifier(name: str) -> tuple[str, ...]:
@@ -198,31 +196,23 @@ def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) 
         state = model.state_dict()
     else:
         state = read_weights(_path(weights)) if weights else {}
-    classes = num_classes or number_of_classes(state, _last_layer(name) if weights else ())
-    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+
+    # GoogLeNet and Inception warn unless they are told to initialise themselves
+    options: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    classes = num_classes
+    if not classes and weights:
+        # all of torchvision's networks define the layer that makes the logits last
+        net = torchvision.models.get_model(name, weights=None, **options)
+        layers = [path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+        classes = number_of_classes(state, tuple(layers[-1:]))
+    if classes:
+        options["num_classes"] = classes
     if name.startswith(POSITIONED):
         options["image_size"] = side
-        state = _resampled(name, state, side)
-    model = torchvision.models.get_model(name, weights=None, **_quietly(name), **options)
+        if "encoder.pos_embedding" in state:
+            state = interpolate_embeddings(side, int(name.rpartition("_")[2]), OrderedDict(state))
+    model = torchvision.models.get_model(name, weights=None, **options)
     return (fill(model, state, f"tv:{name}") if weights else model), facts
-
-
-def _resampled(name: str, state: Mapping[str, Tensor], side: int) -> Mapping[str, Tensor]:
-    """Weights of one of torchvision's ViTs, for images of this side."""
-    if "encoder.pos_embedding" not in state:
-        return state
-    return interpolate_embeddings(side, int(name.rpartition("_")[2]), OrderedDict(state))
-
-
-def _last_layer(name: str) -> tuple[str, ...]:
-    """The layer that makes the logits of a torchvision network, which all define it last."""
-    net = torchvision.models.get_model(name, weights=None, **_quietly(name))
-    return tuple(path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d))[-1:]
-
-
-def _quietly(name: str) -> dict[str, Any]:
-    """GoogLeNet and Inception warn unless told to initialise themselves."""
-    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
 
 def _from_transformers(name: str, img_size: int | None, num_classes: int | None) -> Built:
@@ -266,11 +256,6 @@ def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Bui
 
 
 BUILDERS = {"": _from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}
-
-
-def _channels(model: nn.Module) -> tuple[int]:
-    config = getattr(model, "pretrained_cfg", {})
-    return (getattr(model, "in_chans", None) or (config.get("input_size") or (3,))[0],)
 
 
 def _unreachable(name: str, error: Exception) -> str:

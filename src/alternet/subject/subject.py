@@ -127,9 +127,10 @@ class Subject:
         """Checksum of all parameters and persistent buffers: names, types, shapes and values."""
         digest = hashlib.sha256()
         for name, tensor in self.model.state_dict().items():
-            if not isinstance(tensor, Tensor):
+            if not isinstance(tensor, Tensor):  # the extra state of a module may be anything
                 continue
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            # as a vector first, because a scalar cannot be viewed as bytes; as bytes, because NumPy has no bfloat16
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 

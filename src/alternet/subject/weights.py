@@ -27,7 +27,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     find_weights(path)
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; what cannot be read raises
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make its parser fail in any way
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise ValueError(
@@ -38,7 +43,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if isinstance(error, pickle.UnpicklingError):
             reason = "it is damaged, or holds objects other than tensors, which are not opened"
         raise ValueError(f"{path} cannot be read as weights ({reason}). Is the file complete?") from error
-    return _unwrapped(content, path)
+
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
+    state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    if not state:
+        raise ValueError(f"{path} holds no weights: expected a dictionary of tensors by name.")
+    return {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in state.items()}
 
 
 def find_weights(path: Path) -> None:
@@ -76,18 +87,3 @@ def number_of_classes(state: Mapping[str, Tensor], classifier: tuple[str, ...]) 
     """
     matrices = [state[key] for name in classifier if (key := f"{name}.weight") in state]
     return len(matrices[0]) if matrices else None
-
-
-def _unpickled(path: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; what cannot be read raises
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, Mapping):
-        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
-    state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
-    if not state:
-        raise ValueError(f"{path} holds no weights: expected a dictionary of tensors by name.")
-    return {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in state.items()}

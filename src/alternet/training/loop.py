@@ -65,7 +65,19 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     """
     folder, run, target = Path(out), TrainingRun(Path(out)), local_device(None if device is None else str(device))
     with processes(target), random_state_kept(), _resumable(folder):
-        images = _given(data, recipe) if isinstance(data, TrainData) else _named(data, recipe, img_size, workers)
+        if isinstance(data, TrainData):
+            images = data
+            if (images.batch_size, images.seed) != (recipe.batch_size, recipe.seed):
+                raise ValueError(
+                    f"The data was made with batch_size {images.batch_size} and seed {images.seed}, the recipe says "
+                    f"{recipe.batch_size} and {recipe.seed}. Make it of the same recipe: "
+                    "TrainData.of(train, test, recipe)."
+                )
+        else:
+            options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
+            learnt, tested = (batches(data, split=split, **options) for split in ("train", "test"))
+            images = TrainData.of(learnt, tested, recipe)
+
         own = {"drop_path_rate": recipe.drop_path} if recipe.drop_path > 0 else {}
         own |= model_args or {}
         network, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
@@ -86,22 +98,13 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     return run
 
 
-def _given(images: TrainData, recipe: Recipe) -> TrainData:
-    if (images.batch_size, images.seed) != (recipe.batch_size, recipe.seed):
-        raise ValueError(
-            f"The data was made with batch_size {images.batch_size} and seed {images.seed}, the recipe says "
-            f"{recipe.batch_size} and {recipe.seed}. Make it of the same recipe: TrainData.of(train, test, recipe)."
-        )
-    return images
-
-
-def _named(name: str, recipe: Recipe, img_size: int | None, workers: int) -> TrainData:
-    options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
-    return TrainData.of(batches(name, split="train", **options), batches(name, split="test", **options), recipe)
-
-
 def _run(trainer: Trainer, images: TrainData, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
-    rows = _resume(trainer, folder)
+    rows: list[Row] = []  # of the epochs already done
+    if (path := folder / CHECKPOINT).exists():
+        state = read_checkpoint(path)
+        trainer.load(state)
+        gather(None)  # nobody writes while another still reads
+        rows = [Row(**row) for row in state["rows"]]
     with RunWriter(folder, identity, rows) if rank() == 0 else nullcontext() as writer:
         if writer is not None and not rows:
             writer.keep_start(trainer)
@@ -120,6 +123,7 @@ def _epoch(trainer: Trainer, images: TrainData, epoch: int, rows: list[Row]) -> 
     begun = time.perf_counter()
     loss_before = f" · loss {rows[-1]['train_loss']:.3f}" if rows else ""
     label = f"epoch {epoch + 1}/{trainer.recipe.total_epochs}{loss_before}"
+    # for dropout and stochastic depth; anew in every epoch, so that a run that goes on draws the same
     torch.manual_seed(derived_seed(trainer.recipe.seed, "model", epoch, rank()))
     batches = images.epoch(epoch)
     batches = track(batches, label=label, total=len(images)) if rank() == 0 else batches
@@ -139,17 +143,6 @@ def _epoch(trainer: Trainer, images: TrainData, epoch: int, rows: list[Row]) -> 
         data_seconds=round(waited, 3),
         images_per_second=round(speed, 1),
     )
-
-
-def _resume(trainer: Trainer, folder: Path) -> list[Row]:
-    """The rows of the epochs already done, with the trainer as it was after them."""
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return []
-    state = read_checkpoint(path)
-    trainer.load(state)
-    gather(None)  # nobody writes while another still reads
-    return [Row(**row) for row in state["rows"]]
 
 
 def _identity(model: str, arguments: Mapping[str, Any], images: TrainData, recipe: Recipe) -> dict[str, Any]:

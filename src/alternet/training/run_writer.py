@@ -54,17 +54,18 @@ class RunWriter:
 
     def finish(self, trainer: Trainer, rows: Sequence[Row], skipped: Sequence[str]) -> None:
         """Store the weights, then that they are final; only then the checkpoint is of no more use."""
-        seconds = round(sum(row["seconds"] for row in rows), 3)
+        networks = trainer.networks()
         with _told(self.folder):
-            for name in [name for name in FILES if name in trainer.networks()]:
-                write_weights(self.folder / FILES[name], trainer.networks()[name].state_dict())
-            circumstances = {
-                "seconds": seconds,
-                "device": trainer.device.type,
-                "processes": world_size(),
-                "skipped": list(skipped),
-            }
-            self._record(finished=True, **circumstances)
+            for name, file in FILES.items():
+                if name in networks:
+                    write_weights(self.folder / file, networks[name].state_dict())
+            self._record(
+                finished=True,
+                seconds=round(sum(row["seconds"] for row in rows), 3),
+                device=trainer.device.type,
+                processes=world_size(),
+                skipped=list(skipped),
+            )
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _snapshot(self, trainer: Trainer, done: int) -> None:
@@ -113,7 +114,10 @@ class Log:
         """Put one row into the events."""
         for name, value in row.items():
             if value is not None and name != "epoch":
-                self._events.add_scalar(_tag(name), value, row["epoch"])
+                # TensorBoard groups by what is left of the slash: test_nll is drawn as test/nll
+                group, _, rest = name.partition("_")
+                tag = f"{group}/{rest}" if group in ("train", "test", "ema") else f"run/{name}"
+                self._events.add_scalar(tag, value, row["epoch"])
         self._events.flush()
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -124,12 +128,6 @@ class Log:
     def close(self) -> None:
         """Close the events."""
         self._events.close()
-
-
-def _tag(name: str) -> str:
-    """TensorBoard groups by what is left of the slash: `test_nll` is drawn as `test/nll`."""
-    group, _, rest = name.partition("_")
-    return f"{group}/{rest}" if group in ("train", "test", "ema") else f"run/{name}"
 
 
 def snapshot_names(recipe: Recipe) -> dict[int, str]:

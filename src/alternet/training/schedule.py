@@ -26,7 +26,22 @@ class Schedule:
 
     def __init__(self, optimizer: Optimizer, recipe: Recipe, steps_per_epoch: int) -> None:
         self.optimizer, self.recipe, self.steps_per_epoch = optimizer, recipe, steps_per_epoch
-        self.scheduler = _timm_scheduler(optimizer, recipe)
+        warmup = {
+            "warmup_t": recipe.warmup_epochs,
+            "warmup_lr_init": recipe.warmup_lr,
+            "warmup_prefix": recipe.warmup_prefix,
+        }
+        self.scheduler: Scheduler
+        if recipe.sched == "cosine":
+            self.scheduler = CosineLRScheduler(optimizer, t_initial=recipe.epochs, lr_min=recipe.min_lr, **warmup)
+        elif recipe.sched == "multistep":
+            # timm lowers the rate one epoch before its milestone, torch and the paper at the milestone.
+            milestones = [milestone + 1 for milestone in sorted(recipe.decay_milestones)]
+            self.scheduler = MultiStepLRScheduler(optimizer, decay_t=milestones, decay_rate=recipe.decay_rate, **warmup)
+        else:
+            self.scheduler = StepLRScheduler(
+                optimizer, decay_t=recipe.decay_epochs, decay_rate=recipe.decay_rate, **warmup
+            )
 
     def set(self, epoch: int, step: int) -> float:
         """Give every parameter group its rate for a step of an epoch, both counted from 0.
@@ -39,18 +54,3 @@ class Schedule:
             time += step / self.steps_per_epoch
         self.scheduler.step(time)  # pyright: ignore[reportArgumentType] - the formulas hold for parts of an epoch
         return self.optimizer.param_groups[0]["lr"]
-
-
-def _timm_scheduler(optimizer: Optimizer, recipe: Recipe) -> Scheduler:
-    warmup = {
-        "warmup_t": recipe.warmup_epochs,
-        "warmup_lr_init": recipe.warmup_lr,
-        "warmup_prefix": recipe.warmup_prefix,
-    }
-    if recipe.sched == "cosine":
-        return CosineLRScheduler(optimizer, t_initial=recipe.epochs, lr_min=recipe.min_lr, **warmup)
-    if recipe.sched == "multistep":
-        # timm lowers the rate one epoch before its milestone, torch and the paper at the milestone.
-        milestones = [milestone + 1 for milestone in sorted(recipe.decay_milestones)]
-        return MultiStepLRScheduler(optimizer, decay_t=milestones, decay_rate=recipe.decay_rate, **warmup)
-    return StepLRScheduler(optimizer, decay_t=recipe.decay_epochs, decay_rate=recipe.decay_rate, **warmup)

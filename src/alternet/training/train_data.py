@@ -98,7 +98,23 @@ class TrainData:
             >>> len(TrainData.of(split, split, Recipe(batch_size=5)))
             2
         """
-        _require_trainable(train, test)
+        for split in (train, test):
+            if not split.labelled:
+                raise ValueError(
+                    f"Training needs labels, but the {split.split} images of {split.name!r} have none. "
+                    "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
+                )
+        if not train.dataset.indexable:
+            raise ValueError(
+                f"{train.name!r} can only be streamed, and training takes the images in an order of its own. "
+                "Unpack it into a folder with one subfolder a class."
+            )
+        for fact in ("classes", "shape"):
+            if (ours := getattr(train, fact)) != (theirs := getattr(test, fact)):
+                raise ValueError(
+                    f"The training and test images of {train.name!r} have another {fact}: {_short(ours)} and "
+                    f"{_short(theirs)}. Both splits need the same."
+                )
         return cls(
             train_images=train.augmented(recipe),
             test_images=test,
@@ -144,26 +160,6 @@ class TrainData:
 def _augmented(images: TrainSet, seed: int, rank: int, request: Request) -> Batch:
     epoch, step, numbers = request
     return images.batch(numbers, (seed, epoch, step, rank))
-
-
-def _require_trainable(train: Batches, test: Batches) -> None:
-    for split in (train, test):
-        if not split.labelled:
-            raise ValueError(
-                f"Training needs labels, but the {split.split} images of {split.name!r} have none. "
-                "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
-            )
-    if not train.dataset.indexable:
-        raise ValueError(
-            f"{train.name!r} can only be streamed, and training takes the images in an order of its own. "
-            "Unpack it into a folder with one subfolder a class."
-        )
-    for fact in ("classes", "shape"):
-        if (ours := getattr(train, fact)) != (theirs := getattr(test, fact)):
-            raise ValueError(
-                f"The training and test images of {train.name!r} have another {fact}: {_short(ours)} and "
-                f"{_short(theirs)}. Both splits need the same."
-            )
 
 
 def _short(value: object) -> str:

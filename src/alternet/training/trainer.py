@@ -67,8 +67,12 @@ class Trainer:
         self.schedule = Schedule(self.optimizer, recipe, self.steps_per_epoch)
         if recipe.model_ema:
             self.ema = ModelEmaV3(self.model, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
+        # adaptive clipping spares the classifier, as in timm's training script
         self._clipped = list(model_parameters(self.model, exclude_head=recipe.clip_mode == "agc"))
-        self._network = _distributed(self.model, self.device)
+        self._network: nn.Module = self.model
+        if world_size() > 1:
+            devices = [self.device] if self.device.type == "cuda" else None
+            self._network = DistributedDataParallel(self.model, device_ids=devices)
         self._mean, self._std = (torch.tensor(v, device=self.device).view(-1, 1, 1) for v in (self.mean, self.std))
 
     @property
@@ -132,9 +136,3 @@ class Trainer:
             network.load_state_dict(state[name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
-
-
-def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
-    if world_size() == 1:
-        return model
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
