@@ -218,7 +218,7 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
         "split": work.batches.split,
         "device": work.subject.device.type,
         "processes": world_size(),
-        "versions": {name: version(name) for name in ("alternet", "torch", "timm", "numpy")},
+        "versions": versions(),
     }
     measurement = Measurement(
         instrument=job.instrument.spec.name,
