@@ -219,3 +219,8 @@ def test_a_model_nobody_trained():
 def test_wrong_sizes_and_classes(tmp_path: Path):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         load("test_vit", img_size=0)
+
+
+def test_published_weights_of_torchvision_keep_their_classes() -> None:
+    with pytest.raises(ValueError, match="weights of tv:resnet18 tell 1000 classes apart, got num_classes=5"):
+        load("tv:resnet18@pretrained", num_classes=5)

@@ -187,6 +187,12 @@ def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) 
     side = img_size or preset.crop_size[0]
     facts = {"input_size": (3, side, side), "mean": tuple(preset.mean), "std": tuple(preset.std)}
     if weights == "pretrained":
+        known = len(best.meta["categories"])
+        if num_classes not in (None, known):
+            raise ValueError(
+                f"The published weights of tv:{name} tell {known} classes apart, got num_classes={num_classes}. Leave it "
+                "out, or train the model on your classes and give its weights as a file."
+            )
         try:
             model = torchvision.models.get_model(name, weights=best)
         except (OSError, RuntimeError, ValueError) as error:
