@@ -1,7 +1,8 @@
-"""Write the lists of the docs that repeat what the specs of the instruments and the stub of the package say.
+"""Write the lists that repeat what the instruments say: of the stub of the package, of the README, of the docs.
 
-Run `python scripts/lists.py` after a change there; a test sees whether it was done. Each list stands between two marks,
-`<!-- instruments -->` and `<!-- end -->`, and is never edited by hand.
+Run `python scripts/lists.py` after a change there; a test sees whether it was done. In a page the list stands between
+two marks, `<!-- instruments -->` and `<!-- end -->`; in the stub it is the lines that import instruments. Neither is
+edited by hand.
 """
 
 import re
@@ -11,6 +12,14 @@ from alternet.instruments.catalogue import instruments
 
 ROOT = Path(__file__).parents[1]
 STUB = ROOT / "src" / "alternet" / "__init__.pyi"
+
+
+def exports() -> str:
+    """The lines of the stub, in the order of their modules."""
+    return "\n".join(
+        f"from .instruments.{name} import {kind.__name__} as {kind.__name__}"
+        for name, kind in sorted(instruments().items())
+    )
 
 
 def asked() -> str:
@@ -30,17 +39,25 @@ def index() -> str:
 
 def interface() -> str:
     """The page of the Python interface: every public name, in the order of the stub."""
-    exports = re.findall(r"^from \.(\S+) import (\w+) as", STUB.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return "\n".join(f"::: alternet.{module}.{name}" for module, name in exports)
+    public = re.findall(r"^from \.(\S+) import (\w+) as", STUB.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return "\n".join(f"::: alternet.{module}.{name}" for module, name in public)
 
 
-LISTS = {ROOT / "README.md": asked, ROOT / "docs" / "index.md": index, ROOT / "docs" / "api.md": interface}
-MARKED = re.compile(r"(<!-- instruments -->\n).*?(\n<!-- end -->)", flags=re.DOTALL)
+LISTS = {
+    STUB: exports,
+    ROOT / "README.md": asked,
+    ROOT / "docs" / "index.md": index,
+    ROOT / "docs" / "api.md": interface,
+}
+MARKED = re.compile(r"(?<=<!-- instruments -->\n).*?(?=\n<!-- end -->)", flags=re.DOTALL)
+EXPORTS = re.compile(
+    r"^from \.instruments\.\w+ import .*?(?=\nfrom \.(?!instruments\.))", flags=re.DOTALL | re.MULTILINE
+)
 
 
 def written(page: Path) -> str:
     """The page with its list as it should be."""
-    text, count = MARKED.subn(lambda found: f"{found[1]}{LISTS[page]()}{found[2]}", page.read_text(encoding="utf-8"))
+    text, count = (EXPORTS if page == STUB else MARKED).subn(lambda _: LISTS[page](), page.read_text(encoding="utf-8"))
     if count != 1:
         raise ValueError(f"{page} has {count} marked lists, expected one.")
     return text
