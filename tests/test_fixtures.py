@@ -50,6 +50,7 @@ def test_every_instrument_left_a_result(stored):
     assert found == set(ALL) and len(found) == 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_a_result_is_loaded_and_drawn(stored, name):
     measurement = an.Measurement.load(folder_of(name))
@@ -94,6 +95,7 @@ def test_a_result_of_other_settings_is_refused(stored):
         an.Calibration(bins=6, convention="paper").measure(subject, data, out=tiny.RESULTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.KILLED)
 def test_an_unfinished_measurement_goes_on(stored, name):
     journal = Path(tiny.UNFINISHED, "tiny", name, "items.0.jsonl")

@@ -22,6 +22,7 @@ def page(monkeypatch):
     return ModuleType("page")
 
 
+@pytest.mark.slow
 def test_the_page_runs(page, capsys, tmp_path):
     run(page, *range(len(blocks())))
     printed = capsys.readouterr().out

@@ -2,7 +2,9 @@
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,10 +52,14 @@ CASES = [
 DAILY = {"plain-convolutions", "handwritten"}
 """Layouts on which promises are seen kept in the daily loop as well; both networks take no time."""
 
-on_every_layout = pytest.mark.parametrize(
-    ("name", "layout"),
-    [case(*one, marks=() if one[1] in DAILY else (pytest.mark.slow,)) for one in CASES],
-)
+
+def on(cases: Iterable[tuple[str, str]]) -> Any:
+    """The test with each of these instruments on each of these layouts, slow where it need not be seen daily."""
+    parts = [case(*one, marks=() if one[1] in DAILY else (pytest.mark.slow,)) for one in cases]
+    return pytest.mark.parametrize(("name", "layout"), parts)
+
+
+on_every_layout = on(CASES)
 
 
 def instrument(name: str, **settings) -> Instrument:
@@ -83,7 +89,7 @@ def test_the_model_is_left_as_it_was(name, layout):
     assert differences(before, of(subject.model)) == []
 
 
-@pytest.mark.parametrize(("name", "layout"), [case(*one) for one in CASES if one[0] != "trajectory"])
+@on(one for one in CASES if one[0] != "trajectory")
 @pytest.mark.parametrize("failure", [RuntimeError("out of memory"), KeyboardInterrupt()], ids=["error", "interrupt"])
 def test_the_model_is_left_as_it_was_after_a_failure(name, layout, failure):
     """A trajectory lets no image pass, so none can fail."""

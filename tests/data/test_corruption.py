@@ -75,6 +75,7 @@ def test_every_corruption_works_at_every_severity_and_only_by_its_seed(corruptio
     assert len(seen) == len(SEVERITIES)
 
 
+@pytest.mark.slow
 def test_random_state_and_picture_are_left_as_they_were():
     pixels = picture()
     model, kept = torch.nn.Identity(), pixels.copy()

@@ -176,6 +176,7 @@ def test_an_instrument_of_ones_own_gets_a_figure(monkeypatch: pytest.MonkeyPatch
         register("radius", mine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
 def test_a_saved_figure_is_the_same_bytes_every_time(ending: str, tmp_path: Path):
     files = [save(draw(variance("ViT")), tmp_path / f"{i}.{ending}").read_bytes() for i in range(2)]

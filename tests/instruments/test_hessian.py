@@ -101,6 +101,7 @@ def test_a_part_of_the_parameters_has_the_curvature_of_its_block() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_residuals_are_those_of_the_vectors_and_what_is_not_converged_says_so() -> None:
     table = Hessian(max_products=8).measure(subject(NETWORKS["vit"]), data(4)).table
     assert set(table["products"]) == {8}
@@ -124,6 +125,7 @@ def test_numbering_the_hidden_units_otherwise_changes_no_eigenvalue() -> None:
     assert not torch.equal(changed, net.model.get_parameter("blocks.0.mlp.fc1.weight"))
 
 
+@pytest.mark.slow
 def test_neither_micro_batches_nor_the_precision_change_the_numbers() -> None:
     net, batches = subject(NETWORKS["cnn"]), data(8, 8)
     exact = Hessian(**EXACT).measure(net, batches).table
@@ -240,6 +242,7 @@ def test_curvlinops_finds_the_same(resnet: Any) -> None:
     np.testing.assert_allclose(table["eigenvalue"], np.sort(values)[::-1], rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_pyhessian_finds_the_same_up_to_its_own_tolerance(resnet: Any) -> None:
     model, images, targets, table = resnet
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

@@ -252,6 +252,7 @@ def test_a_killed_study_goes_on_at_the_batch_in_flight(killed, tmp_path):
     assert not finished(out)
 
 
+@pytest.mark.slow
 def test_a_killed_study_starts_afresh_with_another_batch_size(killed, tmp_path):
     """Items are places of images, so batches of another size are not taken for those that are done."""
     subject, batches = study()

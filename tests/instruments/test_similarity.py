@@ -93,6 +93,7 @@ def linked(n, seed):
     return [f[..., None, None] for f in (x, y)]
 
 
+@pytest.mark.slow
 def test_mini_batches_and_the_whole_agree_in_expectation():
     small = summed(*(linked(8, seed) for seed in range(600)))
     values, errors = cka_and_error(small, 600)

@@ -36,6 +36,7 @@ def vector(size: int, draw: int) -> Tensor:
     return signs(torch.zeros(size, dtype=DOUBLE), generator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_each_vector_has_the_moments_that_the_dense_hessian_gives_it(kind: str) -> None:
     hessian, table = whole(kind), measured(kind).table

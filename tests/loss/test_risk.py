@@ -364,6 +364,7 @@ class Detached(Softmax):
             return super().forward(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "reason"),
     [

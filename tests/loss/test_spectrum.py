@@ -47,6 +47,7 @@ def test_what_is_undefined_is_missing() -> None:
     assert negative["nep"] == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     random, covered = np.random.default_rng(0), 0
     for trial in range(60):

@@ -63,6 +63,7 @@ def test_every_parameter_of_every_model_gets_a_gradient(registered: Any) -> None
     assert without == []
 
 
+@pytest.mark.slow
 def test_every_model_names_real_parameters_and_layers(registered: Any) -> None:
     names = dict(registered.named_parameters())
     spared = {name for name in registered.no_weight_decay() if name in names}
@@ -343,6 +344,7 @@ def test_images_that_do_not_divide_into_patches_are_refused() -> None:
         small("conv_vit")(images(1, 30, 32))
 
 
+@pytest.mark.slow
 def test_one_step_learns() -> None:
     """All three small networks lower the loss of one batch."""
     x, targets = images(16), torch.arange(16) % 10

@@ -54,6 +54,7 @@ def test_every_golden_model_is_checked() -> None:
     assert {path.stem for path in GOLDEN.glob("*.json")} == MODELS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", MODELS)
 def test_golden_logits_and_parameter_count(file: str) -> None:
     golden = read(file)

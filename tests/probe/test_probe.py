@@ -211,6 +211,7 @@ def test_silencing_equals_a_branch_that_gives_nothing(name: str, tap: str, modul
     assert torch.equal(silenced, plain_logits(net, batch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tap", "modules"),
     [

@@ -55,6 +55,7 @@ def assert_as_whole_passes(net: Subject, edits: list[Edits], *, effective: bool 
     assert not effective or not any(torch.equal(whole, logits) for logits in expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", sorted(set(NETWORKS) - {"plain-convolutions"}))
 def test_every_layout(layout: str) -> None:
     net = stirred(network(layout))

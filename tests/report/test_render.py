@@ -73,6 +73,7 @@ def test_every_section_has_its_question_sentences_caution_and_numbers(page: Page
     assert f"How ResNet, Swin and {HOSTILE} work inside" in page.text
 
 
+@pytest.mark.slow
 def test_nothing_comes_from_elsewhere(out: Path, page: Page):
     for tag, attributes in page.tags:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
@@ -117,6 +118,7 @@ def test_figures_lie_beside_the_page_and_their_panels_in_it(out: Path, page: Pag
     assert len(page.all("svg")) == PANELS + signs
 
 
+@pytest.mark.slow
 def test_a_click_in_a_legend_finds_what_it_dims(page: Page):
     buttons = page.all("button")
     assert [button["data-model"] for button in buttons] == ["0", "1", "2"]
@@ -229,6 +231,7 @@ def test_an_instrument_without_a_figure_is_shown_by_its_table():
     assert {"open": ""} in page.all("details")
 
 
+@pytest.mark.slow
 def test_networks_are_listed_with_size_accuracy_and_weights():
     page = page_of(several("calibration", "ViT", "ResNet"), fourier("ViT"))
     assert page.text.count("25.56 M") == 2 and page.text.count("83.0%") >= 2
@@ -240,10 +243,12 @@ def test_networks_are_listed_with_size_accuracy_and_weights():
     assert "How ViT works inside" in without.text
 
 
+@pytest.mark.slow
 def test_many_networks_are_counted_in_the_headline():
     assert "How 4 networks work inside" in page_of(several("variance", "ViT", "ResNet", "PiT", "Swin")).text
 
 
+@pytest.mark.slow
 def test_the_same_name_for_other_weights_is_said():
     other = variance("ViT")
     facts = {**other.provenances[0], "model": {"name": "ViT", "weights_sha256": "cd" * 32}}

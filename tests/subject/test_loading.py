@@ -82,6 +82,7 @@ def test_a_convolutional_network_takes_any_size():
     assert net.input_size == (3, 64, 64) and net.logits(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"model": s, "epoch": 3}])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
 def test_checkpoints_are_unwrapped(tmp_path: Path, wrap, prefix: str):
@@ -168,6 +169,7 @@ def test_a_truncated_file(tmp_path: Path, weights: Path):
         load(f"test_vit@{weights}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "tv:alexnet", "preresnet_mini"])
 def test_weights_for_another_model(name: str, weights: Path):
     with pytest.raises(ValueError, match=r"missing|unexpected|do not fit|does not fit"):

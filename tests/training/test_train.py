@@ -48,6 +48,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(tmp_path_factory.mktemp("whole")).folder
 
 
+@pytest.mark.slow
 def test_the_files_of_a_finished_run(whole: Path) -> None:
     files = sorted(str(path.relative_to(whole)) for path in whole.glob("**/*") if path.is_file())
     events = [name for name in files if name.startswith("events/events.out.tfevents")]
@@ -140,6 +141,7 @@ class Breaking(ToyTrainSet):
         return super().batch(numbers, seed)
 
 
+@pytest.mark.slow
 def test_an_epoch_broken_off_in_the_middle_is_repeated_whole(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, data=toy(AVERAGED, train_images=Breaking(*pictures(64, 0))))
@@ -204,6 +206,7 @@ def test_the_seed_decides_everything_and_nothing_else_does(whole: Path, tmp_path
     assert not torch.equal(other["head.weight"], same["head.weight"])
 
 
+@pytest.mark.slow
 def test_stochastic_depth_changes_what_is_learnt(whole: Path, tmp_path: Path) -> None:
     run(tmp_path, AVERAGED.with_settings({"drop_path": 0.0}))
     kept, dropped = (load_file(folder / "weights.safetensors") for folder in (tmp_path, whole))
@@ -230,6 +233,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
     assert not (tmp_path / "weights.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_costs_one_epoch(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsync = os.fsync
 
