@@ -134,13 +134,14 @@ def test_debug_shows_the_traceback(tmp_path: Path):
     assert "Traceback" in done.stderr and done.stderr.strip().splitlines()[-1].startswith("alternet: ")
 
 
-def test_debug_shows_the_traceback_of_a_measurement_that_failed(tmp_path: Path):
+def test_debug_shows_the_traceback_of_a_measurement_that_failed(tmp_path: Path, capsys):
     torch.save({"fc.weight": torch.zeros(3, 4)}, tmp_path / "w.pth")
-    words = [sys.executable, "-m", "alternet.cli", "measure", "variance", "-m", f"test_resnet@{tmp_path / 'w.pth'}"]
-    words += ["--data", "digits", "--out", f"{tmp_path / 'o'}"]
-    plain, debug = (subprocess.run(words + more, capture_output=True, text=True) for more in ([], ["--debug"]))
-    assert plain.returncode == debug.returncode == 2
-    assert len(plain.stderr.strip().splitlines()) == 1 and "Traceback" in debug.stderr
+    words = ["measure", "variance", "-m", f"test_resnet@{tmp_path / 'w.pth'}", "--data", "digits"]
+    words += ["--out", f"{tmp_path / 'o'}"]
+    assert run(words) == 2
+    one_line(capsys)
+    debug = subprocess.run([sys.executable, "-m", "alternet.cli", *words, "--debug"], capture_output=True, text=True)
+    assert debug.returncode == 2 and "Traceback" in debug.stderr
 
 
 def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch, capsys):

@@ -39,7 +39,7 @@ def test_every_registered_figure_is_tested():
     assert set(FIGURES) == set(MAKERS)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
 @pytest.mark.parametrize("models", [("ViT",), ("ResNet", "ViT", "Swin")], ids=["one", "three"])
 def test_svg_is_the_same_bytes_every_time_whatever_the_users_style(instrument: str, models: tuple[str, ...]):

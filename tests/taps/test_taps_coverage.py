@@ -84,7 +84,7 @@ class Pass:
 
 ALWAYS = {
     "convnext", "crossvit", "efficientnet", "levit", "maxxvit", "mlp_mixer", "mobilevit", "resnet", "resnet18",
-    "swin_t", "swin_transformer", "vision_transformer", "vit_b_32",
+    "swin_transformer", "vision_transformer",
 }  # fmt: skip
 """Asked whenever tests run, one for each way to lay out a map; all others only in `make thorough`."""
 
