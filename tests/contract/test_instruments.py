@@ -55,9 +55,7 @@ DAILY = {"plain-convolutions", "handwritten"}
 
 def on(cases: Iterable[tuple[str, str]]) -> Any:
     """The test with each of these instruments on each of these layouts, slow where it need not be seen daily."""
-    marks = {layout: () for layout in DAILY} | {
-        "vit-with-class-token": (pytest.mark.thorough,)
-    }  # registers hold it too
+    marks = dict.fromkeys(DAILY, ()) | {"vit-with-class-token": (pytest.mark.thorough,)}  # registers hold it too
     parts = [case(*one, marks=marks.get(one[1], (pytest.mark.slow,))) for one in cases]
     return pytest.mark.parametrize(("name", "layout"), parts)
 
