@@ -154,6 +154,7 @@ def test_a_run_of_another_recipe_is_refused(stored):
         an.train(tiny.MODEL, tiny.IMAGES, an.Recipe(**tiny.OPTIONS | {"lr": 0.1}), tiny.HALF, **CALL)
 
 
+@pytest.mark.slow
 def test_a_half_trained_run_goes_on_to_the_same_end(stored):
     rows = []
     an.train(tiny.MODEL, tiny.IMAGES, tiny.RECIPE, tiny.HALF, report=rows.append, **CALL)

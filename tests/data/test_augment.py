@@ -15,6 +15,7 @@ from alternet.data.eval_transform import EvalTransform
 from alternet.seeding import random_state_kept, reseed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", [Augmentation(mixup=1.0), Augmentation(cutmix=0.8), PAPER_CIFAR])
 @pytest.mark.parametrize("images", [6, 7, 1])
 def test_a_target_is_made_of_the_classes_in_its_pixels(augment: Augmentation, images: int) -> None:

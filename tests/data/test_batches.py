@@ -196,6 +196,7 @@ def test_mixing_needs_labels() -> None:
             unlabelled.frozen(augment)
 
 
+@pytest.mark.slow
 def test_the_fingerprint_tells_apart_whatever_decides_the_numbers(made: Batches) -> None:
     photos = make("photos")
     others = [

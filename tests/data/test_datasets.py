@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 from alternet.data import batches, dataset, known_datasets
 from alternet.data.datasets import DATASETS, data_root, subset
@@ -82,6 +81,8 @@ def test_grey_and_colour_photographs_differ_only_in_channels() -> None:
 
 def test_the_digits_are_scikit_learns_split_within_each_class() -> None:
     train, test = Digits("train"), Digits("test")
+    from sklearn.datasets import load_digits
+
     values, targets = (np.asarray(part) for part in load_digits(return_X_y=True))
     assert len(train) + len(test) == len(values)
     parts = [part.pixels(range(len(part))) for part in (train, test)]

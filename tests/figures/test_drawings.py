@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.projections.polar import PolarAxes
 from mpl_toolkits.mplot3d.axes3d import Axes3D
-from scipy.stats import gaussian_kde
 from tests.figures.crafted import (
     ACCURACY,
     COUNT,
@@ -382,6 +381,8 @@ def test_missing_numbers_become_gaps():
 
 
 def test_the_density_is_that_of_scipy_with_silvermans_rule():
+    from scipy.stats import gaussian_kde
+
     values = hessian("ViT").table["eigenvalue"].to_numpy()
     grid = np.linspace(-100, 300, 41)
     width = bandwidth(values)
@@ -462,6 +463,7 @@ def test_the_spectral_density_says_its_trace_with_two_standard_errors():
     assert draw(nothing).axes
 
 
+@pytest.mark.slow
 def test_landscapes_share_one_height_and_the_cuts_hold_the_numbers():
     measured = Measurement.concat([landscape("a", sharp=3.0), landscape("b", sharp=20.0)])
     figure = draw(measured)

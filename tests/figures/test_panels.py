@@ -126,6 +126,7 @@ LABELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instrument", MAKERS)
 def test_every_panel_has_its_title_and_the_labels_of_its_axes(instrument: str):
     found = {

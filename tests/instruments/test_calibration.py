@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torchmetrics.classification import MulticlassCalibrationError, MulticlassJaccardIndex
 
 from alternet.data.image_batches import Batches
 from alternet.instruments.calibration import Calibration
@@ -77,6 +76,8 @@ def test_a_loop_over_images():
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
 def test_torchmetrics(bins):
+    from torchmetrics.classification import MulticlassCalibrationError, MulticlassJaccardIndex
+
     theirs = MulticlassCalibrationError(10, n_bins=bins, norm="l1")(LOGITS.double().softmax(1), TARGETS)
     assert metrics(LOGITS, TARGETS, bins=bins)["ece"] == pytest.approx(theirs.item(), abs=1e-6)
     iou = MulticlassJaccardIndex(10, average="macro")(LOGITS.argmax(1), TARGETS)

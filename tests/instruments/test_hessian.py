@@ -82,6 +82,7 @@ def test_weight_decay_moves_every_eigenvalue_of_decayed_weights() -> None:
     np.testing.assert_allclose(moved["eigenvalue"], bare["eigenvalue"] + 0.25, rtol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["largest", "both_ends"])
 def test_either_end_can_be_asked_for(which: Any) -> None:
     net, batches = subject(NETWORKS["cnn"]), data(4)

@@ -263,6 +263,7 @@ def test_a_killed_study_starts_afresh_with_another_batch_size(killed, tmp_path):
     pd.testing.assert_frame_equal(resumed, straight, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_study_of_an_older_version_is_refused(killed, tmp_path):
     out = copytree(killed, tmp_path / "out")
     journal = out / "net" / "lesion" / "items.0.jsonl"

@@ -1,9 +1,10 @@
 """Shape bias: readers of one cue, scipy's interval, a loop over images, ImageNet's categories, and names not known."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
 from timm.data.imagenet_info import ImageNetInfo
 from torch import nn
 
@@ -82,15 +83,18 @@ def test_a_loop_over_images():
     for row in m.tables["bias"].itertuples():
         part = m.table[m.table["shape"].isin([row.shape] if row.shape != "all" else CUES)]
         made, shape = part["chose_shape"].sum() + part["chose_texture"].sum(), part["chose_shape"].sum()
-        interval = binomtest(int(shape), int(made)).proportion_ci(0.95, method="wilson")
         assert row.shape_bias == pytest.approx(shape / made)
-        assert (row.low, row.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+        assert (row.low, row.high) == wilson(shape, made)
 
 
 @pytest.mark.parametrize(("shape", "made"), [(0, 1), (1, 1), (0, 30), (30, 30), (7, 31), (500, 1200)])
-def test_scipys_interval(shape, made):
-    expected = binomtest(shape, made).proportion_ci(0.95, method="wilson")
-    assert wilson(shape, made) == pytest.approx((expected.low, expected.high), abs=1e-12)
+def test_the_interval_ends_where_the_share_is_just_believable(shape, made):
+    """At an end p of Wilson's interval the share lies z standard errors of p away."""
+    low, high = wilson(shape, made)
+    assert 0 <= low <= shape / made <= high <= 1
+    for p in (low, high):
+        reach = NormalDist().inv_cdf(0.975) * (p * (1 - p) / made) ** 0.5
+        assert abs(shape / made - p) == pytest.approx(reach, abs=1e-9)
 
 
 def test_without_a_decision_nothing_is_known():

@@ -50,6 +50,7 @@ def test_each_vector_has_the_moments_that_the_dense_hessian_gives_it(kind: str) 
             image = hessian @ image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_moments_are_means_over_the_vectors_with_their_standard_errors(kind: str) -> None:
     hessian, m = whole(kind), measured(kind)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from sklearn.decomposition import PCA
 from tests.contract.runs import write_run
 from torch import Tensor, nn
 
@@ -83,6 +82,8 @@ def test_components_are_those_of_numpy_and_scikit_learn(tmp_path: Path) -> None:
     points = cloud(6)
     m = measure(tmp_path, list(points))
     x = points.double().numpy()
+    from sklearn.decomposition import PCA
+
     scores = PCA(n_components=2).fit(x)
     shares = np.linalg.svd(x - x.mean(0), compute_uv=False)[:5] ** 2
     np.testing.assert_allclose(m.tables["explained"]["share"], shares / shares.sum(), rtol=1e-5)

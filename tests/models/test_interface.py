@@ -78,6 +78,7 @@ def test_every_model_names_real_parameters_and_layers(registered: Any) -> None:
     assert len(layers) > 6
 
 
+@pytest.mark.slow
 def test_every_model_has_an_honest_docstring_and_configuration(registered: Any) -> None:
     name = registered.default_cfg["architecture"]
     text = timm.models.model_entrypoint(name).__doc__ or ""

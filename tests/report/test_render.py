@@ -32,6 +32,8 @@ from alternet.report import render
 from alternet.report.contents import contents
 from alternet.report.render import html as to_html
 
+pytestmark = pytest.mark.slow
+
 MADE = (fourier, variance, calibration)
 PANELS = 4 + 3 + 3
 HOSTILE = "<script>alert(1)</script> </title> \"q\" 'a' & </script><img src=x onerror=alert(2)>"
@@ -61,7 +63,6 @@ def page(out: Path) -> Page:
     return read(out)
 
 
-@pytest.mark.slow
 def test_every_section_has_its_question_sentences_caution_and_numbers(page: Page):
     for make in MADE:
         measured = Measurement.concat([make("ResNet"), make("Swin"), make("ViT", HOSTILE)])
@@ -73,7 +74,6 @@ def test_every_section_has_its_question_sentences_caution_and_numbers(page: Page
     assert f"How ResNet, Swin and {HOSTILE} work inside" in page.text
 
 
-@pytest.mark.slow
 def test_nothing_comes_from_elsewhere(out: Path, page: Page):
     for tag, attributes in page.tags:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
@@ -84,7 +84,6 @@ def test_nothing_comes_from_elsewhere(out: Path, page: Page):
     assert "color-scheme" in css and "url(" not in css and "@import" not in css
 
 
-@pytest.mark.slow
 def test_the_content_policy_knows_our_scripts_and_no_other(page: Page):
     allowed = set(re.findall(r"'sha256-([^']+)'", page.policy()))
     digests = {base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in page.code()}
@@ -103,7 +102,6 @@ def test_names_are_escaped_everywhere(out: Path, page: Page):
     assert any(tag == "text" for tag, _ in page.tags)
 
 
-@pytest.mark.slow
 def test_figures_lie_beside_the_page_and_their_panels_in_it(out: Path, page: Page):
     for make in MADE:
         measured = Measurement.concat([make("ResNet"), make("Swin"), make("ViT", HOSTILE)])
@@ -118,7 +116,6 @@ def test_figures_lie_beside_the_page_and_their_panels_in_it(out: Path, page: Pag
     assert len(page.all("svg")) == PANELS + signs
 
 
-@pytest.mark.slow
 def test_a_click_in_a_legend_finds_what_it_dims(page: Page):
     buttons = page.all("button")
     assert [button["data-model"] for button in buttons] == ["0", "1", "2"]
@@ -142,7 +139,6 @@ def test_the_whole_table_can_be_saved(out: Path, page: Page):
     assert f"({len(expected):,} rows)" in page.text
 
 
-@pytest.mark.slow
 def test_the_page_is_the_same_bytes_every_time_and_of_the_stated_size(out: Path, tmp_path: Path):
     measured = variance("ViT").save(tmp_path / "measured")
     pages = [render([measured], tmp_path / name).read_bytes() for name in ("once.html", "again.html")]
@@ -168,7 +164,6 @@ def test_it_can_be_read_by_keyboard_and_screen_reader(page: Page):
     assert all(b - a <= 1 for a, b in pairwise(headings))
 
 
-@pytest.mark.slow
 def test_plotly_is_in_the_page_only_where_a_surface_turns(tmp_path: Path):
     flat = "import sys; from tests.report.test_render import page_of, variance; page_of(variance('ViT'))"
     code = f"{flat}; print('plotly' in sys.modules)"
@@ -182,7 +177,6 @@ def test_plotly_is_in_the_page_only_where_a_surface_turns(tmp_path: Path):
     assert surface["data"][0]["type"] == "surface" and 4e6 < out.stat().st_size < 7e6
 
 
-@pytest.mark.slow
 def test_without_plotly_a_surface_is_its_picture_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     page = page_of(landscape("ViT"))
@@ -191,7 +185,6 @@ def test_without_plotly_a_surface_is_its_picture_and_the_page_says_so(monkeypatc
     assert "plotly was not installed" not in page_of(variance("ViT")).text
 
 
-@pytest.mark.slow
 def test_every_instrument_together_makes_a_page_of_less_than_a_megabyte():
     source = to_html(contents([several(name, "ViT", "ResNet", "Swin") for name in MAKERS if name != "landscape"], ()))
     page = Page()
@@ -231,7 +224,6 @@ def test_an_instrument_without_a_figure_is_shown_by_its_table():
     assert {"open": ""} in page.all("details")
 
 
-@pytest.mark.slow
 def test_networks_are_listed_with_size_accuracy_and_weights():
     page = page_of(several("calibration", "ViT", "ResNet"), fourier("ViT"))
     assert page.text.count("25.56 M") == 2 and page.text.count("83.0%") >= 2
@@ -243,12 +235,10 @@ def test_networks_are_listed_with_size_accuracy_and_weights():
     assert "How ViT works inside" in without.text
 
 
-@pytest.mark.slow
 def test_many_networks_are_counted_in_the_headline():
     assert "How 4 networks work inside" in page_of(several("variance", "ViT", "ResNet", "PiT", "Swin")).text
 
 
-@pytest.mark.slow
 def test_the_same_name_for_other_weights_is_said():
     other = variance("ViT")
     facts = {**other.provenances[0], "model": {"name": "ViT", "weights_sha256": "cd" * 32}}
@@ -257,7 +247,6 @@ def test_the_same_name_for_other_weights_is_said():
     assert "different weights" not in page_of(fourier("ViT"), other).text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -290,7 +279,6 @@ def test_notes_are_shown():
     assert "measured twice & <so on>" in page_of(fourier("ViT"), notes=("measured twice & <so on>",)).text
 
 
-@pytest.mark.slow
 def test_a_page_that_cannot_be_written_is_an_os_error(tmp_path: Path):
     fourier("ViT").save(tmp_path / "measured")
     (tmp_path / "file").write_text("")

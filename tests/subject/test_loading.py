@@ -53,6 +53,7 @@ def test_position_embeddings_are_resampled(weights: Path):
     assert net.logits(torch.rand(1, 3, 96, 96)).shape == (1, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit_mini", "conv_vit_tiny"])
 def test_position_embeddings_of_our_models_are_resampled(tmp_path: Path, name: str):
     model = timm.create_model(name, num_classes=5)

@@ -64,6 +64,7 @@ def test_the_files_of_a_finished_run(whole: Path) -> None:
     assert sorted(set(files) - set(events)) == sorted(kept)
 
 
+@pytest.mark.slow
 def test_the_facts_rebuild_the_trained_model_with_its_numbers(whole: Path) -> None:
     facts, log = json.loads((whole / "run.json").read_text()), TrainingRun(whole).log
     model = timm.create_model(facts["model"], num_classes=facts["num_classes"], **facts["model_args"])
