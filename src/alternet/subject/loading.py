@@ -187,16 +187,7 @@ def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) 
     side = img_size or preset.crop_size[0]
     facts = {"input_size": (3, side, side), "mean": tuple(preset.mean), "std": tuple(preset.std)}
     if weights == "pretrained":
-        known = len(best.meta["categories"])
-        if num_classes not in (None, known):
-            raise ValueError(
-                f"The published weights of tv:{name} tell {known} classes apart, got num_classes={num_classes}. Leave it "
-                "out, or train the model on your classes and give its weights as a file."
-            )
-        try:
-            model = torchvision.models.get_model(name, weights=best)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ValueError(_unreachable(f"tv:{name}", error)) from error
+        model = _published(name, best, num_classes)
         if side == preset.crop_size[0] or not name.startswith(POSITIONED):
             return model, facts
         state = model.state_dict()
@@ -219,6 +210,19 @@ def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) 
             state = interpolate_embeddings(side, int(name.rpartition("_")[2]), OrderedDict(state))
     model = torchvision.models.get_model(name, weights=None, **options)
     return (fill(model, state, f"tv:{name}") if weights else model), facts
+
+
+def _published(name: str, weights: Any, num_classes: int | None) -> nn.Module:
+    known = len(weights.meta["categories"])
+    if num_classes not in (None, known):
+        raise ValueError(
+            f"The published weights of tv:{name} tell {known} classes apart, got num_classes={num_classes}. "
+            "Leave it out, or train the model on your classes and give its weights as a file."
+        )
+    try:
+        return torchvision.models.get_model(name, weights=weights)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(_unreachable(f"tv:{name}", error)) from error
 
 
 def _from_transformers(name: str, img_size: int | None, num_classes: int | None) -> Built:
