@@ -105,6 +105,7 @@ def _run(trainer: Trainer, images: TrainData, folder: Path, identity: Mapping[st
         trainer.load(state)
         gather(None)  # nobody writes while another still reads
         rows = [Row(**row) for row in state["rows"]]
+        del state  # it holds all weights a second time
     with RunWriter(folder, identity, rows) if rank() == 0 else nullcontext() as writer:
         if writer is not None and not rows:
             writer.keep_start(trainer)
