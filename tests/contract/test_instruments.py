@@ -52,10 +52,13 @@ CASES = [
 DAILY = {"handwritten"}
 """Layouts on which promises are seen kept in the daily loop as well."""
 
+ALIKE = {"vit-with-class-token", "rectangular-grid", "convnext"}
+"""Layouts that another one covers in `make test`: the ViT with registers, and convolutions before and after a norm."""
+
 
 def on(cases: Iterable[tuple[str, str]]) -> Any:
     """The test with each of these instruments on each of these layouts, slow where it need not be seen daily."""
-    marks = dict.fromkeys(DAILY, ()) | {"vit-with-class-token": (pytest.mark.thorough,)}  # registers hold it too
+    marks = dict.fromkeys(DAILY, ()) | dict.fromkeys(ALIKE, (pytest.mark.thorough,))
     parts = [case(*one, marks=marks.get(one[1], (pytest.mark.slow,))) for one in cases]
     return pytest.mark.parametrize(("name", "layout"), parts)
 
