@@ -105,24 +105,26 @@ class Reading:
         # one pass over the samples of all batches, because a stream cannot be entered in the middle
         indices = self.indices(numbers)
         samples = zip(indices, self.dataset.samples(indices), strict=True)
-        nothing = torch.empty(0, *self.transform.shape), torch.empty(0, dtype=torch.int64)
         for number in numbers:
-            indices = self.indices([number])
-            if self.varied is not None:
-                yield self.varied.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number)) or nothing
-                continue
-            if (at_once := self.dataset.tensors(indices, self.transform)) is not None:
-                yield at_once
-                continue
-
-            images, targets = [], []
-            for index, sample in islice(samples, len(indices)):
-                if isinstance(sample, UnreadableImage):
-                    self.skipped[self.dataset.label(int(index))] = None
-                else:
-                    images.append(self.transform(sample[0]))
-                    targets.append(sample[1])
-            yield (unit_range(torch.stack(images)), torch.tensor(targets)) if images else nothing
+            yield self._next(number, samples)
 
     def _alone(self, number: int) -> Batch:
         return next(self.batches([number], 0))
+
+    def _next(self, number: int, samples: Iterator[tuple[int, Any]]) -> Batch:
+        """One batch, from what is in memory or else from the next samples; its single pictures are free again then."""
+        indices = self.indices([number])
+        nothing = torch.empty(0, *self.transform.shape), torch.empty(0, dtype=torch.int64)
+        if self.varied is not None:
+            return self.varied.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number)) or nothing
+        if (at_once := self.dataset.tensors(indices, self.transform)) is not None:
+            return at_once
+
+        images, targets = [], []
+        for index, sample in islice(samples, len(indices)):
+            if isinstance(sample, UnreadableImage):
+                self.skipped[self.dataset.label(int(index))] = None
+            else:
+                images.append(self.transform(sample[0]))
+                targets.append(sample[1])
+        return (unit_range(torch.stack(images)), torch.tensor(targets)) if images else nothing

@@ -149,14 +149,7 @@ class _Job:
             if rank() != 0:
                 return None
             if not (folder / PROVENANCE).exists():
-                try:  # fail before the work, not after it
-                    folder.mkdir(parents=True, exist_ok=True)
-                    with tempfile.TemporaryFile(dir=folder) as file:
-                        file.write(b"x")
-                except OSError as error:
-                    raise OSError(
-                        f"Cannot write to {folder} ({error.strerror or error}). Give another --out."
-                    ) from error
+                _require_writable(folder)
                 return None
             found = Measurement.load(folder)
             facts = dict(found.provenance)
@@ -166,6 +159,16 @@ class _Job:
             return found
 
         return together(stored)[0]
+
+
+def _require_writable(folder: Path) -> None:
+    """Fail before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise OSError(f"Cannot write to {folder} ({error.strerror or error}). Give another --out.") from error
 
 
 def _tried(work: Callable[..., Any], *given: Any) -> Any:

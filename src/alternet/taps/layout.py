@@ -61,11 +61,15 @@ class Layout:
 
 def layout_of(pixels: PixelMap, index: int) -> Layout | None:
     """The layout of a traced value; None if it is not one map of the whole image."""
-    if index in pixels.layouts:
-        return pixels.layouts[index]
-    where = pixels.of(index)
-    pixels.layouts[index] = None
-    if where is None or where.ndim not in (TOKENS, NCHW) or not distinct(where).any():
+    if index not in pixels.layouts:
+        where = pixels.of(index)
+        pixels.layouts[index] = None if where is None else _layout(pixels, where)
+    return pixels.layouts[index]
+
+
+def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
+    """The layout of a tensor, from the pixel that each element stands for."""
+    if where.ndim not in (TOKENS, NCHW) or not distinct(where).any():
         return None
     sample, row, column = pixels.decode(distinct(where))
     # Samples lie along the axis at each place of which there is one sample alone.
@@ -85,8 +89,7 @@ def layout_of(pixels: PixelMap, index: int) -> Layout | None:
     if len(channels) != 1 or len(batch) != 1:
         return None
     places = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in (sample, row, column)]
-    pixels.layouts[index] = _on_grid(places, batch[0], channels[0], pixels.size[0])
-    return pixels.layouts[index]
+    return _on_grid(places, batch[0], channels[0], pixels.size[0])
 
 
 def _on_grid(places: list[Tensor], batch: int, channel: int, n: int) -> Layout | None:

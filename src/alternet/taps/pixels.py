@@ -42,14 +42,7 @@ class PixelMap:
         waiting = [index]  # a stack of our own, since a deep network would exceed what Python allows for recursion
         while waiting:
             value = self.trace.values[waiting[-1]]
-            call = value.call
-            first: list[int] = []  # the operands that a rule looks at first; it asks for the rest, should it need them
-            if call is not None and value.from_images and value.index not in self.found:
-                given = [i for i in call.inputs if self.trace.values[i].from_images]
-                alike = [i for i in given if self.trace.values[i].shape == value.shape]
-                first = given[:1] if call.name in RULES else sorted(alike or given)[:1]
-                first = given if call.name in MOVES else first
-            needed = [i for i in first if i not in self.found]
+            needed = [] if value.index in self.found else [i for i in self._asked_first(value) if i not in self.found]
             waiting += needed
             if not needed:
                 waiting.pop()
@@ -63,6 +56,17 @@ class PixelMap:
         pixel, none = where - 1, where == 0
         parts = (pixel // (h * w), pixel // w % h, pixel % w)
         return tuple(part.masked_fill(none, -1) for part in parts)  # type: ignore[return-value]
+
+    def _asked_first(self, value: Value) -> list[int]:
+        """The operands that a rule looks at first; it asks for the rest itself, where these do not decide."""
+        call = value.call
+        if call is None or not value.from_images:
+            return []
+        given = [i for i in call.inputs if self.trace.values[i].from_images]
+        if call.name in MOVES:
+            return given
+        alike = [i for i in given if self.trace.values[i].shape == value.shape]
+        return given[:1] if call.name in RULES else sorted(alike or given)[:1]
 
     def _follow(self, value: Value) -> Tensor | None:
         if value.call is None or not value.from_images:

@@ -65,19 +65,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     """
     folder, run, target = Path(out), TrainingRun(Path(out)), local_device(None if device is None else str(device))
     with processes(target), random_state_kept(), _resumable(folder):
-        if isinstance(data, TrainData):
-            images = data
-            if (images.batch_size, images.seed) != (recipe.batch_size, recipe.seed):
-                raise ValueError(
-                    f"The data was made with batch_size {images.batch_size} and seed {images.seed}, the recipe says "
-                    f"{recipe.batch_size} and {recipe.seed}. Make it of the same recipe: "
-                    "TrainData.of(train, test, recipe)."
-                )
-        else:
-            options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
-            learnt, tested = (batches(data, split=split, **options) for split in ("train", "test"))
-            images = TrainData.of(learnt, tested, recipe)
-
+        images = _train_data(data, recipe, img_size, workers)
         own = {"drop_path_rate": recipe.drop_path} if recipe.drop_path > 0 else {}
         own |= model_args or {}
         network, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
@@ -98,14 +86,20 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     return run
 
 
+def _train_data(data: str | TrainData, recipe: Recipe, img_size: int | None, workers: int) -> TrainData:
+    if not isinstance(data, TrainData):
+        options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
+        return TrainData.of(batches(data, split="train", **options), batches(data, split="test", **options), recipe)
+    if (data.batch_size, data.seed) != (recipe.batch_size, recipe.seed):
+        raise ValueError(
+            f"The data was made with batch_size {data.batch_size} and seed {data.seed}, the recipe says "
+            f"{recipe.batch_size} and {recipe.seed}. Make it of the same recipe: TrainData.of(train, test, recipe)."
+        )
+    return data
+
+
 def _run(trainer: Trainer, images: TrainData, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
-    rows: list[Row] = []  # of the epochs already done
-    if (path := folder / CHECKPOINT).exists():
-        state = read_checkpoint(path)
-        trainer.load(state)
-        gather(None)  # nobody writes while another still reads
-        rows = [Row(**row) for row in state["rows"]]
-        del state  # it holds all weights a second time
+    rows = _resume(trainer, folder)
     with RunWriter(folder, identity, rows) if rank() == 0 else nullcontext() as writer:
         if writer is not None and not rows:
             writer.keep_start(trainer)
@@ -144,6 +138,17 @@ def _epoch(trainer: Trainer, images: TrainData, epoch: int, rows: list[Row]) -> 
         data_seconds=round(waited, 3),
         images_per_second=round(speed, 1),
     )
+
+
+def _resume(trainer: Trainer, folder: Path) -> list[Row]:
+    """The rows of the epochs already done, with the trainer as it was after them; what was read is free again then."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return []
+    state = read_checkpoint(path)
+    trainer.load(state)
+    gather(None)  # nobody writes while another still reads
+    return [Row(**row) for row in state["rows"]]
 
 
 def _identity(model: str, arguments: Mapping[str, Any], images: TrainData, recipe: Recipe) -> dict[str, Any]:
