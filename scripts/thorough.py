@@ -1,4 +1,4 @@
-"""Run all that takes long, and write down what came out: `make thorough`, an hour or two.
+"""Run all that takes long, and write down what came out: `make thorough`.
 
 Every test runs with the tested versions (constraints.txt). The tests that `make test` takes run once more with the
 lowest versions that pyproject.toml allows, and once with the newest that there are, each in an environment of its own.
@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -48,23 +47,24 @@ def environment(folder: Path, constraints: list[str]) -> Path:
 
 
 def row(name: str, python: Path, *options: str) -> tuple[str, list[str]]:
-    """Run the tests with a Python: a row of the table, and what failed."""
+    """Run the tests with a Python: a row of the table, and a line for each test that failed."""
     begun = time.monotonic()
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         tests = [python, "-m", "pytest", "-q", "-n", "auto", f"--junitxml={report}", *options]
         subprocess.run(tests, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
         cases = list(ElementTree.parse(report).iter("testcase"))
-    ends = Counter(child.tag for case in cases for child in case if child.tag in ("failure", "error", "skipped"))
+    ends = [{child.tag for child in case} & {"failure", "error", "skipped"} for case in cases]
     failed = [
-        f"{case.get('classname')}::{case.get('name')}"
-        for case in cases
-        if case.find("failure") is not None or case.find("error") is not None
+        f"- {name}: `{case.get('classname')}::{case.get('name')}`"
+        for case, end in zip(cases, ends, strict=True)
+        if end & {"failure", "error"}
     ]
+    skipped = sum(end == {"skipped"} for end in ends)
     listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], check=True, capture_output=True, text=True)
     installed = {package["name"]: package["version"] for package in json.loads(listed.stdout)}
-    passed, minutes = len(cases) - sum(ends.values()), (time.monotonic() - begun) / 60
-    cells = [name, *map(installed.get, SHOWN), passed, ends["skipped"], len(failed), f"{minutes:.0f}"]
+    passed, minutes = len(cases) - skipped - len(failed), (time.monotonic() - begun) / 60
+    cells = [name, *map(installed.get, SHOWN), passed, skipped, len(failed), f"{minutes:.0f}"]
     return f"| {' | '.join(map(str, cells))} |", failed
 
 
@@ -77,17 +77,9 @@ def main() -> int:
     ]
     head = ["versions", *SHOWN, "passed", "skipped", "failed", "minutes"]
     table = [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(line for line, _ in runs)]
-    failed = [f"- {line.split(' | ')[0].removeprefix('| ')}: `{test}`" for line, tests in runs for test in tests]
-    python = platform.python_version()
-    said = "\n".join(
-        [
-            f"On {date.today().isoformat()}, with Python {python} on {os.cpu_count()} cores:",
-            "",
-            *table,
-            *([""] if failed else []),
-            *failed,
-        ]
-    )
+    failed = [test for _, tests in runs for test in tests]
+    when = f"On {date.today().isoformat()}, with Python {platform.python_version()} on {os.cpu_count()} cores:"
+    said = "\n".join([when, "", *table, *([""] if failed else []), *failed])
     text = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(MARKED.sub(lambda found: f"{found[1]}{said}{found[2]}", text), encoding="utf-8")
     print(said)

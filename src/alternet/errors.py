@@ -34,6 +34,17 @@ def unknown(what: str, name: str, known: Iterable[str], *, see: str = "") -> Val
     return ValueError(f"{what} {name!r}. Did you mean {nearest(name, names)}?")
 
 
+def shortened(value: object, longest: int) -> str:
+    """A value as Python writes it, cut off behind so many characters.
+
+    Examples:
+        >>> shortened("abcdefghij", 9)
+        "'abcde..."
+    """
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def in_one_line(error: BaseException) -> str:
     """An error in one line; one that is not addressed to the user is told with its class.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alternet import __version__
+from alternet.errors import shortened
 
 
 def safe_name(name: str) -> str:
@@ -64,13 +65,9 @@ def require_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]
 def _differences(before: Any, now: Any) -> str:
     if isinstance(before, dict) and isinstance(now, dict):
         differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        return "; ".join(f"{key}: {_short(before.get(key))}, now {_short(now.get(key))}" for key in differing)
-    return f"{_short(before)}, now {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+        pairs = ((key, shortened(before.get(key), 120), shortened(now.get(key), 120)) for key in differing)
+        return "; ".join(f"{key}: {old}, now {new}" for key, old, new in pairs)
+    return f"{shortened(before, 120)}, now {shortened(now, 120)}"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -1,6 +1,6 @@
 """Local self-attention on feature maps: in windows (AlterNet) and in a sliding neighbourhood (convolutional attention).
 
-Both are one `scaled_dot_product_attention` call whose additive mask says which keys a query sees and with which bias.
+Both are scaled dot-product attention with an additive mask that says which keys a query sees and with which bias.
 The pure functions build that mask and lay feature maps out as windows; the two modules hold the weights.
 
 Second derivatives need the math kernel: `with torch.nn.attention.sdpa_kernel(SDPBackend.MATH): ...`.

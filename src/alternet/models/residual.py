@@ -146,7 +146,5 @@ class ResidualNetwork(TimmInterface):
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
         """Patterns by which timm sorts the parameters into layers, for layer-wise learning rates."""
         block = r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.(\d+)"
-        return {
-            "stem": r"^stem",
-            "blocks": [(block, None), (r"^norm", (99999,))],
-        }  # timm's mark for: as the layer before
+        last = (r"^norm", (99999,))  # the number is timm's MATCH_PREV_GROUP: with the layer before
+        return {"stem": r"^stem", "blocks": [(block, None), last]}

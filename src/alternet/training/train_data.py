@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 from alternet.data.image_batches import Batches
 from alternet.data.reading import Batch, Loader
 from alternet.distributed import rank, world_size
+from alternet.errors import shortened
 from alternet.training.recipe import Recipe
 
 Request = tuple[int, int, list[int]]
@@ -112,8 +113,8 @@ class TrainData:
         for fact in ("classes", "shape"):
             if (ours := getattr(train, fact)) != (theirs := getattr(test, fact)):
                 raise ValueError(
-                    f"The training and test images of {train.name!r} have another {fact}: {_short(ours)} and "
-                    f"{_short(theirs)}. Both splits need the same."
+                    f"The training and test images of {train.name!r} have another {fact}: {shortened(ours, 80)} and "
+                    f"{shortened(theirs, 80)}. Both splits need the same."
                 )
         return cls(
             train_images=train.augmented(recipe),
@@ -160,11 +161,6 @@ class TrainData:
 def _augmented(images: TrainSet, seed: int, rank: int, request: Request) -> Batch:
     epoch, step, numbers = request
     return images.batch(numbers, (seed, epoch, step, rank))
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 class _Order(Sampler):
