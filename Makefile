@@ -1,6 +1,11 @@
 # `make demo` and `make test` need Python 3.11 or newer and make; everything else they install into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+
+# Some containers forbid Python to keep what it compiled. Then every process compiles torch and timm anew, more than ten
+# seconds of a core, and the tests start hundreds; pip compiles nothing, so that what is used is compiled, once.
+export PYTHONDONTWRITEBYTECODE :=
+
 INSTALLED := .venv/installed
 
 .PHONY: demo test quick thorough check same shape bench gpu docs format clean
