@@ -192,7 +192,7 @@ def test_along_eigenvectors_the_loss_rises_by_half_the_eigenvalue() -> None:
 
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
 def test_only_where_the_loss_is_smooth_does_it_rise_by_half_the_eigenvalue(activation: type[nn.Module]) -> None:
-    """At no radius do the kinks of ReLU lie far enough away: between many images there always is one."""
+    """Within 0.01 of the weights some ReLU switches at some image, and what it then adds no Hessian knows."""
 
     batches = data(64)
     ((images, targets),) = batches
@@ -207,13 +207,12 @@ def test_only_where_the_loss_is_smooth_does_it_rise_by_half_the_eigenvalue(activ
         optimiser.step()
     net = Subject(model, name="net", input_size=(3, 2, 2))
     settings: Any = {"directions": "eigenvectors", "normalisation": "none", "ignore": "nothing", "augment": "none"}
-    for radius in (1e-2, 1e-3):
-        instrument = Landscape(points=3, radius=radius, **settings)
-        with instrument.open(net, batches) as work:
-            curvature = sum(float(axis @ work.risk.product(axis)) for axis in work.axes) / 2
-        flat = instrument.measure(net, batches).tables["flatness"]
-        off = (flat["rise"] / (curvature / 2 * flat["radius"] ** 2) - 1).abs()
-        assert (off < 0.01).all() if activation is nn.Tanh else (off > 0.05).all()
+    instrument = Landscape(points=3, radius=0.01, **settings)
+    with instrument.open(net, batches) as work:
+        curvature = sum(float(axis @ work.risk.product(axis)) for axis in work.axes) / 2
+    flat = instrument.measure(net, batches).tables["flatness"]
+    off = (flat["rise"] / (curvature / 2 * flat["radius"] ** 2) - 1).abs()
+    assert (off < 0.01).all() if activation is nn.Tanh else (off > 0.05).all()
 
 
 @pytest.mark.parametrize("decays", ["timm", "all"])

@@ -22,7 +22,7 @@ from alternet.plotting.surface import Grid, Scale, colour_bar, draw_contours, dr
 
 PARTS = {"nll": "NLL alone", "loss": "NLL + L2"}
 RISES = {"NLL": ("nll_rise", "nll_standard_error"), "loss": ("rise", "standard_error")}
-BOWL: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.0}
+BOWL: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.8}
 NAMED = 3
 """Of more models than these the bars bear no names, which would run into each other; their colours tell."""
 L2: dict[str, Any] = {"facecolor": "none", "hatch": "/////", "linewidth": 0.8}
@@ -111,15 +111,11 @@ def _cuts(axis: Axes, grids: Mapping[str, Grid], column: str, bowls: Mapping[str
             targets.append(points(axis, at, heights_, texts, name=model))
     for model, look in model_styles(tuple(grids)).items():
         if column == "loss" and (factor := bowls[model]) is not None:
-            at = np.linspace(*_ends(grids[model].x), 61)
+            at = grids[model].x
             with belongs_to(model, axis):
                 axis.plot(at, factor * at**2, color=look["color"], **BOWL)
     axis.set(xlabel="x or y", ylabel="above the centre")
     return list(targets)
-
-
-def _ends(places: np.ndarray) -> tuple[float, float]:
-    return float(places.min()), float(places.max())
 
 
 def draw(measurement: Measurement) -> Drawing:
