@@ -125,7 +125,7 @@ class Risk:
         self.weight_decay, self.batch_norm, self.micro_batch = weight_decay, batch_norm, micro_batch
         self.dtype = dtype or subject.dtype
         own = {name: self._converted(p) for name, p in subject.model.named_parameters()}
-        acted_on = own if decays == "all" else decayed(subject.model)
+        acted_on = set(own) if decays == "all" else decayed(subject.model)
         self._penalty: Penalty = SquaredNorm(acted_on) if l2 == "textbook" else SumOfNorms()
         self.space = ParameterVector({name: own[name].shape for name in chosen(subject, parameters)})
         self._others = {name: p for name, p in own.items() if name not in self.space.shapes}
