@@ -1,8 +1,10 @@
 """Training runs on the disk: which weights they keep, by which names, and of which kind they are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,14 @@ from alternet.loss.snapshots import WeightPath
 from alternet.runs import TrainingRun
 from alternet.subject.loading import check
 
-OPTIONS = {"epochs": 3, "warmup_epochs": 2, "warmup_prefix": True, "lr": 1e-2, "batch_size": 18, "hflip": 0.5}
+OPTIONS: dict[str, Any] = {
+    "epochs": 3,
+    "warmup_epochs": 2,
+    "warmup_prefix": True,
+    "lr": 1e-2,
+    "batch_size": 18,
+    "hflip": 0.5,
+}
 AVERAGED = an.Recipe(**OPTIONS, model_ema=True, model_ema_decay=0.6, snapshot_every=1, snapshot_warmup=True)
 FIXTURES = Path(__file__).parent / "fixtures" / "0.1.0"
 NAMES = ["init", "epoch-0001", "warmup", "epoch-0003", "epoch-0004", "last"]
@@ -25,7 +34,7 @@ NAMES = ["init", "epoch-0001", "warmup", "epoch-0003", "epoch-0004", "last"]
 def run(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     """A run of one step an epoch, which averages its weights, in a folder with an @ in its name."""
     folder = tmp_path_factory.mktemp("runs") / "one@home"
-    call = {"img_size": tiny.SIDE, "device": "cpu", "model_args": tiny.MODEL_ARGS}
+    call: Any = {"img_size": tiny.SIDE, "device": "cpu", "model_args": tiny.MODEL_ARGS}
     return an.train(tiny.MODEL, str(FIXTURES / tiny.IMAGES), AVERAGED, folder, **call)
 
 
@@ -80,7 +89,7 @@ def test_what_there_is_is_listed_where_a_snapshot_is_not(run: TrainingRun) -> No
 def test_a_snapshot_stands_wherever_a_model_does(run: TrainingRun) -> None:
     net, first = an.load(run.name, name="net"), an.load(f"{run.name}@init", name="first")
     assert len(an.Similarity(other=f"{run.name}@init").measure(net, images()).table)
-    settings = {"steps": 2, "beyond": 0, "augment": "none", "objective": "stated"}
+    settings: Any = {"steps": 2, "beyond": 0, "augment": "none", "objective": "stated"}
     lines = [
         an.Interpolation(**settings, towards=f"{run.name}@{name}").measure(net, images()) for name in ("init", "warmup")
     ]
@@ -125,8 +134,8 @@ def test_the_end_of_the_average_is_not_the_weights_where_its_file_is_gone(tmp_pa
 
 def test_a_run_that_is_older_than_an_option_of_what_is_kept_goes_on(tmp_path: Path) -> None:
     folder = copytree(FIXTURES / tiny.FINISHED, tmp_path / "run")
-    run, recipe = TrainingRun(folder), an.Recipe(**tiny.OPTIONS, snapshot_warmup=True)
-    call = {"img_size": tiny.SIDE, "device": "cpu", "model_args": tiny.MODEL_ARGS}
+    run, recipe = TrainingRun(folder), replace(tiny.RECIPE, snapshot_warmup=True)
+    call: Any = {"img_size": tiny.SIDE, "device": "cpu", "model_args": tiny.MODEL_ARGS}
     assert "snapshot_warmup" not in run.facts["recipe"]
     an.train(tiny.MODEL, str(FIXTURES / tiny.IMAGES), recipe, folder, **call)
     facts = run.facts

@@ -113,7 +113,8 @@ def test_a_stored_result_belongs_to_one_recipe(tmp_path: Path) -> None:
     runs, out = tmp_path / "run", tmp_path / "out"
     runs.mkdir()
     Landscape(**SETTINGS).measure(net(run(runs, Recipe().as_dict())), data(), out=out)
-    for other, differs in (({"hflip": 0.5}, "data"), ({"weight_decay": 0.1}, "settings .weight_decay: 0.0, now 0.1")):
+    others: dict[str, Any] = {"data": {"hflip": 0.5}, "settings .weight_decay: 0.0, now 0.1": {"weight_decay": 0.1}}
+    for differs, other in others.items():
         with pytest.raises(ValueError, match=f"holds a measurement with another {differs}"):
             Landscape(**SETTINGS).measure(net(run(runs, Recipe(**other).as_dict())), data(), out=out)
 

@@ -89,11 +89,11 @@ def bowl(one: Measurement) -> float | None:
     It is weight decay times the L2 of the weights that move, whatever the data; None where there is no such identity.
     """
     settings = one.provenance.get("settings", {})
-    flat = one.tables["flatness"].dropna(subset=["l2_rise"])
+    flat = one.tables["flatness"].astype({"l2_rise": float}).dropna(subset=["l2_rise"])
     exact = settings.get("l2", "textbook") == "textbook" and settings.get("normalisation") in (None, "filter", "layer")
     if not exact or flat.empty:
         return None
-    last = flat.loc[flat["radius"].astype(float).idxmax()]
+    last = flat.sort_values("radius").iloc[-1]
     return float(last["l2_rise"] / last["radius"] ** 2)
 
 
