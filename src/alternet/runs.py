@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import expanduser
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 import pandas as pd
 
@@ -22,6 +23,12 @@ EVENTS = "events"
 SNAPSHOTS = "snapshots"
 INDEX = "snapshots.json"
 """In the folder of snapshots: file, epoch and step of each."""
+AVERAGES = "ema"
+"""In the folder of snapshots: the moving average at each, under the same name."""
+LAST = "last"
+"""How the snapshot is called that holds what a run came to."""
+RAW = "-raw"
+"""How names end that mean the weights themselves where a run averaged them."""
 
 
 class Row(TypedDict):
@@ -63,6 +70,19 @@ class TrainingRun:
     """
 
     folder: Path
+
+    @classmethod
+    def named(cls, text: str) -> tuple[Self, str]:
+        """What `DIR[@SNAPSHOT]` means: a run, and one of its snapshots; `~` is the user's home.
+
+        Examples:
+            >>> TrainingRun.named("runs/vit")[1], TrainingRun.named("runs/vit@warmup")[1]
+            ('last', 'warmup')
+        """
+        whole, (folder, at, snapshot) = cls(Path(expanduser(text))), text.rpartition("@")
+        if whole.begun or not at:  # a folder may have an @ in its own name
+            return whole, LAST
+        return cls(Path(expanduser(folder))), snapshot
 
     @property
     def name(self) -> str:
@@ -112,11 +132,44 @@ class TrainingRun:
             raise self._damaged(RUN, error) from error
 
     @property
+    def averaging(self) -> bool:
+        """Whether the run keeps a moving average of its weights."""
+        recipe = self.facts.get("recipe") if self.begun else None
+        return is_file(self.folder / AVERAGED) or (isinstance(recipe, dict) and bool(recipe.get("model_ema")))
+
+    @property
     def weights(self) -> Path:
         """The file of the weights that the run came to: the averaged ones where it averaged."""
-        self.require_weights()
-        averaged = self.folder / AVERAGED
-        return averaged if averaged.is_file() else self.folder / WEIGHTS
+        return self.at(LAST)
+
+    def at(self, snapshot: str) -> Path:
+        """The file of the weights at a snapshot: `init`, `warmup`, `epoch-0010`, ..., `last`.
+
+        Where the run averaged its weights it is the average at that moment; `epoch-0010-raw` means the weights
+        themselves.
+
+        Raises:
+            ValueError: There is no such snapshot; the line lists those that there are.
+        """
+        if snapshot == LAST:
+            self.require_weights()
+            return self.folder / (AVERAGED if self.averaging else WEIGHTS)
+        kept = self.kept
+        if snapshot not in kept:
+            raise ValueError(f"{self.name} has no snapshot {snapshot!r}. It has {', '.join(kept) or 'none yet'}.")
+        return kept[snapshot]
+
+    @property
+    def kept(self) -> dict[str, Path]:
+        """All weights that are there, by the name that `at` finds them under, in the order of training."""
+        _ = self.facts  # says if this is no run
+        snapshots = self.snapshots if (self.folder / SNAPSHOTS / INDEX).exists() else {}
+        found = {file.stem: file for file in snapshots.values()} | {LAST: self.folder / WEIGHTS}
+        if self.averaging:
+            averages = [*(self.averages.values() if snapshots else ()), self.folder / AVERAGED]
+            pairs = zip(found.items(), averages, strict=True)
+            found = {key: file for (name, raw), mean in pairs for key, file in ((name, mean), (f"{name}{RAW}", raw))}
+        return {name: file for name, file in found.items() if is_file(file)}
 
     def require_weights(self) -> None:
         """Refuse a folder that is no training run, or whose training has not come to its end."""
@@ -168,6 +221,11 @@ class TrainingRun:
             found = "lists the same step twice" if entries else "lists no snapshot"
             raise ValueError(f"{index} {found}, expected one file for each step. Train again into another folder.")
         return {step: index.parent / Path(file).name for step, file in sorted(entries)}
+
+    @property
+    def averages(self) -> dict[int, Path]:
+        """Moving averages on the way: steps done → file; before the first step it is that of the weights."""
+        return {step: file.parent / AVERAGES / file.name if step else file for step, file in self.snapshots.items()}
 
     def require_same(self, identity: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         """Refuse a folder that holds the training of something else.

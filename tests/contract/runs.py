@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from alternet.subject.subject import Subject
+from alternet.training.recipe import Recipe
 
 
 def write_run(folder: Path, path: Sequence[Mapping[str, Tensor]], *, every: int = 10) -> Path:
@@ -22,6 +23,8 @@ def write_run(folder: Path, path: Sequence[Mapping[str, Tensor]], *, every: int 
         index.append({"file": file, "epoch": number, "step": every * number})
     (folder / "snapshots" / "snapshots.json").write_text(json.dumps(index))
     save_file(dict(path[-1]), folder / "weights.safetensors")
+    recipe = Recipe(weight_decay=0.1, filter_bias_and_bn=False, hflip=0.5, mixup=0.5, smoothing=0.1)
+    (folder / "run.json").write_text(json.dumps({"recipe": recipe.as_dict(), "finished": True}))
     (folder / "log.csv").write_text(f"epoch,step\n{len(path) - 1},{every * (len(path) - 1)}\n")
     return folder
 

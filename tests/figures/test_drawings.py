@@ -474,6 +474,9 @@ def test_landscapes_share_one_height_and_the_cuts_hold_the_numbers():
     np.testing.assert_allclose(cuts[0], [[x, 8 * x**2] for x in (-1, -0.5, 0, 0.5, 1)])
     alone = lines(axes(figure, "Cuts: NLL alone"))
     np.testing.assert_allclose(alone[2][:, 1], [20, 5, 0, 5, 20])
+    assert len(alone) == 4 and len(cuts) == 6
+    for known in cuts[4:]:  # what L2 adds by itself
+        np.testing.assert_allclose(known[:, 1], 5 * known[:, 0] ** 2, atol=1e-12)
     bars = [p for p in axes(figure, "Mean rise over directions (±2 SE)").patches if isinstance(p, Rectangle)]
     np.testing.assert_allclose([p.get_height() for p in bars[:4]], [0.75, 1.25, 3, 5])
     np.testing.assert_allclose([p.get_y() for p in bars[:4]], [0, 0.75, 0, 3])
@@ -493,11 +496,11 @@ def test_a_spike_and_a_point_without_a_loss_are_gaps_in_the_surface():
     assert surface["z"][0][0] is None and surface["z"][0][4] is None and surface["z"][2][2] == 0
 
 
-def test_landscapes_say_how_far_the_loss_rises_and_what_of_it_is_nll():
+def test_landscapes_say_how_far_the_nll_rises_and_what_l2_adds():
     assert sentences(landscape("a", sharp=3.0)) == [
-        "a: at r = 0.5 the loss stands 2.00 ± 0.10 above the centre, of which NLL 0.75 ± 0.10 and L2 1.25; at r = 1 "
-        "the loss stands 8.00 ± 0.10 above the centre, of which NLL 3.00 ± 0.10 and L2 5 (mean over 10 random "
-        "directions, ± one standard error)."
+        "a: at r = 0.5 the NLL stands 0.75 ± 0.10 above the centre, and L2 adds 1.25; at r = 1 the NLL stands 3.00 ± "
+        "0.10 above the centre, and L2 adds 5 (mean over 10 random directions, ± one standard error); what L2 adds is "
+        "5·r² by identity, whatever the data."
     ]
 
 

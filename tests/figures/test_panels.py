@@ -338,13 +338,13 @@ def test_landscapes_say_loss_and_nll_at_each_point_and_on_the_cuts():
     measured = Measurement.concat([landscape("a", sharp=3.0), landscape("b", sharp=20.0)])
     panels = drawn(measured)
     cells = panels["b: the same from above"].cells
-    assert (cells.rows[0], cells.columns[3], cells.texts[0][3]) == ("y = -1", "x = 0.5", "loss +31.25\nNLL +25")
+    assert (cells.rows[0], cells.columns[3], cells.texts[0][3]) == ("y = -1", "x = 0.5", "NLL +25\nloss +31.25")
     assert cells.extent == (-1.25, 1.25, -1.25, 1.25)
     cuts = panels["Cuts: NLL alone"]
     np.testing.assert_allclose(cuts.line("b").get_xydata(), [[x, 20 * x**2] for x in (-1, -0.5, 0, 0.5, 1)])
     assert cuts.points("b")[0] == (-1, 20, "x = −1: +20") and cuts.points("b")[-1] == (1, 20, "y = 1: +20")
     rise = panels["Mean rise over directions (±2 SE)"].points("a")
-    assert rise[1][1:] == (8.0, "r = 1\nloss 8.00 ± 0.10\nNLL 3.00 ± 0.10")
+    assert rise[1][1:] == (8.0, "r = 1\nNLL 3.00 ± 0.10\nloss 8.00 ± 0.10")
 
 
 def test_only_surfaces_turn_and_their_scale_is_one_for_all():

@@ -70,7 +70,8 @@ def test_without_a_file_the_line_leads_to_the_initial_weights(tmp_path: Path) ->
     path: list[dict[str, Tensor]] = [dict(one.model.state_dict()) for one in (first, middle, net)]
     from_run = replace(net, history=write_run(tmp_path / "run", path))
     named = Interpolation(**QUICK, towards=stored(first, tmp_path / "first.pth"))
-    assert Interpolation(**QUICK).measure(from_run, data()).table.equals(named.measure(net, data()).table)
+    found = Interpolation(**QUICK, objective="stated").measure(from_run, data())
+    assert found.table.equals(named.measure(net, data()).table)
     with pytest.raises(ValueError, match="'net' has no training run with it"):
         Interpolation(**QUICK).measure(net, data())
 

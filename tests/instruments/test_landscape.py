@@ -14,7 +14,9 @@ from tests.contract.runs import write_run
 from torch import Tensor, nn
 
 from alternet.data.image_batches import Batches
+from alternet.instruments.figures import sentences
 from alternet.instruments.landscape import Landscape
+from alternet.instruments.landscape.figure import bowl
 from alternet.instruments.landscape.measure import RADII, LandscapeWork
 from alternet.loss.flatness import Ray, flatness
 from alternet.loss.risk import Risk
@@ -150,7 +152,7 @@ def test_the_standard_error_is_that_of_the_mean_over_directions() -> None:
     rays = [Ray(1.0, (float(loss), float(nll)), (1.0, 0.0)) for loss, nll in values]
     ((_, *numbers, directions, finite),) = flatness((0.0, 0.0), rays)
     loss, nll = (values + np.array([1.0, 0.0])).T / 2
-    for part, mean, error in zip((loss, nll, loss - nll), numbers[::2], numbers[1::2], strict=True):
+    for part, mean, error in zip((nll, loss - nll, loss), numbers[::2], numbers[1::2], strict=True):
         assert (mean, error) == pytest.approx((part.mean(), part.std(ddof=1) / 2))
     assert (directions, finite) == (4, 4)
 
@@ -158,7 +160,7 @@ def test_the_standard_error_is_that_of_the_mean_over_directions() -> None:
 def test_flatness_of_rays_that_are_not_finite() -> None:
     rays = [Ray(1.0, (2.0, 1.0), (2.0, 1.0)), Ray(1.0, (None, None), (3.0, 1.0)), Ray(0.5, (2.0, 1.0), (4.0, 1.0))]
     half, full = flatness((1.0, 1.0), rays)
-    assert half == (0.5, 2.0, None, 0.0, None, 2.0, None, 1, 1)
+    assert half == (0.5, 0.0, None, 2.0, None, 2.0, None, 1, 1)
     assert full == (1.0, None, None, None, None, None, None, 2, 1)
     assert flatness((None, None), rays)[0][1] is None
 
@@ -186,6 +188,45 @@ def test_along_eigenvectors_the_loss_rises_by_half_the_eigenvalue() -> None:
     expected = exact[-2:].mean().item() / 2 * flat["radius"] ** 2
     np.testing.assert_allclose(flat["rise"], expected, rtol=1e-3)
     assert flat["standard_error"].isna().all() and flat["directions"].tolist() == [2] * 4
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
+def test_only_where_the_loss_is_smooth_does_it_rise_by_half_the_eigenvalue(activation: type[nn.Module]) -> None:
+    """Within 0.01 of the weights some ReLU switches at some image, and what it then adds no Hessian knows."""
+
+    batches = data(64)
+    ((images, targets),) = batches
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [nn.Linear(12, 32), activation(), nn.Linear(32, 32), activation(), nn.Linear(32, K)]
+    model = nn.Sequential(nn.Flatten(), *layers).double()
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(100):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(images.double()), targets).backward()
+        optimiser.step()
+    net = Subject(model, name="net", input_size=(3, 2, 2))
+    settings: Any = {"directions": "eigenvectors", "normalisation": "none", "ignore": "nothing", "augment": "none"}
+    instrument = Landscape(points=3, radius=0.01, **settings)
+    with instrument.open(net, batches) as work:
+        curvature = sum(float(axis @ work.risk.product(axis)) for axis in work.axes) / 2
+    flat = instrument.measure(net, batches).tables["flatness"]
+    off = (flat["rise"] / (curvature / 2 * flat["radius"] ** 2) - 1).abs()
+    assert (off < 0.01).all() if activation is nn.Tanh else (off > 0.05).all()
+
+
+@pytest.mark.parametrize("decays", ["timm", "all"])
+def test_the_rise_of_l2_is_that_of_the_weights_that_move_in_a_random_network_too(decays: Any) -> None:
+    net = subject()
+    m = Landscape(**QUICK, decays=decays, weight_decay=0.3).measure(net, data())
+    moving = sum(float(p.detach().square().sum()) for p in net.model.parameters() if p.ndim > 1)
+    flat = m.tables["flatness"]
+    np.testing.assert_allclose(flat["l2_rise"], 0.3 * moving / 2 * flat["radius"] ** 2, rtol=1e-6)
+    assert bowl(m) == pytest.approx(0.3 * moving / 2)
+    assert f"; what L2 adds is {0.3 * moving / 2:.3g}·r² by identity, whatever the data." in sentences(m)[0]
+    for other in ({"l2": "paper"}, {"normalisation": "paper"}, {"normalisation": "none"}):
+        without = Landscape(**QUICK, **other).measure(net, data())
+        assert bowl(without) is None and "identity" not in sentences(without)[0]
 
 
 def test_the_sharpest_directions_are_those_of_the_largest_eigenvalues(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,8 +303,6 @@ def test_a_point_without_a_loss_is_undefined_and_stays_a_gap(tmp_path: Path) -> 
     assert m.tables["flatness"]["rise"].isna().all()
     m = Measurement.load(tmp_path / "net" / "landscape")
     assert m.draw().axes
-    from alternet.instruments.figures import sentences
-
     assert sentences(m)[0].endswith("at r = 2e+38 the loss is not finite along 3 of 3 directions.")
 
 

@@ -1,5 +1,6 @@
-"""What instruments of the loss share: the augmentation that a run's recipe names."""
+"""What instruments of the loss share: the loss that a run was trained on, or the one that is stated."""
 
+import copy
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from alternet.instruments.spectral_density import SpectralDensity
 from alternet.measurement import Measurement
 from alternet.subject.subject import Subject
 from alternet.training.recipe import Recipe
+from alternet.training.trainer import Trainer
 
 SETTINGS: dict[str, Any] = {"points": 3, "draws": 1, "batch_size": 4, "seed": 3}
 
@@ -39,9 +41,66 @@ def run(folder: Path, recipe: object) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("spared", [False, True])
+def test_sgd_followed_the_gradient_of_the_runs_loss(tmp_path: Path, spared: bool) -> None:
+    """One step of the training itself is −lr · the derivative of what is measured, L2 part and soft labels included."""
+    recipe = Recipe(
+        opt="momentum", lr=0.1, weight_decay=0.3, filter_bias_and_bn=spared, hflip=0.5, crop="pad", mixup=0.5,
+        smoothing=0.1,
+    )  # fmt: skip
+    subject = net(run(tmp_path, recipe.as_dict()))
+    with Landscape(batch_size=8).open(subject, data()) as work:
+        ((images, targets),) = list(work.batches)
+        before, gradient = work.risk.theta, work.risk.gradient()
+        space = work.risk.space
+    stepped = copy.deepcopy(subject.model).train()
+    facts: dict[str, Any] = {"device": torch.device("cpu"), "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    Trainer(model=stepped, recipe=recipe, steps_per_epoch=1, **facts).step(images, targets)
+    after = space.join({name: p.detach() for name, p in stepped.named_parameters()})
+    torch.testing.assert_close(after - before, -0.1 * gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_the_provenance_states_the_loss_of_the_run(tmp_path: Path) -> None:
+    recipe = Recipe(**asdict(WEAK) | {"smoothing": 0.2}, weight_decay=0.3, filter_bias_and_bn=False)
+    subject = net(run(tmp_path, recipe.as_dict()))
+    m = Landscape(**SETTINGS).measure(subject, data())
+    whole = {"objective": "run", "augment": "recipe", "weight_decay": 0.3, "decays": "all"}
+    assert whole.items() <= m.provenance["settings"].items()
+    assert m.provenance["objective"] == {
+        "weights": "as stepped",
+        "augment": asdict(WEAK) | {"smoothing": 0.2, "scale": [0.08, 1.0]},
+    }
+    again = Landscape.with_settings(m.provenance["settings"]).measure(replace(subject, averaged=True), data())
+    assert again.table.equals(m.table) and again.provenance["objective"]["weights"] == "averaged"
+    by_hand = replace(recipe, weight_decay=0.0)
+    stated = Landscape(**SETTINGS, objective="stated", augment="recipe", weight_decay=0.3, decays="all")
+    same = stated.measure(net(run(tmp_path, by_hand.as_dict())), data())
+    assert same.table.equals(m.table) and "objective" not in same.provenance
+
+
+def test_what_is_set_counts_before_the_run(tmp_path: Path) -> None:
+    subject = net(run(tmp_path, Recipe(**asdict(WEAK), weight_decay=0.3, filter_bias_and_bn=False).as_dict()))
+    some = Landscape(**SETTINGS, augment="none", weight_decay=0.0).measure(subject, data())
+    whole = {"objective": "run", "augment": "none", "weight_decay": 0.0, "decays": "all"}
+    assert whole.items() <= some.provenance["settings"].items()
+    assert some.table["loss"].equals(some.table["nll"])
+    assert some.table["l2"].iloc[4] == pytest.approx(
+        sum(p.square().sum().item() for p in subject.model.parameters()) / 2
+    )
+
+
+def test_a_model_that_comes_from_no_run_has_the_loss_of_the_paper() -> None:
+    m = Landscape(**SETTINGS).measure(net(None), data())
+    whole = {"objective": "stated", "augment": "strong", "weight_decay": 0.05, "decays": "timm"}
+    assert whole.items() <= m.provenance["settings"].items() and "objective" not in m.provenance
+    with pytest.raises(ValueError, match="'net' has no training run with it, so no recipe"):
+        Landscape(objective="run").measure(net(None), data())
+
+
 def test_images_are_varied_as_the_recipe_of_the_run_varied_them(tmp_path: Path) -> None:
     recipe = Recipe(**asdict(WEAK), lr=0.5)
-    m = Landscape(augment="recipe", **SETTINGS).measure(net(run(tmp_path, recipe.as_dict())), data())
+    subject = net(run(tmp_path, recipe.as_dict()))
+    m = Landscape(objective="stated", augment="recipe", **SETTINGS).measure(subject, data())
     named = Landscape(augment="weak", **SETTINGS).measure(net(None), data())
     assert m.table.equals(named.table)
     assert m.provenance["data"] == named.provenance["data"]
@@ -53,22 +112,34 @@ def test_images_are_varied_as_the_recipe_of_the_run_varied_them(tmp_path: Path) 
 def test_a_stored_result_belongs_to_one_recipe(tmp_path: Path) -> None:
     runs, out = tmp_path / "run", tmp_path / "out"
     runs.mkdir()
-    instrument = Landscape(augment="recipe", **SETTINGS)
-    instrument.measure(net(run(runs, Recipe().as_dict())), data(), out=out)
-    with pytest.raises(ValueError, match="holds a measurement with another data"):
-        instrument.measure(net(run(runs, Recipe(hflip=0.5).as_dict())), data(), out=out)
+    Landscape(**SETTINGS).measure(net(run(runs, Recipe().as_dict())), data(), out=out)
+    others: dict[str, Any] = {"data": {"hflip": 0.5}, "settings .weight_decay: 0.0, now 0.1": {"weight_decay": 0.1}}
+    for differs, other in others.items():
+        with pytest.raises(ValueError, match=f"holds a measurement with another {differs}"):
+            Landscape(**SETTINGS).measure(net(run(runs, Recipe(**other).as_dict())), data(), out=out)
+
+
+def test_a_result_that_is_older_than_a_setting_is_what_it_was(tmp_path: Path) -> None:
+    subject, out = net(run(tmp_path, Recipe().as_dict())), tmp_path / "out"
+    Landscape(**SETTINGS, objective="stated").measure(subject, data(), out=out)
+    file = out / "net" / "landscape" / "provenance.json"
+    stored = json.loads(file.read_text())
+    for setting in ("objective", "decays"):
+        del stored["settings"][setting]
+    file.write_text(json.dumps(stored))
+    assert len(Landscape(**SETTINGS, objective="stated").measure(subject, data(), out=out).table) == 9
+    with pytest.raises(ValueError, match="another settings .*objective: .stated., now .run."):
+        Landscape(**SETTINGS).measure(subject, data(), out=out)
 
 
 def test_a_model_without_a_recipe_says_so(tmp_path: Path) -> None:
-    instrument = Landscape(augment="recipe", **SETTINGS)
-    with pytest.raises(ValueError, match="'net' has no training run with it, so no recipe"):
-        instrument.measure(net(None), data())
-    for recipe in ({"lr": 1.0}, None, {**Recipe().as_dict(), "hflip": "often"}, {**Recipe().as_dict(), "scale": 3}):
-        with pytest.raises(ValueError, match=r"run\.json does not say how the images were augmented .* augment=weak"):
-            instrument.measure(net(run(tmp_path, recipe)), data())
+    for instrument in (Landscape(**SETTINGS), Landscape(objective="stated", augment="recipe", **SETTINGS)):
+        for recipe in ({"lr": 1.0}, None, {**Recipe().as_dict(), "hflip": "often"}, {**Recipe().as_dict(), "scale": 3}):
+            with pytest.raises(ValueError, match=r"run\.json does not say which loss was trained on .* augment=weak"):
+                instrument.measure(net(run(tmp_path, recipe)), data())
     (tmp_path / "run.json").unlink()
     with pytest.raises(ValueError, match="does not say"):
-        instrument.measure(net(tmp_path), data())
+        Landscape(**SETTINGS).measure(net(tmp_path), data())
 
 
 @pytest.mark.parametrize("weight_decay", [-0.1, float("inf"), float("nan")])

@@ -141,6 +141,18 @@ def test_transformers_from_a_folder(tmp_path: Path):
     assert net.logits(torch.rand(2, 3, 32, 32)).shape == (2, 2)
 
 
+@pytest.mark.parametrize("kind", ["ViT", "ResNet"])
+def test_transformers_that_take_other_channels_at_a_size_of_ones_own(tmp_path: Path, kind: str):
+    """The second states how many channels it takes, but no size."""
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    small = {"image_size": 32, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    if kind == "ResNet":
+        small = {"embedding_size": 4, "hidden_sizes": [4], "depths": [1], "layer_type": "basic"}
+    config = getattr(transformers, f"{kind}Config")(num_channels=1, **small)
+    getattr(transformers, f"{kind}ForImageClassification")(config).save_pretrained(tmp_path)
+    assert load(f"hf:{tmp_path}", img_size=32).input_size == (1, 32, 32)
+
+
 class Code:
     def __reduce__(self):
         return (print, ("this must never run",))

@@ -53,7 +53,8 @@ def test_the_files_of_a_finished_run(whole: Path) -> None:
     files = sorted(str(path.relative_to(whole)) for path in whole.glob("**/*") if path.is_file())
     events = [name for name in files if name.startswith("events/events.out.tfevents")]
     assert len(events) == 1
-    snapshots = ["epoch-0002.safetensors", "init.safetensors", "snapshots.json", "warmup.safetensors"]
+    averages = ["ema/epoch-0002.safetensors", "ema/warmup.safetensors"]
+    snapshots = [*averages, "epoch-0002.safetensors", "init.safetensors", "snapshots.json", "warmup.safetensors"]
     kept = [
         "ema.safetensors",
         "log.csv",

@@ -24,11 +24,11 @@ class Study:
 STUDIES = (
     Study(instruments=("fourier", "variance", "calibration", "similarity", "lesion")),
     Study(instruments=("frequency_noise",), limit=360),
-    Study(instruments=("hessian",), limit=160, settings={"augment": "recipe"}),
-    Study(instruments=("landscape",), limit=128, settings={"augment": "recipe", "points": 11}),
+    Study(instruments=("hessian",), limit=160),
+    Study(instruments=("landscape",), limit=128, settings={"points": 11}),
     Study(instruments=("trajectory",)),
 )
-"""The loss is measured as the networks were trained, without the paper's strong augmentation."""
+"""The loss is the one that the networks were trained on, without the paper's strong augmentation."""
 
 
 def demo(

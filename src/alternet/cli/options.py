@@ -12,7 +12,7 @@ Models = Annotated[
         "-m",
         "--model",
         help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID or run:DIR; WEIGHTS is a file or "
-        "`pretrained`. May be given several times.",
+        "`pretrained`, or a snapshot of the run, such as run:DIR@warmup. May be given several times.",
     ),
 ]
 Model = Annotated[

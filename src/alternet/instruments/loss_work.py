@@ -1,6 +1,7 @@
 """What the instruments of the loss do alike: they freeze augmented batches and open NLL + L2 on them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -8,9 +9,10 @@ import torch
 
 from alternet.data.augment import PAPER_CIFAR, PAPER_IMAGENET, WEAK, Augmentation
 from alternet.data.image_batches import Batches
+from alternet.instruments.loss_instrument import LossInstrument
 from alternet.instruments.work import PerItem
 from alternet.loss.risk import Risk, Value
-from alternet.subject.history import augmentation_of
+from alternet.subject.history import objective_of
 from alternet.subject.subject import Subject
 
 AUGMENTATIONS: dict[str, Callable[[Subject], Augmentation]] = {
@@ -18,7 +20,7 @@ AUGMENTATIONS: dict[str, Callable[[Subject], Augmentation]] = {
     "strong-imagenet": lambda _: PAPER_IMAGENET,
     "weak": lambda _: WEAK,
     "none": lambda _: Augmentation(),
-    "recipe": augmentation_of,
+    "recipe": lambda subject: objective_of(subject).augment,
 }
 """How the images are varied, once, before anything is measured, by the setting `augment`."""
 
@@ -59,11 +61,15 @@ class LossWork(PerItem):
     risk: Risk
 
     def __init__(self, instrument: Any, subject: Subject, batches: Batches) -> None:
+        instrument = stated(instrument, subject)
         # batches that somebody froze are taken as they are
         if batches.augment is None:
             augmentation = AUGMENTATIONS[instrument.augment](subject)
             batches = batches.frozen(augmentation, seed=instrument.seed, batch_size=instrument.batch_size)
         super().__init__(instrument, subject, batches)
+        if instrument.objective == "run" and batches.augment is not None:
+            weights = "averaged" if subject.averaged else "as stepped"
+            self.facts = {"objective": {"weights": weights, "augment": batches.augment.facts}}
 
     def begin(self) -> None:
         self.risk = self.undo.enter_context(self.loss())
@@ -76,10 +82,27 @@ class LossWork(PerItem):
             self.subject,
             self.batches,
             weight_decay=asked.weight_decay,
+            decays=asked.decays,
             l2=asked.l2,
             batch_norm=asked.batch_norm,
             **options,
         )
+
+
+def stated(instrument: LossInstrument, subject: Subject) -> LossInstrument:
+    """The instrument with the whole loss in its settings: what was left out is that of the run, or the paper's."""
+    objective = instrument.objective or ("stated" if subject.history is None else "run")
+    weight_decay, decays, augment = 0.05, "timm", "strong"
+    if objective == "run":
+        run = objective_of(subject)
+        weight_decay, decays, augment = run.weight_decay, run.decays, "recipe"
+    return replace(
+        instrument,
+        objective=objective,
+        augment=instrument.augment or augment,
+        weight_decay=weight_decay if instrument.weight_decay is None else instrument.weight_decay,
+        decays=instrument.decays or decays,
+    )
 
 
 class CurvatureWork(LossWork):

@@ -26,7 +26,7 @@ class Work(ABC):  # noqa: B024 - its two kinds have the abstract methods
     """What an instrument opens: making it states data and facts, entering it begins the work.
 
     Attributes:
-        instrument: The settings.
+        instrument: The settings; those that are left to the model are filled in, as the provenance states them.
         subject: The model.
         batches: The data as this work looks at it; what the provenance describes.
         facts: What decides the numbers beside settings, model and data, as plain values. It stands in the provenance,

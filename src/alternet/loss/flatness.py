@@ -10,12 +10,12 @@ Heights = tuple[float | None, float | None]
 
 COLUMNS = (
     "radius",
-    "rise",
-    "standard_error",
     "nll_rise",
     "nll_standard_error",
     "l2_rise",
     "l2_standard_error",
+    "rise",
+    "standard_error",
     "directions",
     "finite",
 )
@@ -36,7 +36,7 @@ class Ray(NamedTuple):
 
 
 def flatness(centre: Heights, rays: Iterable[Ray], *, sampled: bool = True) -> list[tuple[float | int | None, ...]]:
-    """A row for each radius: the mean rise of loss, NLL and L2 part over directions, each with its standard error.
+    """A row for each radius: the mean rise of NLL, L2 part and loss over directions, each with its standard error.
 
     The rise along a direction is the mean of both ways less the centre; that cancels the slope at the centre, which
     says nothing about flatness. If the loss is not finite along some direction, no mean exists and the row says so.
@@ -53,7 +53,7 @@ def flatness(centre: Heights, rays: Iterable[Ray], *, sampled: bool = True) -> l
         >>> first, second = Ray(1.0, (3.0, 1.5), (2.0, 0.5)), Ray(1.0, (4.0, 1.0), (2.0, 1.0))
         >>> rays = [first, second, Ray(1.0, (3.0, 1.0), (3.5, 1.0))]
         >>> [round(number, 3) for number in flatness((1.0, 0.5), rays)[0][:6]]
-        [1.0, 1.917, 0.22, 0.5, 0.0, 1.417]
+        [1.0, 0.5, 0.0, 1.417, 0.22, 1.917]
     """
     by_radius: dict[float, list[Ray]] = {}
     for ray in rays:
@@ -65,7 +65,7 @@ def flatness(centre: Heights, rays: Iterable[Ray], *, sampled: bool = True) -> l
         known = [(a, b) for a, b in zip(loss, nll, strict=True) if a is not None and b is not None]
         whole = known if len(known) == len(here) else []
         numbers: list[float | None] = []
-        for part in ([a for a, _ in whole], [b for _, b in whole], [a - b for a, b in whole]):
+        for part in ([b for _, b in whole], [a - b for a, b in whole], [a for a, _ in whole]):
             numbers.append(fmean(part) if part else None)
             numbers.append(stdev(part) / sqrt(len(part)) if sampled and len(part) > 2 else None)
         rows.append((radius, *numbers, len(here), len(known)))

@@ -82,6 +82,7 @@ class Risk:
         batches: Batches,
         *,
         weight_decay: float = 0.05,
+        decays: Literal["timm", "all"] = "timm",
         l2: Literal["textbook", "paper"] = "textbook",
         parameters: str = "all",
         batch_norm: Literal["running", "batch"] = "running",
@@ -94,6 +95,8 @@ class Risk:
             subject: The model.
             batches: Images and targets; see `Batches.frozen` for augmented ones.
             weight_decay: Factor of the penalty.
+            decays: Which parameters the textbook's penalty counts: all, or those of timm's rule, see
+                `alternet.loss.parameters.decayed`.
             l2: Which penalty, see `alternet.loss.penalty`.
             parameters: Which parameters the vector holds, see `alternet.loss.parameters.chosen`; the others stay.
             batch_norm: Whether BatchNorm uses its running statistics or those of each batch.
@@ -121,8 +124,9 @@ class Risk:
         self.subject, self.batches = subject, batches
         self.weight_decay, self.batch_norm, self.micro_batch = weight_decay, batch_norm, micro_batch
         self.dtype = dtype or subject.dtype
-        self._penalty: Penalty = SquaredNorm(decayed(subject.model)) if l2 == "textbook" else SumOfNorms()
         own = {name: self._converted(p) for name, p in subject.model.named_parameters()}
+        acted_on = set(own) if decays == "all" else decayed(subject.model)
+        self._penalty: Penalty = SquaredNorm(acted_on) if l2 == "textbook" else SumOfNorms()
         self.space = ParameterVector({name: own[name].shape for name in chosen(subject, parameters)})
         self._others = {name: p for name, p in own.items() if name not in self.space.shapes}
         self._theta = self.space.join(own)

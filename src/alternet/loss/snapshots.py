@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from alternet.loss.parameters import ParameterVector
-from alternet.runs import WEIGHTS, TrainingRun
+from alternet.runs import AVERAGED, LAST, RAW, WEIGHTS, TrainingRun
+from alternet.storage import is_file
 from alternet.subject.history import history_of
 from alternet.subject.subject import Subject
 
@@ -21,12 +22,15 @@ VALUES = 2**22
 class WeightPath:
     """The snapshots of the run that a Subject comes from and its final weights, inside a `with` block.
 
+    All are of the Subject's own kind: moving averages where it is one, else the weights that were stepped.
+
     Attributes:
         files: The snapshots by rising step, then the final weights.
         steps: Optimisation steps done at each.
 
     Raises:
-        ValueError: The Subject has no run, or the run no snapshots; a file is missing, damaged, or of another model.
+        ValueError: The Subject has no run, or the run no snapshots of its kind; a file is missing, damaged, or of
+            another model.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -34,9 +38,14 @@ class WeightPath:
         run = TrainingRun(history_of(subject, "no weights on the way"))
         self._name = subject.name
         self.space = ParameterVector({name: p.shape for name, p in subject.model.named_parameters()})
-        snapshots = run.snapshots
+        snapshots = run.averages if subject.averaged else run.snapshots
+        if subject.averaged and (missing := [file for file in snapshots.values() if not is_file(file)]):
+            raise ValueError(
+                f"{subject.name!r} is the moving average of {run.name}, which kept none on the way: {missing[0]} is "
+                f"missing. Take the weights themselves, {run.name}@{LAST}{RAW}, or train again into another folder."
+            )
         self.steps = (*snapshots, max(run.steps, *snapshots))
-        self.files = (*snapshots.values(), run.folder / WEIGHTS)  # not their average: the path that SGD went
+        self.files = (*snapshots.values(), run.folder / (AVERAGED if subject.averaged else WEIGHTS))
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:

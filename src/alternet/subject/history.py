@@ -1,6 +1,8 @@
-"""History: the training run that a model comes from, and how it varied its images."""
+"""History: the training run that a model comes from, and the loss that it minimised."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from alternet.data.augment import Augmentation
 from alternet.runs import RUN, TrainingRun
@@ -25,17 +27,34 @@ def history_of(subject: Subject, without: str) -> Path:
     return subject.history
 
 
-def augmentation_of(subject: Subject) -> Augmentation:
-    """How the images were varied that a model was trained on, by the recipe of its run.
+@dataclass(frozen=True)
+class Objective:
+    """The loss that a run minimised, by its recipe: NLL on augmented images, and L2 by weight decay.
+
+    Attributes:
+        augment: How the images were varied, mixed, and their labels smoothed.
+        weight_decay: Factor of the L2 part.
+        decays: Whether weight decay acted on `all` parameters or on those that timm's rule leaves it (`timm`).
+    """
+
+    augment: Augmentation
+    weight_decay: float
+    decays: Literal["timm", "all"]
+
+
+def objective_of(subject: Subject) -> Objective:
+    """The loss that a model was trained on.
 
     Raises:
         ValueError: The model has no run, or the run does not say.
     """
-    history = history_of(subject, "no recipe whose augmentation could be taken")
+    history = history_of(subject, "no recipe that says which loss was trained on")
     try:
-        return Augmentation.of(TrainingRun(history).facts["recipe"])
+        recipe = TrainingRun(history).facts["recipe"]
+        spared, weight_decay = recipe["filter_bias_and_bn"], float(recipe["weight_decay"])
+        return Objective(Augmentation.of(recipe), weight_decay, "timm" if spared else "all")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{history / RUN} does not say how the images were augmented ({error}). Name an augmentation instead, for "
-            "example augment=weak."
+            f"{history / RUN} does not say which loss was trained on ({error}). State the loss instead, for example "
+            "objective=stated and augment=weak."
         ) from error

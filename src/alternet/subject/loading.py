@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from alternet.distributed import local_device
 from alternet.errors import unknown
 from alternet.models import NAMES, load_released
 from alternet.models.released import CLASSIFIERS
-from alternet.runs import TrainingRun
+from alternet.runs import RAW, TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import Subject
@@ -38,7 +39,9 @@ def load(
     Args:
         model: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
             `hf:ID` for transformers (a hub id or a local folder), or `run:DIR` for what `train` wrote. WEIGHTS is
-            a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`. Without WEIGHTS they are random.
+            a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`; without it weights are random. After
+            `run:DIR` it is a snapshot, such as `init`, `warmup` or `epoch-0100`; without it, or with `last`, weights
+            are those that the training came to.
         img_size: Side of the images; position embeddings are resampled as timm does.
         num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
         device: Where the model shall be; by default a GPU if there is one.
@@ -60,14 +63,11 @@ def load(
     target = local_device(None if device is None else str(device))
     with random_state_kept(seed=seed), _size_refused(model, img_size):
         network, facts = BUILDERS[kind](rest, img_size, num_classes)
-    if img_size is not None:
-        declared = facts.get("input_size") or getattr(network, "pretrained_cfg", {}).get("input_size") or (3,)
-        channels = declared[0]
-        if "input_size" not in facts:  # timm's configurations say 3 also where a model was built for another number
-            channels = getattr(network, "in_chans", None) or channels
-        facts["input_size"] = (channels, img_size, img_size)
     subject = Subject(network.to(target).eval(), name=name or model, **facts)
     if img_size is not None:
+        # some networks of transformers state how many channels they take, but no size
+        channels = (subject.input_size or (getattr(getattr(network, "config", None), "num_channels", 3),))[0]
+        subject = replace(subject, input_size=(channels, img_size, img_size))
         with untouched(network), _size_refused(model, img_size):
             subject.logits(subject.example())
     return subject
@@ -91,7 +91,7 @@ def check(model: str) -> None:
     """Refuse at once a name that `load` could not find, before anything long begins.
 
     Raises:
-        ValueError: No such model, weight file or training run.
+        ValueError: No such model, weight file, training run or snapshot.
     """
     kind, rest = _split(model)
     name, _, weights = rest.partition("@")
@@ -100,7 +100,8 @@ def check(model: str) -> None:
     if kind == "tv" and name not in (known := torchvision.models.list_models(module=torchvision.models)):
         raise unknown("There is no torchvision classifier", name, known, see="alternet list models")
     if kind == "run":
-        TrainingRun(_path(rest)).require_weights()
+        run, snapshot = TrainingRun.named(rest)
+        run.at(snapshot)
     elif kind != "hf" and weights not in ("", "pretrained"):
         find_weights(_path(weights))
 
@@ -247,22 +248,22 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None)
     return model, facts
 
 
-def _from_run(folder: str, img_size: int | None, num_classes: int | None) -> Built:
-    run = TrainingRun(_path(folder))
-    weights, facts = read_weights(run.weights), run.model
+def _from_run(name: str, img_size: int | None, num_classes: int | None) -> Built:
+    run, snapshot = TrainingRun.named(name)
+    weights, facts = read_weights(run.at(snapshot)), run.model
     if num_classes not in (None, facts.num_classes):
-        raise ValueError(f"run:{folder} has {facts.num_classes} classes, got {num_classes}. Leave the number out.")
+        raise ValueError(f"{run.name} has {facts.num_classes} classes, got {num_classes}. Leave the number out.")
     try:
         model, _ = create(facts.model, num_classes=facts.num_classes, **facts.model_args)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"run:{folder} names a model that cannot be built ({error}). Is alternet up to date?"
-        ) from error
-    fill(model, weights, f"run:{folder}")
+        raise ValueError(f"{run.name} names a model that cannot be built ({error}). Is alternet up to date?") from error
+    fill(model, weights, f"run:{name}")
     resize = getattr(model, "set_input_size", None)
     if img_size not in (None, facts.input_size[-1]) and callable(resize):
         resize(img_size=img_size)
-    return model, {"input_size": facts.input_size, "mean": facts.mean, "std": facts.std, "history": run.folder}
+    averaged = run.averaging and not snapshot.endswith(RAW)
+    built = {"input_size": facts.input_size, "mean": facts.mean, "std": facts.std}
+    return model, {**built, "history": run.folder, "averaged": averaged}
 
 
 BUILDERS = {"": _from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}

@@ -30,6 +30,7 @@ class Subject:
         prefix_tokens: Class and register tokens before the grid of patches, for models made of tokens.
         grid: Height and width of the patch grid, where it does not follow from the image and the strides.
         history: Folder of the training run with its snapshots, if there is one.
+        averaged: Whether the weights are the moving average that the run kept, and not those that it stepped.
 
     Examples:
         >>> net = Subject(model=nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), name="mine", input_size=(3, 2, 2))
@@ -45,6 +46,7 @@ class Subject:
     prefix_tokens: int | None = None
     grid: tuple[int, int] | None = None
     history: Path | None = None
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):

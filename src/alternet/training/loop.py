@@ -70,7 +70,8 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         own |= model_args or {}
         network, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
         identity = _identity(model, arguments, images, recipe)
-        run.require_same(identity, Recipe().as_dict())
+        # a run that is older than this option goes on, since it decides what is kept and not what is trained
+        run.require_same(identity, Recipe().as_dict() | {"snapshot_warmup": recipe.snapshot_warmup})
         if not run.finished:
             gather(None)  # every process has looked before the first one writes
             trainer = Trainer(

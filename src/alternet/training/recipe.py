@@ -99,6 +99,8 @@ class Recipe(Augmentation):
     """Whether the decay begins low and rises, for short runs."""
     snapshot_every: Natural = 0
     """Keep the weights every so many epochs; 0 keeps those of the start and of the warm-up's end."""
+    snapshot_warmup: bool = False
+    """Whether to keep those after every epoch of the warm-up as well."""
     seed: Seed = 0
     """Seed of weights, order, augmentation and stochastic depth."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from alternet.distributed import world_size
-from alternet.runs import AVERAGED, CHECKPOINT, EVENTS, INDEX, LOG, RUN, SNAPSHOTS, WEIGHTS, Row
+from alternet.runs import AVERAGED, AVERAGES, CHECKPOINT, EVENTS, INDEX, LOG, RUN, SNAPSHOTS, WEIGHTS, Row
 from alternet.storage import versions, write_atomically, write_json
 from alternet.training.checkpoint import write_checkpoint, write_weights
 from alternet.training.recipe import Recipe
@@ -70,16 +70,19 @@ class RunWriter:
 
     def _snapshot(self, trainer: Trainer, done: int) -> None:
         """Store the weights in `snapshots/` if this is the time for it, then list them in `snapshots.json`."""
-        names = snapshot_names(trainer.recipe)
+        names, folder = snapshot_names(trainer.recipe), self.folder / SNAPSHOTS
         if done not in names:
             return
+        files = {epoch: f"{name}.safetensors" for epoch, name in names.items()}
+        write_weights(folder / files[done], trainer.model.state_dict())
+        if trainer.ema is not None and done:  # before the first step it is that of the weights
+            write_weights(folder / AVERAGES / files[done], trainer.ema.module.state_dict())
         index = [
-            {"file": f"{name}.safetensors", "epoch": epoch, "step": epoch * trainer.steps_per_epoch}
-            for epoch, name in names.items()
-            if epoch <= done
+            {"file": file, "epoch": epoch, "step": epoch * trainer.steps_per_epoch}
+            for epoch, file in files.items()
+            if epoch <= done and (folder / file).exists()  # a run that began by an older recipe may lack some
         ]
-        write_weights(self.folder / SNAPSHOTS / f"{names[done]}.safetensors", trainer.model.state_dict())
-        write_json(self.folder / SNAPSHOTS / INDEX, index)
+        write_json(folder / INDEX, index)
 
     def _record(self, **circumstances: Any) -> None:
         write_json(self.folder / RUN, {**self.identity, "versions": versions(), **circumstances})
@@ -136,9 +139,13 @@ def snapshot_names(recipe: Recipe) -> dict[int, str]:
     Examples:
         >>> snapshot_names(Recipe(epochs=6, warmup_epochs=1, snapshot_every=2))
         {0: 'init', 1: 'warmup', 2: 'epoch-0002', 4: 'epoch-0004'}
+        >>> snapshot_names(Recipe(epochs=6, warmup_epochs=3, snapshot_warmup=True))
+        {0: 'init', 1: 'epoch-0001', 2: 'epoch-0002', 3: 'warmup'}
     """
-    every = range(0, recipe.total_epochs, recipe.snapshot_every) if recipe.snapshot_every else ()
-    names = {epoch: f"epoch-{epoch:04d}" for epoch in every} | {0: "init"}
+    epochs = {*range(0, recipe.total_epochs, recipe.snapshot_every)} if recipe.snapshot_every else set()
+    if recipe.snapshot_warmup:
+        epochs |= {*range(recipe.warmup_epochs)}
+    names = {epoch: f"epoch-{epoch:04d}" for epoch in epochs} | {0: "init"}
     if recipe.warmup_epochs:
         names[recipe.warmup_epochs] = "warmup"
     return dict(sorted(names.items()))

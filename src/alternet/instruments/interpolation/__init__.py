@@ -27,8 +27,8 @@ class Interpolation(LossInstrument):
     """
 
     towards: str = ""
-    """The other weights: a file of them, as after `@` on the command line, or run:DIR for those that another run came
-    to; empty for the initial weights of the model's own run."""
+    """The other weights: a file of them, as after `@` on the command line, or run:DIR[@SNAPSHOT] for those of a run;
+    empty for the initial weights of the model's own run."""
 
     towards_sha256: str = ""
     """Checksum of that file, filled in by itself; a result belongs to one content of it."""
@@ -93,8 +93,10 @@ class Interpolation(LossInstrument):
         """The file of the other weights, where `towards` names some."""
         from alternet.runs import TrainingRun
 
-        path = Path(expanduser(self.towards.removeprefix("run:")))
-        return TrainingRun(path).weights if self.towards.startswith("run:") else path
+        if not self.towards.startswith("run:"):
+            return Path(expanduser(self.towards))
+        run, snapshot = TrainingRun.named(self.towards.removeprefix("run:"))
+        return run.at(snapshot)
 
     def open(self, subject: "Subject", batches: "Batches") -> "InterpolationWork":
         from alternet.instruments.interpolation.measure import InterpolationWork

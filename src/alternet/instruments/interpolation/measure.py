@@ -6,13 +6,15 @@ lie in one basin (Frankle et al. 2020); one with a barrier may still be joined b
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from alternet.instruments.loss_work import LossWork, Point
 from alternet.instruments.work import Row
-from alternet.loss.snapshots import WeightPath
+from alternet.runs import TrainingRun
+from alternet.subject.history import history_of
 from alternet.subject.weights import read_weights
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class InterpolationWork(LossWork):
 
     def begin(self) -> None:
         asked, subject = self.instrument, self.subject
-        other = read_weights(asked.file if asked.towards else WeightPath(subject).files[0])
+        other = read_weights(asked.file if asked.towards else self._initial())
         own = {key: value for key, value in subject.model.state_dict().items() if isinstance(value, Tensor)}
         wrong = [key for key, value in own.items() if key not in other or other[key].shape != value.shape]
         if wrong:
@@ -51,6 +53,10 @@ class InterpolationWork(LossWork):
             for name, buffer in subject.model.named_buffers()
             if name in other and buffer.is_floating_point()
         }
+
+    def _initial(self) -> Path:
+        """Where the run began: of the weights and of their average alike."""
+        return next(iter(TrainingRun(history_of(self.subject, "no initial weights")).snapshots.values()))
 
     def items(self) -> Sequence[tuple[int]]:
         return [(step,) for step in range(-self.instrument.beyond, self.instrument.steps + self.instrument.beyond + 1)]

@@ -30,8 +30,9 @@ class Landscape(LossInstrument):
     """Axes of the plane. `random`: two independent Gaussian directions, which in so many dimensions are all but
     orthogonal and are not made so. `trajectory`: the first two principal components of the run's snapshots, in units of
     ‖w_init − w_final‖, as `Trajectory` gives them. `eigenvectors`: the two of the Hessian of all this data with the
-    largest eigenvalues λ, of length 1, so that the loss rises by λr²/2 near the centre. Both need normalisation="none"
-    and are those of the parameters that are not ignored."""
+    largest eigenvalues λ, of length 1. Where the loss is smooth (tanh, GELU) it rises by λr²/2 near the centre; a
+    network of ReLUs has kinks, which no Hessian sees. Both need normalisation="none" and are those of the parameters
+    that are not ignored."""
 
     normalisation: Literal["filter", "layer", "none", "paper"] = "filter"
     """`filter` (Li et al. 2018), `layer`, `none`, or `paper`, over the first axis as released; see
@@ -60,9 +61,11 @@ class Landscape(LossInstrument):
         caution=(
             "A surface shows two directions out of as many as there are weights, and what it looks like depends on "
             "their normalisation: weights that are rescaled without changing a prediction can make it flat or sharp. "
-            "The L2 part is a bowl around zero that knows no data; where it makes most of the height, as it often "
-            "does, a flat picture means small weights, so compare the NLL as well. Training on other data or with "
-            "another augmentation moves the centre. That a flatter minimum generalises better does not follow."
+            "With filter or layer normalisation the textbook's L2 part is weight decay · L2 · r² by identity, L2 being "
+            "that of the weights that move, in an untrained network as in a trained one; where it makes most of the "
+            "height, as it often does, a flat picture means small weights. So the NLL's rise is what a landscape "
+            "says. Training on other data or with another augmentation moves the centre. That a flatter minimum "
+            "generalises better does not follow."
         ),
         paper="Fig. 1a, C.4a, C.7",
         cost="521 forward passes by default",
@@ -78,12 +81,12 @@ class Landscape(LossInstrument):
             },
             "flatness": {
                 "radius": number("distance from the weights, in lengths of the direction"),
-                "rise": number("mean over directions of the loss there less that of the model", missing=True),
-                "standard_error": number("of it, over the directions", missing=True),
-                "nll_rise": number("the NLL's part", missing=True),
-                "nll_standard_error": number("of it", missing=True),
-                "l2_rise": number("L2's part", missing=True),
+                "nll_rise": number("mean over directions of the NLL there less that of the model", missing=True),
+                "nll_standard_error": number("of it, over the directions", missing=True),
+                "l2_rise": number("the same of weight decay · L2", missing=True),
                 "l2_standard_error": number("of it", missing=True, drawn=False),
+                "rise": number("the same of the loss, the sum of both", missing=True),
+                "standard_error": number("of it", missing=True),
                 "directions": integer("how many directions"),
                 "finite": integer("along how many of them the loss is finite"),
             },

@@ -20,8 +20,9 @@ from alternet.plotting.panel import Cells, Panel, Points, Targets, belongs_to, p
 from alternet.plotting.style import FAINT, Drawing, elide, label, model_styles, say_empty, title
 from alternet.plotting.surface import Grid, Scale, colour_bar, draw_contours, draw_surface, heights, scale, turning
 
-PARTS = {"loss": "NLL + L2", "nll": "NLL alone"}
-RISES = {"loss": ("rise", "standard_error"), "NLL": ("nll_rise", "nll_standard_error")}
+PARTS = {"nll": "NLL alone", "loss": "NLL + L2"}
+RISES = {"NLL": ("nll_rise", "nll_standard_error"), "loss": ("rise", "standard_error")}
+BOWL: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.8}
 NAMED = 3
 """Of more models than these the bars bear no names, which would run into each other; their colours tell."""
 L2: dict[str, Any] = {"facecolor": "none", "hatch": "/////", "linewidth": 0.8}
@@ -48,8 +49,10 @@ def panels(measurement: Measurement) -> list[Panel]:
             bar=colour_bar(shown),
         )
         pairs += [surface, contours]
+    bowls = {model: bowl(measurement.of(model)) for model in measurement.models}
     cuts = [
-        Panel(title=f"Cuts: {name}", draw=partial(_cuts, grids=grids, column=column)) for column, name in PARTS.items()
+        Panel(title=f"Cuts: {name}", draw=partial(_cuts, grids=grids, column=column, bowls=bowls))
+        for column, name in PARTS.items()
     ]
     rise = Panel(title="Mean rise over directions (±2 SE)", draw=partial(_bars, measurement=measurement))
     return [*pairs, *cuts, rise]
@@ -68,7 +71,7 @@ def _contours(axis: Axes, model: str, grid: Grid, shown: Scale) -> Targets:
     with belongs_to(model, axis):
         draw_contours(axis, grid, shown)
     pairs = (zip(*rows, strict=True) for rows in zip(grid.loss, grid.nll, strict=True))
-    texts = [[f"loss {loss:+.4g}\nNLL {nll:+.4g}".replace("-", "−") for loss, nll in row] for row in pairs]
+    texts = [[f"NLL {nll:+.4g}\nloss {loss:+.4g}".replace("-", "−") for loss, nll in row] for row in pairs]
     (left, right), (bottom, top) = (_edges(side) for side in (grid.x, grid.y))
     names = [[f"{letter} = {place:.3g}" for place in side] for letter, side in (("y", grid.y), ("x", grid.x))]
     return [Cells(axis, (left, right, bottom, top), names[0], names[1], texts, model)]
@@ -80,8 +83,22 @@ def _edges(places: np.ndarray) -> tuple[float, float]:
     return float(places[0] - half), float(places[-1] + half)
 
 
-def _cuts(axis: Axes, grids: Mapping[str, Grid], column: str) -> Targets:
-    """The loss along the two axes of the plane."""
+def bowl(one: Measurement) -> float | None:
+    """The rise of a model's L2 part over r², where directions are as long as the weights and L2 is their square.
+
+    It is weight decay times the L2 of the weights that move, whatever the data; None where there is no such identity.
+    """
+    settings = one.provenance.get("settings", {})
+    flat = one.tables["flatness"].astype({"l2_rise": float}).dropna(subset=["l2_rise"])
+    exact = settings.get("l2", "textbook") == "textbook" and settings.get("normalisation") in (None, "filter", "layer")
+    if not exact or flat.empty:
+        return None
+    last = flat.sort_values("radius").iloc[-1]
+    return float(last["l2_rise"] / last["radius"] ** 2)
+
+
+def _cuts(axis: Axes, grids: Mapping[str, Grid], column: str, bowls: Mapping[str, float | None]) -> Targets:
+    """The loss along the two axes of the plane, above what L2 adds by itself."""
     targets = []
     for model, look in model_styles(tuple(grids)).items():
         grid = grids[model]
@@ -92,6 +109,11 @@ def _cuts(axis: Axes, grids: Mapping[str, Grid], column: str) -> Targets:
                 axis.plot(at, heights_, **look, linewidth=width)
             texts = [f"{letter} = {x:.3g}: {y:+.4g}".replace("-", "−") for x, y in zip(at, heights_, strict=True)]
             targets.append(points(axis, at, heights_, texts, name=model))
+    for model, look in model_styles(tuple(grids)).items():
+        if column == "loss" and (factor := bowls[model]) is not None:
+            at = grids[model].x
+            with belongs_to(model, axis):
+                axis.plot(at, factor * at**2, color=look["color"], **BOWL)
     axis.set(xlabel="x or y", ylabel="above the centre")
     return list(targets)
 
@@ -107,12 +129,10 @@ def draw(measurement: Measurement) -> Drawing:
     for row, part in enumerate(parts):
         some = slice(row * across, (row + 1) * across)
         _side_by_side(part, surfaces[some], contours[some], across, measurement.models[some])
-    left, right, _ = axes = last.subplots(1, 3, width_ratios=[1, 1, 1.15])
+    _, right, _ = axes = last.subplots(1, 3, width_ratios=[1, 1, 1.15])
     for axis, panel in zip(axes, together, strict=True):
         panel.draw(axis)
         axis.set_title(panel.title)
-    left.sharey(right)
-    right.tick_params(labelleft=False)
     right.set_ylabel("")
     entries = legend(measurement)
     put(last, entries, width=60, columns=4 if count > 3 else len(entries))
@@ -138,10 +158,12 @@ def _side_by_side(
 
 def legend(measurement: Measurement) -> list[Entry]:
     """The models, and what lines and bars are."""
+    known = any(bowl(measurement.of(model)) is not None for model in measurement.models)
     return [
         *models(model_styles(measurement.models)),
         Entry(Line2D([], [], color=FAINT, linewidth=1.8), "along x"),
         Entry(Line2D([], [], color=FAINT, linewidth=0.8), "along y"),
+        *([Entry(Line2D([], [], color=FAINT, **BOWL), "L2 by identity: weight decay · L2 · r²")] if known else []),
         Entry(Patch(color=FAINT), "NLL"),
         Entry(Patch(**L2, edgecolor=FAINT), "L2"),
     ]
@@ -156,7 +178,7 @@ def ends(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bars(axis: Axes, measurement: Measurement) -> Targets:
-    """How far the loss rises in the mean over directions, and what of it is NLL."""
+    """How far the NLL rises in the mean over directions, and what L2 adds."""
     ticks: dict[float, str] = {}
     models, targets = measurement.models, []
     for place, (model, look) in enumerate(model_styles(models).items()):
@@ -166,8 +188,9 @@ def _bars(axis: Axes, measurement: Measurement) -> Targets:
             with belongs_to(model, axis):
                 axis.bar(at, row["nll_rise"], 0.36, color=look["color"])
                 axis.bar(at, row["l2_rise"], 0.36, bottom=foot, **L2, edgecolor=look["color"])
-                if isfinite(row["standard_error"]):
-                    axis.errorbar(at, row["rise"], 2 * row["standard_error"], color=FAINT, capsize=2, linewidth=1)
+                if isfinite(row["nll_standard_error"]):
+                    error = 2 * row["nll_standard_error"]
+                    axis.errorbar(at, row["nll_rise"], error, color=FAINT, capsize=2, linewidth=1)
             ticks[at] = f"r = {row['radius']:.3g}" if len(models) <= NAMED else f"{row['radius']:.3g}"
             box = np.array([[at - 0.18, min(row["nll_rise"], 0), at + 0.18, foot + row["l2_rise"]]])
             said = {name: _number(row[part], row[error]) for name, (part, error) in RISES.items()}
@@ -185,26 +208,28 @@ def _bars(axis: Axes, measurement: Measurement) -> Targets:
 
 
 def sentences(measurement: Measurement) -> list[str]:
-    """For each model, how far the loss rises at half the radius and at all of it, and what of that is NLL."""
+    """For each model, how far the NLL rises at half the radius and at all of it, and what L2 adds."""
     said = []
     for model in measurement.models:
         table, parts = measurement.of(model).tables["flatness"], []
         for _, row in ends(table).iterrows():
-            where = f"at r = {row['radius']:.3g} the loss"
+            where = f"at r = {row['radius']:.3g} the"
             if not isfinite(row["rise"]):
                 lost = row["directions"] - row["finite"]
-                parts.append(f"{where} is not finite along {lost:.0f} of {row['directions']:.0f} directions")
+                parts.append(f"{where} loss is not finite along {lost:.0f} of {row['directions']:.0f} directions")
                 continue
-            rise, nll = (_number(row[part], row[error]) for part, error in RISES.values())
+            nll = _number(row["nll_rise"], row["nll_standard_error"])
             l2 = _number(row["l2_rise"], float("nan"))
-            parts.append(f"{where} stands {rise} above the centre, of which NLL {nll} and L2 {l2}")
+            parts.append(f"{where} NLL stands {nll} above the centre, and L2 adds {l2}")
 
         spread = ""
         if table["rise"].notna().any():
             count, sampled = int(table["directions"].iloc[0]), table["standard_error"].notna().any()
             spread = f" (mean over {count} random directions, ± one standard error)" if sampled else ""
             spread = spread or f" (mean of {count} directions)"
-        said.append(f"{model}: {'; '.join(parts)}{spread}.")
+        factor = bowl(measurement.of(model))
+        known = "" if factor is None else f"; what L2 adds is {factor:.3g}·r² by identity, whatever the data"
+        said.append(f"{model}: {'; '.join(parts)}{spread}{known}.")
     return said
 
 
