@@ -4,6 +4,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+class Doubt(UserWarning):
+    """A fact that numbers rest on is not known, or was not given as it stands: Python warns, the command notes it."""
+
+
 def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:
     """The known names nearest to one that is not known, or else some of those that there are.
 

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -22,10 +23,11 @@ from alternet.cli.options import (
     Settings,
     Workers,
     as_text,
+    of_model,
     parse_settings,
     writable,
 )
-from alternet.errors import in_one_line
+from alternet.errors import Doubt, in_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -52,15 +54,22 @@ def measure(
     workers: Workers = 0,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
-    """Measure models; results lie in OUT/<model>/<instrument>/."""
+    """Measure models; results lie in OUT/<model>/<instrument>/.
+
+    --set bins=10 changes an instrument, --set model.window_size=4 the models, --set model.mean and model.std say how
+    their images are normalised.
+    """
     from alternet.distributed import local_device, processes
 
-    chosen = choose(instruments, parse_settings(settings), seed)
+    given = parse_settings(settings)
+    of_instruments = {key: text for key, text in given.items() if not key.startswith("model.")}
+    chosen = choose(instruments, of_instruments, seed)
     target = local_device(device)
     options = {"limit": limit, "batch_size": batch_size, "seed": seed, "workers": workers}
     with processes(target):
         models = {as_text(name): name for name in model}
-        code = measure_models(chosen, models, data=data, out=writable(out), device=target, img_size=img_size, **options)
+        options |= {"img_size": img_size, "of_model": of_model(given)}
+        code = measure_models(chosen, models, data=data, out=writable(out), device=target, **options)
     if code:
         raise typer.Exit(code)
 
@@ -105,6 +114,7 @@ def measure_models(
     out: Path,
     device: "torch.device",
     img_size: int | None = None,
+    of_model: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> int:
     """Measure each of `models` (display name → MODEL) with each instrument; returns the exit code.
@@ -114,16 +124,17 @@ def measure_models(
     """
     from alternet.subject.loading import load
 
+    own = {key: value for key, value in (of_model or {}).items() if key in ("mean", "std", "num_classes")}
+    own["model_args"] = {key: value for key, value in (of_model or {}).items() if key not in own}
     opened = _Opened(data)
     _require_possible(instruments, models, opened)
     results: list[Measurement | Exception] = []
     for name, model in models.items():
-        with _noted(results, name):
+        with _noted(results, name), _doubts_said():
             seed = options.get("seed", 0)
-            subject = _everywhere(partial(load, model, img_size=img_size, device=device, seed=seed, name=name))
+            ways = {"img_size": img_size, "device": device, "seed": seed, "name": name, **own}
+            subject = _everywhere(partial(load, model, **ways))
             _note_random_weights(name, model)
-            if subject.mean is None:
-                _say(f"note: {name} states no normalisation, so it is given images as they are, in [0, 1].", err=True)
             for part, split in _by_split(instruments):
                 with _noted(results, f"{', '.join(kind.spec.name for kind in part)} of {name}"):
                     images = _everywhere(partial(opened.batches, split, subject, **options))
@@ -204,6 +215,25 @@ def _noted(results: "list[Any]", what: str) -> Iterator[None]:
     except Exception as error:
         results.append(error)
         _say_failed(what, error)
+
+
+@contextmanager
+def _doubts_said() -> Iterator[None]:
+    """Say as a note, once, what Python warns of."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.simplefilter("always", Doubt)
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if not issubclass(category, Doubt):
+                usual(message, category, *where)
+            elif str(message) not in said:
+                said.add(str(message))
+                _say(f"note: {message}", err=True)
+
+        warnings.showwarning = show
+        yield
 
 
 def _note_random_weights(name: str, model: str) -> None:

@@ -1,8 +1,9 @@
 """The options that several commands share, and how `--set` and `--out` are read."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,6 +54,18 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
             raise ValueError(f"--set takes KEY=VALUE, got {pair!r}; for example --set bins=15.")
         settings[key] = value
     return settings
+
+
+def of_model(settings: Mapping[str, str]) -> dict[str, Any]:
+    """What `--set model.KEY=VALUE` says of the model, as YAML reads it.
+
+    Examples:
+        >>> of_model({"bins": "15", "model.std": "[0.5, 0.5, 0.5]"})
+        {'std': [0.5, 0.5, 0.5]}
+    """
+    from alternet.settings import from_yaml
+
+    return {key.removeprefix("model."): from_yaml(text) for key, text in settings.items() if key.startswith("model.")}
 
 
 def writable(out: Path) -> Path:

@@ -128,7 +128,9 @@ class SimilarityWork(OnePass):
         shuffled = batches.shuffled(seed=instrument.seed, batch_size=instrument.batch_size)
         super().__init__(instrument, subject, shuffled)
         self.second = _beside(subject, instrument.other)
-        self.facts = {} if self.second is None else {"other": self.second.facts}
+        if self.second is not None:
+            self.facts = {"other": self.second.facts}
+            self.origin = {**subject.origin, "other": self.second.origin}
 
     def begin(self) -> None:
         if self.second is not None:
