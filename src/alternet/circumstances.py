@@ -1,4 +1,4 @@
-"""Circumstances: when, by which call, at which commit and on which machine a result was made; they decide none of it."""
+"""Circumstances: when, by which call, at which commit and on which machine a result was made; none decides it."""
 
 import os
 import platform

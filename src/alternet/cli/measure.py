@@ -3,7 +3,6 @@
 import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -27,7 +26,7 @@ from alternet.cli.options import (
     parse_settings,
     writable,
 )
-from alternet.errors import Doubt, in_one_line
+from alternet.errors import in_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +129,7 @@ def measure_models(
     _require_possible(instruments, models, opened)
     results: list[Measurement | Exception] = []
     for name, model in models.items():
-        with _noted(results, name), _doubts_said():
+        with _noted(results, name):
             seed = options.get("seed", 0)
             ways = {"img_size": img_size, "device": device, "seed": seed, "name": name, **own}
             subject = _everywhere(partial(load, model, **ways))
@@ -215,25 +214,6 @@ def _noted(results: "list[Any]", what: str) -> Iterator[None]:
     except Exception as error:
         results.append(error)
         _say_failed(what, error)
-
-
-@contextmanager
-def _doubts_said() -> Iterator[None]:
-    """Say as a note, once, what Python warns of."""
-    said: set[str] = set()
-    with warnings.catch_warnings():
-        usual = warnings.showwarning
-        warnings.simplefilter("always", Doubt)
-
-        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if not issubclass(category, Doubt):
-                usual(message, category, *where)
-            elif str(message) not in said:
-                said.add(str(message))
-                _say(f"note: {message}", err=True)
-
-        warnings.showwarning = show
-        yield
 
 
 def _note_random_weights(name: str, model: str) -> None:

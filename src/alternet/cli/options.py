@@ -1,11 +1,15 @@
 """The options that several commands share, and how `--set` and `--out` are read."""
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from alternet.errors import Doubt
 
 Models = Annotated[
     list[str],
@@ -92,3 +96,25 @@ def as_text(name: str) -> str:
         'caf\\udce9.png'
     """
     return name.encode(errors="backslashreplace").decode()
+
+
+@contextmanager
+def doubts_said() -> Iterator[None]:
+    """Say as a note, once, what Python warns of."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.simplefilter("always", Doubt)
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            from alternet.distributed import rank
+
+            if not issubclass(category, Doubt):
+                usual(message, category, *where)
+            elif str(message) not in said:
+                said.add(str(message))
+                if rank() == 0:
+                    typer.echo(as_text(f"note: {message}"), err=True)
+
+        warnings.showwarning = show
+        yield

@@ -1,5 +1,6 @@
 """What a model says of itself: its input, whether it tells classes apart, and which network a wrapper wraps."""
 
+import re
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
@@ -50,6 +51,14 @@ def classifies(model: nn.Module) -> bool:
     heads = [get()] if callable(get) else [getattr(model, name, None) for name in CLASSIFIERS]
     last = [head[-1] if isinstance(head, nn.Sequential) and len(head) else head for head in heads]
     return not any(isinstance(head, nn.Identity) for head in last)
+
+
+def quantised(model: nn.Module) -> list[str]:
+    """The layers whose weights are packed, so that a trace does not see what they do."""
+    libraries = ("bitsandbytes", "auto_gptq", "awq", "gptqmodel")
+    kinds = {name: type(module).__module__ for name, module in model.named_modules()}
+    found = (name for name, kind in kinds.items() if "quantized" in kind or kind.startswith(libraries))
+    return [name for name in found if not re.search(r"_packed_params$", name)]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

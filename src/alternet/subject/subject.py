@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alternet.errors import Doubt
+from alternet.errors import Doubt, not_seen
 from alternet.shapes import Images, Logits
-from alternet.subject.declared import declared, unwrapped
+from alternet.subject.declared import declared, quantised, unwrapped
 from alternet.taps.find import Tap, find_taps
 
 
@@ -72,7 +72,9 @@ class Subject:
             mean, std = _in_unit_range(self.mean, self.std, channels, self.name)
             object.__setattr__(self, "mean", mean)
             object.__setattr__(self, "std", std)
-        object.__setattr__(self, "origin", {"weights": {"from": "given"}, "normalisation": source, **self.origin})
+        unseen = {"not_seen": layers} if (layers := quantised(self.model)) else {}
+        origin = {"weights": {"from": "given"}, "normalisation": source, **self.origin, **unseen}
+        object.__setattr__(self, "origin", origin)
 
     @property
     def doubt(self) -> str:
@@ -103,6 +105,10 @@ class Subject:
         """
         size = tuple(images.shape[1:])
         if size not in self._taps_by_size:
+            if layers := self.origin.get("not_seen"):
+                warnings.warn(
+                    f"{self.name}: {not_seen(layers)} Measure it before it is quantised.", Doubt, stacklevel=2
+                )
             if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
                 images = images.repeat(2, 1, 1, 1)
             facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
