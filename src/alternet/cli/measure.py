@@ -276,13 +276,13 @@ def _say_failed(what: str, error: Exception) -> None:
 
 def _tell(measurement: "Measurement", out: Path) -> None:
     """Where the numbers lie and, in a sentence, what they say."""
-    from alternet.instruments.figures import FIGURES
+    from alternet.instruments.figures import FIGURES, sentences
     from alternet.measurement import folder_of
 
     (model,) = measurement.models
     _say(f"{measurement.instrument:<12} {folder_of(out, model, measurement.instrument) / 'table.csv'}")
-    if figure := FIGURES.get(measurement.instrument):
-        for sentence in figure.sentences(measurement):
+    if measurement.instrument in FIGURES:
+        for sentence in sentences(measurement):
             _say(f"{'':<12} {sentence}")
 
 
