@@ -203,9 +203,9 @@ def _cautions(measurement: Measurement) -> list[str]:
 
 
 MEANING = {
-    RANDOM: "the weights are random, so its numbers say how the architecture starts, not what it learns.",
+    RANDOM: "the weights are random, so the numbers say how the architecture starts, not what it learns.",
     RANDOM_HEAD: "the layer that gives the class scores is random, so what is computed from them says nothing yet.",
-    PARTLY_RANDOM: "some of its weights are random, so its numbers say little of a trained network.",
+    PARTLY_RANDOM: "some of the weights are random, so the numbers say little of a trained network.",
 }
 
 
