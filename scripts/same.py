@@ -25,9 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "measure_all.py"
 
 CIRCUMSTANCES = {"seconds", "same_pass", "versions", "device", "processes"}
+CIRCUMSTANCES |= {"date", "command", "call", "git", "python", "device_name"}
 """Keys of a provenance or `run.json` that do not decide the numbers."""
 
-ADDED = {"split", "columns"}
+ADDED = {"split", "columns", "preparation", "origin"}
 """Keys that this tree writes on purpose and older commits did not; none may be lost or changed."""
 
 TIMES = ("seconds", "data_seconds", "images_per_second")
@@ -119,7 +120,16 @@ def compare(before: Path, now: Path) -> str:
         return difference_of_lines(without_times(before.read_text()), without_times(now.read_text()))
     if before.suffix in (".csv", ".txt"):
         return difference_of_lines(before.read_text(), now.read_text()) or _of_bytes(before, now)
+    if before.suffix == ".safetensors":
+        return "" if _tensors(before) == _tensors(now) else _of_bytes(before, now)
     return _of_bytes(before, now)
+
+
+def _tensors(path: Path) -> tuple[dict[str, Any], bytes]:
+    """What a weight file holds but for what its header says beside the tensors."""
+    whole = path.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    return json.loads(whole[8:end]) | {"__metadata__": None}, whole[end:]
 
 
 def difference(before: Any, now: Any, *, circumstances: Set[str] = frozenset(), at: str = "") -> str:

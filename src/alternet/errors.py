@@ -1,7 +1,11 @@
 """Errors: what, got, expected, what to do, in one line; and the names that somebody may have meant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+
+class Doubt(UserWarning):
+    """A fact that numbers rest on is not known, or was not given as it stands: Python warns, the command notes it."""
 
 
 def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:
@@ -43,6 +47,20 @@ def shortened(value: object, longest: int) -> str:
     """
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def not_seen(layers: Sequence[str]) -> str:
+    """What it means that a trace sees nothing of what some layers do.
+
+    Examples:
+        >>> not_seen(["fc"])
+        '1 quantised layer is not seen (fc), so units that act in it are missing or of another kind.'
+    """
+    named = f"({', '.join(layers[:3])}{', ...' if layers[3:] else ''})"
+    if len(layers) == 1:
+        return f"1 quantised layer is not seen {named}, so units that act in it are missing or of another kind."
+    said = f"{len(layers)} quantised layers are not seen {named}"
+    return f"{said}, so units that act in them are missing or of another kind."
 
 
 def in_one_line(error: BaseException) -> str:

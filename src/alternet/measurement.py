@@ -1,6 +1,7 @@
 """Measurement: what an instrument found, as tidy tables, with where every number comes from."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 PROVENANCE = "provenance.json"
 ROWS = "rows"
 """How many rows each table has, in the stored provenance alone: what is cut off is noticed."""
+
+RANDOM, RANDOM_HEAD, PARTLY_RANDOM = "random weights", "random head", "partly random weights"
+MARKS = tuple(f" ({mark})" for mark in (RANDOM, RANDOM_HEAD, PARTLY_RANDOM))
+"""What stands behind the name of a model that was not trained, or not all of it, wherever its numbers are shown."""
 
 TYPES = "columns"
 """Whether each column holds text or numbers, likewise: a layer called 0 is no number."""
@@ -76,6 +81,36 @@ class Measurement:
             raise ValueError(f"No model {model!r} in this {self.instrument} measurement; it holds {self.models}.")
         tables = {name: t[t["model"] == model].reset_index(drop=True) for name, t in self.tables.items()}
         return replace(self, tables=tables, provenances=(self.provenances[self.models.index(model)],))
+
+    def renamed(self, names: Mapping[str, str]) -> "Measurement":
+        """The same with other names of models, also where one stands as the second of a pair."""
+        tables = {
+            key: table.assign(
+                **{column: table[column].replace(dict(names)) for column in ("model", "model_b") if column in table}
+            )
+            for key, table in self.tables.items()
+        }
+        provenances = tuple(
+            {**facts, "model": {**facts["model"], "name": names.get(facts["model"]["name"], facts["model"]["name"])}}
+            for facts in self.provenances
+        )
+        return replace(self, tables=tables, provenances=provenances)
+
+    def marked(self) -> "Measurement":
+        """The same for showing: behind the name of a model with random weights, or a random head, it says so.
+
+        Examples:
+            >>> table = pd.DataFrame({"model": ["a"], "metric": ["accuracy"], "value": [0.5]})
+            >>> facts = {"model": {"name": "a"}, "origin": {"weights": {"from": "random", "seed": 0}}}
+            >>> Measurement(instrument="calibration", tables={"table": table}, provenances=(facts,)).marked().models
+            ('a (random weights)',)
+        """
+        names = {}
+        for facts in self.provenances:
+            origin, second = facts.get("origin") or {}, facts.get("other") or {}
+            pairs = ((facts["model"]["name"], origin), (second.get("model", {}).get("name"), origin.get("other")))
+            names |= {name: f"{name} ({mark})" for name, where in pairs if name and (mark := drawn(where))}
+        return self.renamed({name: new for name, new in names.items() if not name.endswith(MARKS)}) if names else self
 
     def save(self, out: str | Path) -> Path:
         """Write `OUT/<model>/<instrument>/` for every model: the tables as CSV, then the provenance as JSON.
@@ -147,6 +182,23 @@ class Measurement:
         """The instrument's figure, in the paper's layout."""
         # Named and not imported: what a table is does not hang on how it is drawn, and imports go one way.
         return import_module("alternet.instruments.figures").draw(self)
+
+
+def drawn(origin: Mapping[str, Any] | None) -> str:
+    """What of a model was drawn and not trained, by the `origin` in a provenance; empty where nothing is known to be.
+
+    Examples:
+        >>> drawn({"weights": {"from": "hub", "id": "a/b", "drawn": ["classifier.weight"]}}), drawn({})
+        ('random head', '')
+    """
+    weights = (origin or {}).get("weights") or {}
+    if weights.get("from") == "random":
+        return RANDOM
+    names = weights.get("drawn") or ()
+    if not names:
+        return ""
+    heads = all(re.search(r"classif|head|\bfc\b|logits|score", name) for name in names)
+    return RANDOM_HEAD if heads else PARTLY_RANDOM
 
 
 def folder_of(out: str | Path, model: str, instrument: str) -> Path:

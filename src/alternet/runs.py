@@ -15,6 +15,8 @@ from alternet.storage import is_file, require_same
 
 RUN = "run.json"
 """What decides the trained weights and what is needed to load them; versions; at the end, that it is finished."""
+HEADER = "alternet"
+"""Where, in the header of a weight file that we write, what is needed to load it stands: JSON, a part of `run.json`."""
 LOG = "log.csv"
 WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"

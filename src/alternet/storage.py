@@ -1,5 +1,6 @@
 """Files that survive a kill: atomic writes, a journal of finished rows, and safe names for folders."""
 
+import hashlib
 import json
 import os
 import re
@@ -29,6 +30,12 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

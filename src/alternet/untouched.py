@@ -1,5 +1,6 @@
 """Hand a model back exactly as it was: the one place that saves and restores a model's state."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -18,7 +19,7 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
 
     Restores each module's own training flag and hooks, `requires_grad` and `.grad` of the parameters, the values of
     the buffers, and the random state of Python, NumPy and torch. Parameter values are the business of views that
-    change them. Such blocks may stand within one another.
+    change them. What is compiled runs uncompiled inside. Such blocks may stand within one another.
 
     Examples:
         >>> net = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout()).train()
@@ -30,6 +31,9 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
     """
     with ExitStack() as undo:
         undo.enter_context(random_state_kept())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and to import it takes seconds
+            # A compiled part would be compiled anew for every view of it, and hides its layers from a trace.
+            undo.enter_context(torch.compiler.set_stance("force_eager"))
         for module in model.modules():
             undo.callback(setattr, module, "training", module.training)
             for hooks in (module._forward_hooks, module._forward_pre_hooks):

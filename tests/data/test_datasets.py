@@ -9,6 +9,7 @@ import torch
 from alternet.data import batches, dataset, known_datasets
 from alternet.data.datasets import DATASETS, data_root, subset
 from alternet.data.digits import Digits
+from alternet.errors import Doubt
 
 
 @pytest.mark.parametrize("name", ["", "n" * 300, "n/" * 3000, "~nobody-at-all/images"])
@@ -27,8 +28,11 @@ def test_near_matches_are_offered(name: str) -> None:
 def test_a_name_is_no_folder_and_a_folder_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save) -> None:
     save("photos/mine.png")
     monkeypatch.chdir(tmp_path)
-    assert batches("photos").images == 1080
-    assert batches("photos/").images == batches(tmp_path / "photos").images == 1
+    with pytest.warns(Doubt, match="'photos' is the data set of that name, not the folder photos .* write ./photos"):
+        embedded = batches("photos")
+    assert (embedded.name, embedded.images) == ("photos", 1080)
+    for path in ("photos/", "./photos", tmp_path / "photos"):
+        assert (batches(path).name, batches(path).images) == ("photos (folder)", 1)
     for path in ("./gone", "quite/gone"):
         with pytest.raises(ValueError, match=f"no folder '{path}'"):
             batches(path)

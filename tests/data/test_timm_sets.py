@@ -146,6 +146,15 @@ def test_names_roots_and_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize("name", ["hfds/imagefolder:/data/mine", "hfds/imagefolder", "hfids/webdataset:/data/mine"])
+def test_readers_of_the_hub_that_would_read_the_current_folder_are_refused(monkeypatch, name: str) -> None:
+    monkeypatch.setattr(timm_sets, "create_dataset", lambda *_, **__: pytest.fail("the current folder is read"))
+    with pytest.raises(
+        ValueError, match="reads the files of the current folder.* Give the folder of images alone: .*/?"
+    ):
+        dataset(name)
+
+
 def test_what_cannot_be_opened_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
     with pytest.raises(ValueError, match="timm cannot open 'torch/cifar99' in .*: Unknown torchvision dataset cifar99"):
         batches(f"torch/cifar99:{tmp_path}")

@@ -10,7 +10,8 @@ import torch
 import torchvision
 
 from alternet.subject import loading
-from alternet.subject.loading import _classifier, check, load
+from alternet.subject.loading import check, load
+from alternet.subject.timm_models import classifier_of
 from alternet.subject.weights import number_of_classes
 
 
@@ -125,7 +126,7 @@ def test_torchvision_with_weights_that_a_file_sorts_by_name(tmp_path: Path, name
 )
 def test_released_weights_bring_their_number_of_classes(name: str, classifier: str, width: int):
     state = {f"{classifier}.weight": torch.zeros(7, width), "zz.weight": torch.zeros(3, 3)}
-    assert number_of_classes(state, _classifier(name)) == 7
+    assert number_of_classes(state, classifier_of(name)) == 7
 
 
 def test_transformers_from_a_folder(tmp_path: Path):

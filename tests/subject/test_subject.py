@@ -21,8 +21,8 @@ def net(**facts) -> Subject:
 
 
 def test_normalisation_is_per_channel():
-    subject = net(mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0))
-    expected = [(0.5 - m) / s for m, s in ((0.1, 1), (0.2, 2), (0.3, 4))]
+    subject = net(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.25))
+    expected = [(0.5 - m) / s for m, s in ((0.1, 1), (0.2, 0.5), (0.3, 0.25))]
     got = subject.normalise(torch.full((2, 3, 2, 2), 0.5))
     torch.testing.assert_close(got[1, :, 0, 1], torch.tensor(expected))
 

@@ -106,5 +106,5 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
 
 
 def test_weights_are_a_plain_file_even_if_tied(tmp_path: Path) -> None:
-    write_weights(tmp_path / "w.safetensors", {"a": WEIGHT, "b": WEIGHT.t()})
+    write_weights(tmp_path / "w.safetensors", {"a": WEIGHT, "b": WEIGHT.t()}, {})
     assert same(load_file(tmp_path / "w.safetensors"), {"a": WEIGHT, "b": WEIGHT.t()})

@@ -8,10 +8,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from alternet.circumstances import command
 from alternet.cli.demo import demo
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
-from alternet.cli.options import as_text
+from alternet.cli.options import as_text, doubts_said
 from alternet.cli.report import report
 from alternet.cli.taps import taps
 from alternet.cli.train import train
@@ -75,7 +76,8 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         logging.basicConfig(format="%(message)s")
         logging.getLogger("alternet").setLevel(logging.DEBUG)
     try:
-        code = app(arguments, standalone_mode=False, prog_name="alternet") or DONE
+        with command(arguments), doubts_said():
+            code = app(arguments, standalone_mode=False, prog_name="alternet") or DONE
         if code == INTERRUPTED:  # typer turns Ctrl-C into this code
             raise KeyboardInterrupt
         return code

@@ -22,6 +22,7 @@ from alternet.cli.options import (
     Settings,
     Workers,
     as_text,
+    of_model,
     parse_settings,
     writable,
 )
@@ -52,15 +53,22 @@ def measure(
     workers: Workers = 0,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
-    """Measure models; results lie in OUT/<model>/<instrument>/."""
+    """Measure models; results lie in OUT/<model>/<instrument>/.
+
+    --set bins=10 changes an instrument, --set model.window_size=4 the models, --set model.mean and model.std say how
+    their images are normalised.
+    """
     from alternet.distributed import local_device, processes
 
-    chosen = choose(instruments, parse_settings(settings), seed)
+    given = parse_settings(settings)
+    of_instruments = {key: text for key, text in given.items() if not key.startswith("model.")}
+    chosen = choose(instruments, of_instruments, seed)
     target = local_device(device)
     options = {"limit": limit, "batch_size": batch_size, "seed": seed, "workers": workers}
     with processes(target):
         models = {as_text(name): name for name in model}
-        code = measure_models(chosen, models, data=data, out=writable(out), device=target, img_size=img_size, **options)
+        options |= {"img_size": img_size, "of_model": of_model(given)}
+        code = measure_models(chosen, models, data=data, out=writable(out), device=target, **options)
     if code:
         raise typer.Exit(code)
 
@@ -105,6 +113,7 @@ def measure_models(
     out: Path,
     device: "torch.device",
     img_size: int | None = None,
+    of_model: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> int:
     """Measure each of `models` (display name → MODEL) with each instrument; returns the exit code.
@@ -114,16 +123,17 @@ def measure_models(
     """
     from alternet.subject.loading import load
 
+    own = {key: value for key, value in (of_model or {}).items() if key in ("mean", "std", "num_classes")}
+    own["model_args"] = {key: value for key, value in (of_model or {}).items() if key not in own}
     opened = _Opened(data)
     _require_possible(instruments, models, opened)
     results: list[Measurement | Exception] = []
     for name, model in models.items():
         with _noted(results, name):
             seed = options.get("seed", 0)
-            subject = _everywhere(partial(load, model, img_size=img_size, device=device, seed=seed, name=name))
+            ways = {"img_size": img_size, "device": device, "seed": seed, "name": name, **own}
+            subject = _everywhere(partial(load, model, **ways))
             _note_random_weights(name, model)
-            if subject.mean is None:
-                _say(f"note: {name} states no normalisation, so it is given images as they are, in [0, 1].", err=True)
             for part, split in _by_split(instruments):
                 with _noted(results, f"{', '.join(kind.spec.name for kind in part)} of {name}"):
                     images = _everywhere(partial(opened.batches, split, subject, **options))
@@ -266,13 +276,13 @@ def _say_failed(what: str, error: Exception) -> None:
 
 def _tell(measurement: "Measurement", out: Path) -> None:
     """Where the numbers lie and, in a sentence, what they say."""
-    from alternet.instruments.figures import FIGURES
+    from alternet.instruments.figures import FIGURES, sentences
     from alternet.measurement import folder_of
 
     (model,) = measurement.models
     _say(f"{measurement.instrument:<12} {folder_of(out, model, measurement.instrument) / 'table.csv'}")
-    if figure := FIGURES.get(measurement.instrument):
-        for sentence in figure.sentences(measurement):
+    if measurement.instrument in FIGURES:
+        for sentence in sentences(measurement):
             _say(f"{'':<12} {sentence}")
 
 

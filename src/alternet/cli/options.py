@@ -1,10 +1,15 @@
 """The options that several commands share, and how `--set` and `--out` are read."""
 
 import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from alternet.errors import Doubt
 
 Models = Annotated[
     list[str],
@@ -55,6 +60,18 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
     return settings
 
 
+def of_model(settings: Mapping[str, str]) -> dict[str, Any]:
+    """What `--set model.KEY=VALUE` says of the model, as YAML reads it.
+
+    Examples:
+        >>> of_model({"bins": "15", "model.std": "[0.5, 0.5, 0.5]"})
+        {'std': [0.5, 0.5, 0.5]}
+    """
+    from alternet.settings import from_yaml
+
+    return {key.removeprefix("model."): from_yaml(text) for key, text in settings.items() if key.startswith("model.")}
+
+
 def writable(out: Path) -> Path:
     """Make the output folder, or say now that it cannot be written.
 
@@ -79,3 +96,25 @@ def as_text(name: str) -> str:
         'caf\\udce9.png'
     """
     return name.encode(errors="backslashreplace").decode()
+
+
+@contextmanager
+def doubts_said() -> Iterator[None]:
+    """Say as a note, once, what Python warns of."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.simplefilter("always", Doubt)
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            from alternet.distributed import rank
+
+            if not issubclass(category, Doubt):
+                usual(message, category, *where)
+            elif str(message) not in said:
+                said.add(str(message))
+                if rank() == 0:
+                    typer.echo(as_text(f"note: {message}"), err=True)
+
+        warnings.showwarning = show
+        yield

@@ -4,7 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alternet.cli.options import Data, Device, ImgSize, Model, Out, Seed, Settings, Workers, parse_settings, writable
+from alternet.cli.options import (
+    Data,
+    Device,
+    ImgSize,
+    Model,
+    Out,
+    Seed,
+    Settings,
+    Workers,
+    of_model,
+    parse_settings,
+    writable,
+)
 
 if TYPE_CHECKING:
     from alternet.training import Row
@@ -26,17 +38,15 @@ def train(
     --set epochs=10 changes the recipe, --set model.stem=imagenet the model.
     """
     from alternet.distributed import local_device, processes, rank
-    from alternet.settings import from_yaml
     from alternet.training import Recipe
     from alternet.training import train as train_model
 
     given = parse_settings(settings)
-    of_model = {key.removeprefix("model."): from_yaml(text) for key, text in given.items() if key.startswith("model.")}
     changes = {"seed": seed, **{key: text for key, text in given.items() if not key.startswith("model.")}}
     chosen, target = Recipe.load(recipe).with_settings(changes), local_device(device)
     with processes(target):
         first = rank() == 0
-        options = {"img_size": img_size, "device": target, "model_args": of_model, "workers": workers}
+        options = {"img_size": img_size, "device": target, "model_args": of_model(given), "workers": workers}
         train_model(model, data, chosen, writable(out), report=_say if first else None, **options)
         if first:
             typer.echo(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")

@@ -1,6 +1,7 @@
 """Data sets by name: `dataset` finds the pictures, `batches` makes them ready to measure."""
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from alternet.data.image_batches import Batches
 from alternet.data.image_dataset import ImageDataset
 from alternet.data.photos import Photos
 from alternet.data.timm_sets import PREFIXES, timm_set
-from alternet.errors import nearest
+from alternet.errors import Doubt, nearest
 
 SPLITS = {
     "train": "train",
@@ -109,6 +110,7 @@ def dataset(
     text = str(name_or_path)
     name, colon, root = text.partition(":")
     if name in DATASETS and bool(colon) == bool(root):
+        _tell_from_folder(text)
         return DATASETS[name].find(_known(split), root, size)
 
     try:
@@ -116,7 +118,7 @@ def dataset(
     except (OSError, RuntimeError):  # a name that is too long, a user that does not exist
         exists = False
     if exists:
-        return Folder(Path(text).expanduser(), _known(split))
+        return _folder(Path(text).expanduser(), _known(split))
     if "/" in name and name.partition("/")[0].lower() in PREFIXES:
         return timm_set(text, split, data_root())
 
@@ -125,6 +127,25 @@ def dataset(
         raise ValueError(f"There is no folder {text!r}. Give the path of a folder of images, or one of {known}.")
     near = nearest(name.lower(), DATASETS)
     raise ValueError(f"There is no data set {text!r}. Did you mean {near}? Or give the path of a folder of images.")
+
+
+def _tell_from_folder(name: str) -> None:
+    """Say which is taken where a data set and a folder have the same name."""
+    if Path(name).is_dir():
+        warnings.warn(
+            f"{name!r} is the data set of that name, not the folder {name} that lies here. For the folder write "
+            f"{os.path.join('.', name)}.",
+            Doubt,
+            stacklevel=3,
+        )
+
+
+def _folder(path: Path, split: str) -> Folder:
+    """A folder, under another name than a data set that is called as it is."""
+    folder = Folder(path, split)
+    if folder.name in DATASETS:
+        folder.name = f"{folder.name} (folder)"
+    return folder
 
 
 def _known(split: str) -> str:

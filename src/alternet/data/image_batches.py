@@ -135,6 +135,14 @@ class Batches:
         return self.dataset.statistics(self.transform.colour)[1]
 
     @property
+    def preparation(self) -> dict[str, Any]:
+        """How the pictures become images: size, and how they were resized and cut where they were."""
+        facts = {"size": list(self.shape)}
+        if self.transform.keeps(self.dataset.size):
+            return facts
+        return facts | {"crop_pct": self.transform.crop_pct, "interpolation": self.transform.interpolation}
+
+    @property
     def images(self) -> int:
         """How many images there are, those included that turn out to be unreadable."""
         return len(self._reading.indices(self.numbers))

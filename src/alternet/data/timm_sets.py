@@ -28,6 +28,9 @@ PREFIXES = {
 SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "val"), "val": ("validation", "val", "test")}
 """What a split may be called, by what was asked for; other names are passed on as they are."""
 
+HUB_READERS = ("imagefolder", "webdataset", "parquet", "arrow", "json", "csv", "text", "pandas", "xml", "hdf5", "lance")
+"""What the package datasets takes not for the name of a data set but for a way to read files, which timm gives none."""
+
 SAMPLED = 16
 """Pictures that go into the fingerprint."""
 
@@ -189,6 +192,11 @@ def timm_set(text: str, split: str, default_root: Path) -> TimmImages:
         root = str(Path(root).expanduser())
     prefix, _, rest = name.partition("/")
     prefix = prefix.lower()
+    if prefix in ("hfds", "hfids") and rest in HUB_READERS:
+        raise ValueError(
+            f"{prefix}/{rest} reads the files of the current folder, whatever path is given. "
+            f"Give the folder of images alone: {root or 'PATH'}."
+        )
     if root is None and prefix in ("torch", "wds"):
         root = str(default_root / rest if prefix == "wds" else default_root)
     dataset = _opened(f"{prefix}/{rest}", root, split)

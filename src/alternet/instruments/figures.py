@@ -75,13 +75,15 @@ def exhibit(instrument: str) -> Exhibit:
 def draw(measurement: Measurement) -> Figure:
     """The figure of a measurement of one or more models; needs no display and changes no global setting.
 
+    Here and in panels, legend and sentences it stands behind a model's name where its weights are random.
+
     Raises:
         ValueError: The instrument has no figure, or a column that it needs is missing or damaged.
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
     with style.context():
-        return shown.figure(measurement)
+        return shown.figure(measurement.marked())
 
 
 def panels(measurement: Measurement) -> list[Panel]:
@@ -93,13 +95,13 @@ def panels(measurement: Measurement) -> list[Panel]:
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
     with style.context():
-        return shown.panels(measurement) if shown.panels else []
+        return shown.panels(measurement.marked()) if shown.panels else []
 
 
 def legend(measurement: Measurement) -> list[Entry]:
     """What the signs in the panels mean."""
     with style.context():
-        return exhibit(measurement.instrument).entries(measurement)
+        return exhibit(measurement.instrument).entries(measurement.marked())
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -110,4 +112,4 @@ def sentences(measurement: Measurement) -> list[str]:
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
-    return shown.sentences(measurement)
+    return shown.sentences(measurement.marked())

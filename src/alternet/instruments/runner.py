@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from alternet.circumstances import circumstances
 from alternet.data.image_batches import Batches
 from alternet.distributed import gather, rank, world_size
+from alternet.errors import Doubt
 from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.seeding import random_state_kept
 from alternet.storage import Journal, require_same, versions
+from alternet.subject.declared import classifies
 from alternet.subject.subject import Subject
 from alternet.untouched import untouched
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from alternet.instruments.base import Instrument
 
 Result = Measurement | Exception
+
+PREPARATION = "preparation"
+"""Under which name the provenance says how the images were made ready; results of a first version do not."""
 
 
 class NotStoredError(OSError):
@@ -61,10 +67,12 @@ def measure_each(
         Each instrument, as soon as it is finished, with its measurement or with the error that kept it from one. What
         `out` already holds comes first. An error in one instrument does not cost the others their results.
     """
+    if doubt := subject.doubt:
+        warnings.warn(doubt, Doubt, stacklevel=4)  # the line that called Instrument.measure
     passes: dict[Any, list[_Job]] = {}
     for instrument in instruments:
         try:
-            _require_measurable(instrument, batches)
+            _require_measurable(instrument, subject, batches)
             with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
                 job = _Job(instrument, instrument.open(subject, batches), out)
             stored = job.taken_up()
@@ -84,8 +92,13 @@ def measure_each(
             yield job.instrument, result
 
 
-def _require_measurable(instrument: "Instrument", batches: Batches) -> None:
+def _require_measurable(instrument: "Instrument", subject: Subject, batches: Batches) -> None:
     spec = instrument.spec
+    if "labels" in spec.needs and not classifies(subject.model):
+        raise ValueError(
+            f"{spec.name} needs class scores, but {subject.name} has no classifier and gives features. "
+            "Load it with weights that have one, or measure features: fourier, variance, similarity."
+        )
     if "labels" in spec.needs and not batches.labelled:
         raise ValueError(
             f"{spec.name} needs labels, but {batches.name!r} has none. "
@@ -122,6 +135,7 @@ class _Job:
             "instrument": spec.name,
             "settings": work.instrument.settings,
             **work.subject.facts,
+            "input": {**work.subject.facts["input"], "size": work.batches.shape},
             "data": {"name": work.batches.name, "fingerprint": work.batches.fingerprint},
             **work.facts,
             # stored results of a first version name none
@@ -137,8 +151,10 @@ class _Job:
         old = {name: value for name, value in self.identity["settings"].items() if older.get(name, ...) != value}
         for name, spellings in self.instrument.old_spellings.items():
             old[name] = next((before for before, now in spellings.items() if now == old.get(name)), old.get(name))
-        both = [self.identity, self.identity | {"settings": old}]
-        return [hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest() for facts in both]
+        # a first version named the size that the model declares, not that of the images
+        size = {"input": {**self.identity["input"], "size": self.work.subject.input_size}}
+        known = [self.identity | both for both in ({}, {"settings": old}, size, {"settings": old} | size)]
+        return [hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest() for facts in known]
 
     def taken_up(self) -> Measurement | None:
         """The stored result, or nothing, after a check that the measurement can be stored."""
@@ -157,6 +173,9 @@ class _Job:
             if isinstance(settings := facts.get("settings"), dict):
                 today = {name: self.instrument.today(name, value) for name, value in settings.items()}
                 facts["settings"] = {**self.instrument.older, **today}
+            if PREPARATION not in facts and isinstance(facts.get("input"), dict):
+                # of a first version, which named the size that the model declares; the fingerprint holds the true one
+                facts["input"] = {**facts["input"], "size": self.identity["input"]["size"]}
             require_same(folder, facts, self.identity, holds="measurement", again="measure again")
             return found
 
@@ -217,18 +236,20 @@ def _tables(jobs: Sequence[_Job]) -> list[Tables]:
 def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
     frames, work, out, folder = _frames(job, tables), job.work, job.out, job.folder
     skipped = sorted({str(name) for part in gather(list(work.batches.skipped)) for name in part})
-    circumstances = {
+    telling = {
         "images": work.batches.images - len(skipped),
         "skipped": skipped,
         "split": work.batches.split,
-        "device": work.subject.device.type,
+        PREPARATION: work.batches.preparation,
+        "origin": work.origin,
         "processes": world_size(),
         "versions": versions(),
+        **circumstances(f"{job.instrument}.measure({work.subject.name!r}, {work.batches.name!r})", work.subject.device),
     }
     measurement = Measurement(
         instrument=job.instrument.spec.name,
         tables=frames,
-        provenances=(job.identity | circumstances | facts,),
+        provenances=(json.loads(json.dumps(job.identity | telling | facts)),),
     )
     if out is None or folder is None:
         return measurement

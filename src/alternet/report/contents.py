@@ -8,14 +8,15 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from alternet.errors import not_seen
 from alternet.instruments import figures
-from alternet.measurement import Measurement
+from alternet.measurement import PARTLY_RANDOM, RANDOM, RANDOM_HEAD, Measurement, drawn
 from alternet.report.inline import Picture, Sign, picture, sign, whole
 
 ROWS = 12
 """How many rows of a table the page shows; the whole table can be saved from it."""
 
-FACTS = ("data", "images", "dtype")
+FACTS = ("data", "images", "preparation", "normalisation", "dtype")
 """Besides the settings, what must agree before the numbers of two models may be compared."""
 
 
@@ -41,6 +42,7 @@ class Section:
     sentences: list[str] = field(default_factory=list)
     caution: str = ""
     notes: list[str]
+    cautions: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     legend: list[Sign] = field(default_factory=list)
     provenances: list[tuple[str, str]]
@@ -78,7 +80,8 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Conte
         notes: What a reader must know first.
     """
     place = {name: number for number, name in enumerate(figures.FIGURES)}
-    ordered = sorted(measurements, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
+    shown_as = [measurement.marked() for measurement in measurements]
+    ordered = sorted(shown_as, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
     names = list(dict.fromkeys(name for one in ordered for name in one.models))
 
     # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
@@ -130,6 +133,7 @@ def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Sec
     shared: dict[str, Any] = {
         "instrument": measurement.instrument,
         "notes": _differences(measurement),
+        "cautions": _cautions(measurement),
         "provenances": [
             (p["model"]["name"], json.dumps(p, indent=2, ensure_ascii=False)) for p in measurement.provenances
         ],
@@ -158,7 +162,8 @@ def _differences(measurement: Measurement) -> list[str]:
         for group in ("settings", "recipe"):
             if isinstance(options := provenance.get(group), Mapping):
                 flat |= options
-        flat |= {fact: _short(provenance[fact]) for fact in FACTS if fact in provenance}
+        stated = {**provenance, **_input(provenance)}
+        flat |= {fact: _short(stated[fact]) for fact in FACTS if fact in stated}
         facts[provenance["model"]["name"]] = {
             key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in flat.items()
         }
@@ -170,6 +175,38 @@ def _differences(measurement: Measurement) -> list[str]:
         if len(values) > 1:
             notes.append(f"{key}: " + "; ".join(f"{value} for {', '.join(names)}" for value, names in values.items()))
     return notes
+
+
+def _input(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """How the images were prepared and normalised, in words, as far as the provenance says so."""
+    said = {}
+    if isinstance(made := provenance.get("preparation"), Mapping):
+        cut = f", crop {made['crop_pct']:g}, {made['interpolation']}" if "crop_pct" in made else ""
+        said["preparation"] = " × ".join(map(str, made["size"])) + cut
+    if isinstance(entry := provenance.get("input"), Mapping):
+        mean, std = (", ".join(f"{v:.4g}" for v in entry.get(name) or ()) for name in ("mean", "std"))
+        said["normalisation"] = f"mean {mean}, std {std}" if mean else "none"
+    return said
+
+
+def _cautions(measurement: Measurement) -> list[str]:
+    """Which models were not trained, or not all of them, and of which some layers are not seen."""
+    found: dict[str, list[str]] = {}
+    for provenance in measurement.provenances:
+        if kind := drawn(provenance.get("origin")):
+            found.setdefault(kind, []).append(provenance["model"]["name"])
+    unseen = {p["model"]["name"]: (p.get("origin") or {}).get("not_seen") for p in measurement.provenances}
+    return [
+        *(f"{', '.join(names)}: {MEANING[kind]}" for kind, names in found.items()),
+        *(f"{name}: {not_seen(layers)}" for name, layers in unseen.items() if layers),
+    ]
+
+
+MEANING = {
+    RANDOM: "the weights are random, so the numbers say how the architecture starts, not what it learns.",
+    RANDOM_HEAD: "the layer that gives the class scores is random, so what is computed from them says nothing yet.",
+    PARTLY_RANDOM: "some of the weights are random, so the numbers say little of a trained network.",
+}
 
 
 def _short(value: Any) -> Any:

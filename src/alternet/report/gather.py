@@ -1,7 +1,7 @@
 """Gather: what lies under the folders of a report, measurements and training logs, told apart by model and folder."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from alternet.instruments.figures import FIGURES
@@ -86,11 +86,8 @@ def _told_apart(found: list[Found], notes: list[str]) -> list[Measurement]:
     for one in found:
         measurement = one.measurement
         if (one.is_training, one.model) in twice:
-            name, facts = f"{one.model} [{one.where}]", measurement.provenance
-            tables = {key: table.assign(model=name) for key, table in measurement.tables.items()}
-            renamed = {**facts, "model": {**facts["model"], "name": name}}
-            measurement = replace(measurement, tables=tables, provenances=(renamed,))
-        measurements.append(measurement)
+            measurement = measurement.renamed({one.model: f"{one.model} [{one.where}]"})
+        measurements.append(measurement.marked())
     return measurements
 
 

@@ -1,35 +1,38 @@
 """From a name to a Subject: timm's models and ours, torchvision's, transformers', weight files, training runs."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.distributed import local_device
 from alternet.errors import unknown
-from alternet.models import NAMES, load_released
-from alternet.models.released import CLASSIFIERS
-from alternet.runs import RAW, TrainingRun
+from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
+from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import Subject
-from alternet.subject.weights import fill, find_weights, number_of_classes, read_weights
+from alternet.subject.timm_models import Built, from_timm, of_file, resized, unreachable
+from alternet.subject.weight_facts import facts_of, require_own, require_plain
+from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
 from alternet.untouched import untouched
 
 
-def load(
+def load(  # noqa: PLR0913 - independent facts of one model; all but the first have a default
     model: str,
     *,
     img_size: int | None = None,
     num_classes: int | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
     device: str | torch.device | None = None,
     seed: int = 0,
     name: str | None = None,
@@ -39,11 +42,15 @@ def load(
     Args:
         model: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
             `hf:ID` for transformers (a hub id or a local folder), or `run:DIR` for what `train` wrote. WEIGHTS is
-            a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`; without it weights are random. After
-            `run:DIR` it is a snapshot, such as `init`, `warmup` or `epoch-0100`; without it, or with `last`, weights
-            are those that the training came to.
+            a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`; without it weights are random. What the
+            header of a file, or a `run.json` or timm's `config.json` beside it, says of model arguments, classes,
+            size and normalisation is taken. After `run:DIR` it is a snapshot, such as `init`, `warmup` or
+            `epoch-0100`; without it, or with `last`, weights are those that the training came to.
         img_size: Side of the images; position embeddings are resampled as timm does.
         num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
+        model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
+        mean: Mean of each channel that the images are normalised with; by default what weights or model declare.
+        std: Standard deviation of each channel, likewise.
         device: Where the model shall be; by default a GPU if there is one.
         seed: Seed of random weights.
         name: How tables and figures call it; by default `model` itself.
@@ -61,9 +68,18 @@ def load(
     check(model)
     kind, rest = _split(model)
     target = local_device(None if device is None else str(device))
+    given = dict(model_args or {})
+    require_own(given, f"The call for {model}")
     with random_state_kept(seed=seed), _size_refused(model, img_size):
-        network, facts = BUILDERS[kind](rest, img_size, num_classes)
-    subject = Subject(network.to(target).eval(), name=name or model, **facts)
+        network, facts = BUILDERS[kind](rest, img_size, num_classes, given)
+    origin = {"weights": {"from": "random"}, **facts.pop("origin", {})}
+    if origin["weights"]["from"] == "random" or origin["weights"].get("drawn"):
+        origin["weights"] = {**origin["weights"], "seed": seed}
+    if mean is not None or std is not None:
+        facts |= {"mean": mean, "std": std}
+        origin["normalisation"] = "given"
+    origin = {"model": model if kind == "hf" else model.partition("@")[0], "model_args": given, **origin}
+    subject = Subject(network.to(target).eval(), name=name or model, origin=origin, **facts)
     if img_size is not None:
         # some networks of transformers state how many channels they take, but no size
         channels = (subject.input_size or (getattr(getattr(network, "config", None), "num_channels", 3),))[0]
@@ -103,7 +119,7 @@ def check(model: str) -> None:
         run, snapshot = TrainingRun.named(rest)
         run.at(snapshot)
     elif kind != "hf" and weights not in ("", "pretrained"):
-        find_weights(_path(weights))
+        find_weights(path_of(weights))
 
 
 def is_random(model: str) -> bool:
@@ -126,91 +142,56 @@ def _split(model: str) -> tuple[str, str]:
     return (kind, rest) if colon and kind in BUILDERS else ("", model)
 
 
-def _path(text: str) -> Path:
-    """A path, with ~ for the user's home, which no shell spells out behind a `:` or an `@`."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # no such user
-        return Path(text)
-
-
-Built = tuple[nn.Module, dict[str, Any]]
-
-
-def _from_timm(name: str, img_size: int | None, num_classes: int | None) -> Built:
-    name, _, weights = name.partition("@")
-    if weights in ("", "pretrained"):
-        return _create_timm(name, img_size, num_classes, pretrained=bool(weights)), {}
-    state = read_weights(_path(weights))
-    classes = num_classes or number_of_classes(state, _classifier(name))
-    if name in NAMES:
-        model = _create_timm(name, None, classes)
-        if not set(state) & set(model.state_dict()):  # the names are not ours, but those of the authors' released code
-            load_released(model, state)
-            return model, {}
-    try:
-        # timm loads them as it would load its own, which adapts names and position embeddings
-        overlay = {"num_classes": classes, "state_dict": state}
-        return _create_timm(name, img_size, classes, pretrained=True, pretrained_cfg_overlay=overlay), {}
-    except (RuntimeError, KeyError, AttributeError, ValueError) as error:
-        fill(_create_timm(name, img_size, classes), state, name)  # says in one line what does not fit, if it can
-        raise ValueError(f"{weights} does not fit {name}: {str(error).splitlines()[0]}") from error
-
-
-def _create_timm(name: str, img_size: int | None, num_classes: int | None, **options: Any) -> nn.Module:
-    if num_classes is not None:
-        options["num_classes"] = num_classes
-    if img_size is not None:
-        options["img_size"] = img_size
-    try:
-        return create(name, **options)[0]
-    except (OSError, RuntimeError) as error:
-        if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
-            raise ValueError(_unreachable(name, error)) from error
-        raise
-
-
-def _classifier(name: str) -> tuple[str, ...]:
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    classifier = getattr(config, "classifier", None) or ()
-    names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    return (*names, *CLASSIFIERS) if name in NAMES else names
-
-
 POSITIONED = "vit_"
 """How the names of those torchvision networks begin that are made for one image size: they have position embeddings."""
 
 
-def _from_torchvision(name: str, img_size: int | None, num_classes: int | None) -> Built:
+def _from_torchvision(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     name, _, weights = name.partition("@")
     best = torchvision.models.get_model_weights(name).DEFAULT  # pyright: ignore[reportAttributeAccessIssue]
     preset = best.transforms()
-    side = img_size or preset.crop_size[0]
-    facts = {"input_size": (3, side, side), "mean": tuple(preset.mean), "std": tuple(preset.std)}
+    own = preset.crop_size[0]
+    facts: dict[str, Any] = {"input_size": (3, own, own), "mean": tuple(preset.mean), "std": tuple(preset.std)}
+    state: Mapping[str, Tensor] = {}
     if weights == "pretrained":
+        if given:
+            raise ValueError(f"The published weights of tv:{name} take no arguments, got {', '.join(given)}.")
         model = _published(name, best, num_classes)
-        if side == preset.crop_size[0] or not name.startswith(POSITIONED):
+        facts["origin"] = {"weights": {"from": "hub", "id": str(best), "url": best.url}}
+        if img_size in (None, own) or not name.startswith(POSITIONED):
             return model, facts
         state = model.state_dict()
-    else:
-        state = read_weights(_path(weights)) if weights else {}
+    elif weights:
+        state = read_weights(path_of(weights))
+        facts |= of_file(path_of(weights), facts_of(path_of(weights)), f"tv:{name}")
+    model = _torchvision_network(name, img_size or facts["input_size"][-1], num_classes, state, given)
+    return model, facts
 
+
+def _torchvision_network(
+    name: str, side: int, num_classes: int | None, state: Mapping[str, Tensor], given: Mapping[str, Any]
+) -> nn.Module:
+    """A network of torchvision with these weights, or with random ones where there are none."""
     # GoogLeNet and Inception warn unless they are told to initialise themselves
-    options: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    options = {**({"init_weights": True} if name in ("googlenet", "inception_v3") else {}), **given}
     classes = num_classes
-    if not classes and weights:
-        # all of torchvision's networks define the layer that makes the logits last
-        net = torchvision.models.get_model(name, weights=None, **options)
-        layers = [path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-        classes = number_of_classes(state, tuple(layers[-1:]))
-    if classes:
-        options["num_classes"] = classes
-    if name.startswith(POSITIONED):
-        options["image_size"] = side
-        if "encoder.pos_embedding" in state:
-            state = interpolate_embeddings(side, int(name.rpartition("_")[2]), OrderedDict(state))
-    model = torchvision.models.get_model(name, weights=None, **options)
-    return (fill(model, state, f"tv:{name}") if weights else model), facts
+    try:
+        if not classes and state:
+            # all of torchvision's networks define the layer that makes the logits last
+            net = torchvision.models.get_model(name, weights=None, **options)
+            layers = [path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+            classes = number_of_classes(state, tuple(layers[-1:]))
+        options |= {"num_classes": classes} if classes else {}
+        if name.startswith(POSITIONED):
+            options["image_size"] = side
+            if "encoder.pos_embedding" in state:
+                state = interpolate_embeddings(side, int(name.rpartition("_")[2]), OrderedDict(state))
+        model = torchvision.models.get_model(name, weights=None, **options)
+    except TypeError as error:
+        if not given:
+            raise
+        raise ValueError(f"tv:{name} cannot be built with {', '.join(given)} ({error}).") from error
+    return fill(model, state, f"tv:{name}") if state else model
 
 
 def _published(name: str, weights: Any, num_classes: int | None) -> nn.Module:
@@ -223,58 +204,72 @@ def _published(name: str, weights: Any, num_classes: int | None) -> nn.Module:
     try:
         return torchvision.models.get_model(name, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(_unreachable(f"tv:{name}", error)) from error
+        raise ValueError(unreachable(f"tv:{name}", error)) from error
 
 
-def _from_transformers(name: str, img_size: int | None, num_classes: int | None) -> Built:
+def _from_transformers(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     try:
         from transformers import AutoImageProcessor, AutoModelForImageClassification
     except ImportError as error:
         raise ValueError("hf: models need transformers. Install it with: pip install 'alternet[hf]'") from error
-    if "@" in name and not _path(name).is_dir():
+    if "@" in name and not path_of(name).is_dir():
         raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
+    if given:
+        raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
     options = {} if num_classes is None else {"num_labels": num_classes, "ignore_mismatched_sizes": True}
     try:
-        model = AutoModelForImageClassification.from_pretrained(name, **options)
+        model, told = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True, **options)
     except (OSError, ValueError) as error:
-        raise ValueError(_unreachable(f"hf:{name}", error)) from error
+        raise ValueError(unreachable(f"hf:{name}", error)) from error
     if img_size is not None and getattr(model.config, "image_size", img_size) not in (img_size, [img_size] * 2):
         raise ValueError(f"hf:{name} takes images of side {model.config.image_size}, got --img-size {img_size}.")
+    weights = {"from": "hub", "id": name, "revision": getattr(model.config, "_commit_hash", None)}
+    mismatched = (key if isinstance(key, str) else key[0] for key in told.get("mismatched_keys", ()))
+    if drawn := sorted({*told.get("missing_keys", ()), *mismatched}):
+        weights["drawn"] = drawn
+    mean, std = _processed(AutoImageProcessor, name)
+    if mean is None:
+        return model, {"origin": {"weights": weights}}
+    return model, {"mean": mean, "std": std, "origin": {"weights": weights, "normalisation": "its image processor"}}
+
+
+def _processed(processors: Any, name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+    """Mean and std of a transformers' image processor, if there is one and they are known."""
     try:
-        processor = AutoImageProcessor.from_pretrained(name)
-        facts = {"mean": tuple(processor.image_mean), "std": tuple(processor.image_std)}
-    except (OSError, ValueError, AttributeError, ImportError):
-        facts = {}
-    return model, facts
+        processor = processors.from_pretrained(name)
+        mean, std = tuple(processor.image_mean), tuple(processor.image_std)
+    except (OSError, ValueError, AttributeError, TypeError, ImportError):
+        return None, None
+    return (mean, std) if getattr(processor, "do_normalize", True) else ((0.0,) * len(mean), (1.0,) * len(std))
 
 
-def _from_run(name: str, img_size: int | None, num_classes: int | None) -> Built:
+def _from_run(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     run, snapshot = TrainingRun.named(name)
-    weights, facts = read_weights(run.at(snapshot)), run.model
+    file, facts = run.at(snapshot), run.model
+    weights = read_weights(file)
     if num_classes not in (None, facts.num_classes):
         raise ValueError(f"{run.name} has {facts.num_classes} classes, got {num_classes}. Leave the number out.")
+    require_known(facts.model)
+    arguments = {**require_plain(facts.model_args, str(run.folder / RUN)), **given}
     try:
-        model, _ = create(facts.model, num_classes=facts.num_classes, **facts.model_args)
+        model, _ = create(facts.model, num_classes=facts.num_classes, **arguments)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"{run.name} names a model that cannot be built ({error}). Is alternet up to date?") from error
-    fill(model, weights, f"run:{name}")
-    resize = getattr(model, "set_input_size", None)
-    if img_size not in (None, facts.input_size[-1]) and callable(resize):
-        resize(img_size=img_size)
-    averaged = run.averaging and not snapshot.endswith(RAW)
-    built = {"input_size": facts.input_size, "mean": facts.mean, "std": facts.std}
-    return model, {**built, "history": run.folder, "averaged": averaged}
+    resized(fill(model, weights, f"run:{name}"), facts.input_size, img_size)
+    origin = {
+        "model": facts.model,
+        "model_args": arguments,
+        "weights": {"from": "run", "file": str(file), "sha256": sha256_of(file)},
+        "normalisation": str(run.folder / RUN),
+    }
+    return model, {
+        "input_size": facts.input_size,
+        "mean": facts.mean,
+        "std": facts.std,
+        "history": run.folder,
+        "averaged": run.averaging and not snapshot.endswith(RAW),
+        "origin": origin,
+    }
 
 
-BUILDERS = {"": _from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}
-
-
-def _unreachable(name: str, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if reason.startswith("No pretrained weights exist"):
-        return f"Nobody published pretrained weights of {name}. Give a file: {name}@weights.safetensors."
-    way = "the folder of a saved model: hf:PATH" if name.startswith("hf:") else "a file: NAME@weights.safetensors"
-    return (
-        f"The weights of {name} cannot be fetched ({reason[:120].rstrip(' .')}). Check the name and the network, or "
-        f"give {way}."
-    )
+BUILDERS = {"": from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}

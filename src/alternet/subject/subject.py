@@ -1,7 +1,8 @@
 """The model under study with the facts that belong to it: name, input, normalisation, output, weights' checksum."""
 
 import hashlib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alternet.errors import Doubt, not_seen
 from alternet.shapes import Images, Logits
+from alternet.subject.declared import declared, quantised, unwrapped
 from alternet.taps.find import Tap, find_taps
 
 
@@ -22,15 +25,19 @@ class Subject:
     Nothing is guessed: where a fact is missing and needed, the error names the argument that states it.
 
     Attributes:
-        model: The network; it maps normalised images [n, c, h, w] to logits [n, k].
+        model: The network; it maps normalised images [n, c, h, w] to logits [n, k]. Of `DataParallel`, DDP, a compiled
+            module, an average of weights, or a class that only calls it, the network inside.
         name: How tables, folders and figures call it.
         input_size: Channels, height and width of the images it takes.
-        mean: Mean of each channel that the input is normalised with, in units of the image range [0, 1].
+        mean: Mean of each channel that the input is normalised with, in units of the image range [0, 1]; one that is
+            given in units of 0 to 255 is divided by 255, together with `std`, with a warning.
         std: Standard deviation of each channel, likewise.
         prefix_tokens: Class and register tokens before the grid of patches, for models made of tokens.
         grid: Height and width of the patch grid, where it does not follow from the image and the strides.
         history: Folder of the training run with its snapshots, if there is one.
         averaged: Whether the weights are the moving average that the run kept, and not those that it stepped.
+        origin: Where model, weights and normalisation come from, as plain values: it stands in the provenance and
+            decides nothing.
 
     Examples:
         >>> net = Subject(model=nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), name="mine", input_size=(3, 2, 2))
@@ -47,17 +54,46 @@ class Subject:
     grid: tuple[int, int] | None = None
     history: Path | None = None
     averaged: bool = False
+    origin: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise TypeError(
                 f"Subject takes a torch nn.Module, got {type(self.model).__name__}. Load a name with alternet.load()."
             )
-        for fact, value in _declared(self.model).items():
-            if getattr(self, fact) is None:
-                object.__setattr__(self, fact, value)
         if (self.mean is None) != (self.std is None):
             raise ValueError(f"Subject {self.name!r} got only one of mean and std; state both or neither.")
+        object.__setattr__(self, "model", unwrapped(self.model))
+        source = "given" if self.mean is not None else "none"
+        for fact, value in declared(self.model).items():
+            if getattr(self, fact) is None:
+                object.__setattr__(self, fact, value)
+                source = "declared by the model" if fact == "mean" else source
+        if self.mean is not None and self.std is not None:
+            channels = None if self.input_size is None else self.input_size[0]
+            mean, std = _in_unit_range(self.mean, self.std, channels, self.name)
+            object.__setattr__(self, "mean", mean)
+            object.__setattr__(self, "std", std)
+        unseen = {"not_seen": layers} if (layers := quantised(self.model)) else {}
+        origin = {"weights": {"from": "given"}, "normalisation": source, **self.origin, **unseen}
+        object.__setattr__(self, "origin", origin)
+
+    @property
+    def doubt(self) -> str:
+        """What is not known about the normalisation, in a sentence; empty where it is known."""
+        source = str(self.origin["normalisation"])
+        if self.mean is None:
+            return (
+                f"The normalisation of {self.name} is not known: it states none, so it is given images as they are, in "
+                f"[0, 1]. {_STATE}"
+            )
+        if source.startswith(ASSUMED):
+            return (
+                f"The normalisation of {self.name} is not known: its weights do not say it, so that of "
+                f"{source.removeprefix(ASSUMED)} is taken, mean {self.mean} and std {self.std}. "
+                f"{_STATE}"
+            )
+        return ""
 
     @cached_property
     def taps(self) -> tuple[Tap, ...]:
@@ -71,6 +107,10 @@ class Subject:
         """
         size = tuple(images.shape[1:])
         if size not in self._taps_by_size:
+            if layers := self.origin.get("not_seen"):
+                warnings.warn(
+                    f"{self.name}: {not_seen(layers)} Measure it before it is quantised.", Doubt, stacklevel=2
+                )
             if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
                 images = images.repeat(2, 1, 1, 1)
             facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
@@ -129,12 +169,61 @@ class Subject:
         """Checksum of all parameters and persistent buffers: names, types, shapes and values."""
         digest = hashlib.sha256()
         for name, tensor in self.model.state_dict().items():
-            if not isinstance(tensor, Tensor):  # the extra state of a module may be anything
-                continue
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            # as a vector first, because a scalar cannot be viewed as bytes; as bytes, because NumPy has no bfloat16
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            _add(digest, name, tensor)
         return digest.hexdigest()
+
+
+def _add(digest: "hashlib._Hash", name: str, value: Any) -> None:
+    """Add what stands under a name in a state dict: a tensor, or the packed weights of a quantised module."""
+    if isinstance(value, tuple | list):  # of such a module, weight and bias; any other extra state says nothing
+        for number, part in enumerate(value):
+            _add(digest, f"{name}.{number}", part)
+    if not isinstance(value, Tensor):
+        return
+    digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+    if value.is_quantized:
+        value = value.dequantize()
+    # as a vector first, because a scalar cannot be viewed as bytes; as bytes, because NumPy has no bfloat16
+    digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+
+
+_STATE = "State it: mean=..., std=..., or on the command line --set model.mean=... --set model.std=..."
+
+ASSUMED = "assumed: that of "
+"""How an origin begins that says of a normalisation that nobody stated it for these weights."""
+
+Channels = tuple[float, ...]
+
+
+def _in_unit_range(mean: Any, std: Any, channels: int | None, name: str) -> tuple[Channels, Channels]:
+    """Mean and std in units of the image range [0, 1], with what was given in units of 0 to 255 divided.
+
+    Raises:
+        ValueError: They are in neither, or of another number of channels.
+    """
+    mean, std = (tuple(map(float, v)) if isinstance(v, Sequence) else (float(v),) for v in (mean, std))
+    if len(mean) != len(std) or (channels is not None and len(mean) not in (1, channels)):
+        known = "" if channels is None else f" for {channels} channels"
+        raise ValueError(f"{name!r} got mean {mean} and std {std}{known}; state one number a channel.")
+    if all(0 <= m <= 1 for m in mean) and all(0 < s <= 1 for s in std):
+        return mean, std
+    bytes_ = all(0 <= m <= 255 for m in mean) and all(1 <= s <= 255 for s in std) and not 0 < max(mean) <= 1
+    if not bytes_:
+        raise ValueError(
+            f"{name!r} got mean {mean} and std {std}, expected a mean in [0, 1] and a std in (0, 1], in units of the "
+            "image range [0, 1]. Divide both by 255 if they are in units of 0 to 255."
+        )
+    mean, std = (tuple(v / 255 for v in values) for values in (mean, std))
+    warnings.warn(
+        f"Mean and std of {name!r} are read in units of 0 to 255: mean {_short(mean)} and std {_short(std)} in [0, 1].",
+        Doubt,
+        stacklevel=4,  # whoever made the Subject
+    )
+    return mean, std
+
+
+def _short(values: Channels) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
 
 
 def logits_of(output: Any, name: str = "the model") -> Logits:
@@ -155,23 +244,3 @@ def logits_of(output: Any, name: str = "the model") -> Logits:
             f"{name} returned {got}, expected logits [n, classes]. Wrap the model so that it returns its class scores."
         )
     return output
-
-
-def _declared(model: nn.Module) -> dict[str, Any]:
-    """What the model itself states about its input."""
-    cfg = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
-    if not isinstance(cfg, Mapping):  # not of timm; perhaps of transformers
-        config = getattr(model, "config", None)
-        size = getattr(config, "image_size", None)
-        if size is None:
-            return {}
-        height, width = (size, size) if isinstance(size, int) else tuple(size)
-        return {"input_size": (getattr(config, "num_channels", 3), height, width)}
-    channels, height, width = cfg.get("input_size", (3, 224, 224))
-    embed = getattr(model, "patch_embed", None)
-    height, width = getattr(embed, "img_size", None) or (height, width)  # built for another size than it declares
-    facts: dict[str, Any] = {"input_size": (getattr(model, "in_chans", channels), height, width)}
-    if cfg.get("mean") is not None and len(cfg["mean"]) == facts["input_size"][0]:
-        facts |= {"mean": tuple(cfg["mean"]), "std": tuple(cfg["std"])}
-    prefix = getattr(model, "num_prefix_tokens", None)
-    return facts | ({"prefix_tokens": prefix} if isinstance(prefix, int) else {})

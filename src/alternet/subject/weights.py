@@ -16,6 +16,14 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 
 
+def path_of(text: str) -> Path:
+    """A path, with ~ for the user's home, which no shell spells out behind a `:` or an `@`."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user
+        return Path(text)
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in a weight file, under their plain names.
 

@@ -5,13 +5,16 @@ written whole or not at all, so weights, optimiser and log rows can never be of 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from struct import pack, unpack
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from alternet.runs import HEADER
 from alternet.storage import write_atomically
 
 FORMAT = "alternet-checkpoint-1"
@@ -37,7 +40,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     plan = _pack(state, tensors, "")
-    write_atomically(path, save(tensors, metadata={"format": FORMAT, "plan": json.dumps(plan)}))
+    write_atomically(path, _saved(tensors, {"format": FORMAT, "plan": json.dumps(plan)}))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -58,9 +61,26 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """Write a state dict as a plain safetensors file that timm and others read, atomically."""
-    write_atomically(path, save({name: _stored(tensor) for name, tensor in weights.items()}, metadata={"format": "pt"}))
+def write_weights(path: Path, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write a state dict as a plain safetensors file that timm and others read, atomically.
+
+    Args:
+        path: The file.
+        weights: The tensors by name.
+        facts: What is needed to load them, plain values, for the header: files are moved, and so it moves with them.
+    """
+    tensors = {name: _stored(tensor) for name, tensor in weights.items()}
+    write_atomically(path, _saved(tensors, {"format": "pt", HEADER: json.dumps(facts)}))
+
+
+def _saved(tensors: dict[str, Tensor], header: Mapping[str, str]) -> bytes:
+    """A safetensors file, the same bytes for the same values: the library shuffles a header of several entries."""
+    whole = save(tensors, metadata={"format": header["format"]})
+    (length,) = unpack("<Q", whole[:8])
+    entries = {**json.loads(whole[8 : 8 + length]), "__metadata__": dict(header)}
+    described = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    described += b" " * (-len(described) % 8)  # the tensors begin at a multiple of 8
+    return b"".join((pack("<Q", len(described)), described, memoryview(whole)[8 + length :]))
 
 
 def _stored(tensor: Tensor) -> Tensor:

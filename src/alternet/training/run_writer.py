@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from alternet.circumstances import circumstances
 from alternet.distributed import world_size
 from alternet.runs import AVERAGED, AVERAGES, CHECKPOINT, EVENTS, INDEX, LOG, RUN, SNAPSHOTS, WEIGHTS, Row
 from alternet.storage import versions, write_atomically, write_json
@@ -58,11 +59,11 @@ class RunWriter:
         with _told(self.folder):
             for name, file in FILES.items():
                 if name in networks:
-                    write_weights(self.folder / file, networks[name].state_dict())
+                    write_weights(self.folder / file, networks[name].state_dict(), self._facts)
             self._record(
                 finished=True,
                 seconds=round(sum(row["seconds"] for row in rows), 3),
-                device=trainer.device.type,
+                **circumstances(f"train({self.identity['model']!r}, out={str(self.folder)!r})", trainer.device),
                 processes=world_size(),
                 skipped=list(skipped),
             )
@@ -74,15 +75,20 @@ class RunWriter:
         if done not in names:
             return
         files = {epoch: f"{name}.safetensors" for epoch, name in names.items()}
-        write_weights(folder / files[done], trainer.model.state_dict())
+        write_weights(folder / files[done], trainer.model.state_dict(), self._facts)
         if trainer.ema is not None and done:  # before the first step it is that of the weights
-            write_weights(folder / AVERAGES / files[done], trainer.ema.module.state_dict())
+            write_weights(folder / AVERAGES / files[done], trainer.ema.module.state_dict(), self._facts)
         index = [
             {"file": file, "epoch": epoch, "step": epoch * trainer.steps_per_epoch}
             for epoch, file in files.items()
             if epoch <= done and (folder / file).exists()  # a run that began by an older recipe may lack some
         ]
         write_json(folder / INDEX, index)
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """What a weight file must say to be loaded alone: all but how it was trained."""
+        return {key: value for key, value in self.identity.items() if key != "recipe"}
 
     def _record(self, **circumstances: Any) -> None:
         write_json(self.folder / RUN, {**self.identity, "versions": versions(), **circumstances})

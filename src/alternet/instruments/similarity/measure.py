@@ -15,6 +15,7 @@ below 0 and is reported as it is. A high value says that the same images are nea
 the same thing is computed, and few directions of large variance can decide it.
 """
 
+import warnings
 from collections.abc import Mapping
 from itertools import product
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from alternet.data.image_batches import Batches
+from alternet.errors import Doubt
 from alternet.instruments.chunks import VALUES
 from alternet.instruments.moments import double, require_finite
 from alternet.instruments.work import Batch, OnePass, Tables
@@ -128,7 +130,9 @@ class SimilarityWork(OnePass):
         shuffled = batches.shuffled(seed=instrument.seed, batch_size=instrument.batch_size)
         super().__init__(instrument, subject, shuffled)
         self.second = _beside(subject, instrument.other)
-        self.facts = {} if self.second is None else {"other": self.second.facts}
+        if self.second is not None:
+            self.facts = {"other": self.second.facts}
+            self.origin = {**subject.origin, "other": self.second.origin}
 
     def begin(self) -> None:
         if self.second is not None:
@@ -190,6 +194,8 @@ def _beside(subject: Subject, other: str | Subject | None) -> Subject | None:
         other = load(other, img_size=height, device=subject.device)
     if other is None or (other.name, other.weights_sha256) == (subject.name, subject.weights_sha256):
         return None
+    if other.doubt:
+        warnings.warn(other.doubt, Doubt, stacklevel=6)
     if other.name == subject.name:
         raise ValueError(
             f"similarity got two models named {other.name!r} with different weights. Give one of them another name."

@@ -1,0 +1,127 @@
+"""timm's models and ours by name, with random or published weights or those of a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import nn
+
+from alternet.models import NAMES, load_released
+from alternet.models.released import CLASSIFIERS
+from alternet.storage import sha256_of
+from alternet.subject.creating import create
+from alternet.subject.subject import ASSUMED
+from alternet.subject.weight_facts import WeightFacts, facts_of
+from alternet.subject.weights import fill, number_of_classes, path_of, read_weights
+
+Built = tuple[nn.Module, dict[str, Any]]
+"""A model and what a Subject is told of it."""
+
+
+def from_timm(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
+    name, _, weights = name.partition("@")
+    if not weights:
+        return _create_timm(name, img_size, num_classes, given), {}
+    if weights == "pretrained":
+        model = _create_timm(name, img_size, num_classes, {**given, "pretrained": True})
+        return model, {"origin": {"weights": _published_by_timm(name, model)}}
+    path = path_of(weights)
+    state, known = read_weights(path), facts_of(path)
+    facts = of_file(path, known, name)
+    same = known is not None and known.model.partition(".")[0] == name.partition(".")[0]
+    arguments = {**(known.model_args if known and same else {}), **given}
+    facts["origin"]["model_args"] = arguments
+    classes = num_classes or (known.num_classes if known else None) or number_of_classes(state, classifier_of(name))
+    if known and same and known.ours:
+        model = _create_timm(name, None, classes, arguments)
+        return resized(fill(model, state, name), facts.get("input_size"), img_size), facts
+    if name in NAMES:
+        model = _create_timm(name, None, classes, arguments)
+        if not set(state) & set(model.state_dict()):  # the names are not ours, but those of the authors' released code
+            load_released(model, state)
+            return model, facts
+    try:
+        # timm loads them as it would load its own, which adapts names and position embeddings
+        overlay = {"num_classes": classes, "state_dict": state}
+        options = {**arguments, "pretrained": True, "pretrained_cfg_overlay": overlay}
+        model = _create_timm(name, img_size, classes, options)
+    except (RuntimeError, KeyError, AttributeError, ValueError) as error:
+        fill(_create_timm(name, img_size, classes, arguments), state, name)  # says in one line what does not fit
+        raise ValueError(f"{weights} does not fit {name}: {str(error).splitlines()[0]}") from error
+    if getattr(getattr(model, "patch_embed", None), "img_size", None):
+        facts.pop("input_size", None)  # it was built for the size of its position embeddings
+    return model, facts
+
+
+def _create_timm(name: str, img_size: int | None, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module:
+    wanted = {"num_classes": num_classes, "img_size": img_size}
+    options = {**options, **{key: value for key, value in wanted.items() if value is not None}}
+    try:
+        return create(name, **options)[0]
+    except TypeError as error:
+        own = [key for key in options if key not in ("pretrained", "pretrained_cfg_overlay", *wanted)]
+        if not own:
+            raise
+        raise ValueError(f"{name} cannot be built with {', '.join(own)} ({error}). Look at its arguments.") from error
+    except (OSError, RuntimeError) as error:
+        if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
+            raise ValueError(unreachable(name, error)) from error
+        raise
+
+
+def _published_by_timm(name: str, model: nn.Module) -> dict[str, Any]:
+    """Where timm had weights from, and whether it drew another classifier."""
+    cfg: Any = model.pretrained_cfg
+    at: dict[str, Any] = {"id": cfg["hf_hub_id"]} if cfg.get("hf_hub_id") else {"url": cfg.get("url")}
+    if "id" in at:
+        at["revision"] = _revision(at["id"], cfg.get("hf_hub_filename"))
+    published = timm.get_pretrained_cfg(name)
+    classes = getattr(model, "num_classes", None)
+    drawn = classes and published is not None and classes != published.num_classes
+    return {"from": "hub", **at, **({"drawn": list(classifier_of(name)) or ["classifier"]} if drawn else {})}
+
+
+def _revision(repository: str, file: str | None) -> str | None:
+    """The commit that a file of the hub was taken at, as the folder of its cache says; nothing is fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in (file, "model.safetensors", "pytorch_model.bin"):
+        path = try_to_load_from_cache(repository, name) if name else None
+        if name and isinstance(path, str):
+            return Path(path).relative_to(Path(path).parents[name.count("/") + 1]).parts[0]
+    return None
+
+
+def of_file(path: Path, known: WeightFacts | None, name: str) -> dict[str, Any]:
+    """What a Subject is told of a weight file: what is known of its input, and where all of it comes from."""
+    weights = {"from": "file", "file": str(path), "sha256": sha256_of(path)}
+    said = known is not None and "mean" in known.input
+    source = known.source if known is not None and said else f"{ASSUMED}{name}"
+    return {**(known.input if known else {}), "origin": {"weights": weights, "normalisation": source}}
+
+
+def resized(model: nn.Module, size: tuple[int, int, int] | None, img_size: int | None) -> nn.Module:
+    """A model with its weights for images of another side, if it must be told."""
+    resize = getattr(model, "set_input_size", None)
+    if img_size is not None and (size is None or img_size != size[-1]) and callable(resize):
+        resize(img_size=img_size)
+    return model
+
+
+def classifier_of(name: str) -> tuple[str, ...]:
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    classifier = getattr(config, "classifier", None) or ()
+    names = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    return (*names, *CLASSIFIERS) if name in NAMES else names
+
+
+def unreachable(name: str, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if reason.startswith("No pretrained weights exist"):
+        return f"Nobody published pretrained weights of {name}. Give a file: {name}@weights.safetensors."
+    way = "the folder of a saved model: hf:PATH" if name.startswith("hf:") else "a file: NAME@weights.safetensors"
+    return (
+        f"The weights of {name} cannot be fetched ({reason[:120].rstrip(' .')}). Check the name and the network, or "
+        f"give {way}."
+    )
