@@ -252,6 +252,22 @@ def test_attention_stands_at_every_second_place_from_the_end(depths: tuple, num_
     assert "".join(found) == "".join(attends)
 
 
+BUILD_UP = [(), ("3.3",), ("3.1", "3.3"), ("2.5", "3.1", "3.3"), ("1.3", "2.5", "3.1", "3.3"), ("0.0", "1.0")]
+
+
+@pytest.mark.parametrize("msa", BUILD_UP)
+def test_attention_stands_wherever_it_is_asked_for(msa: tuple[str, ...]) -> None:
+    """The steps of figure 12a, and blocks that begin a stage, of which one strides."""
+    small_50: dict[str, Any] = {"depths": (3, 4, 6, 4), "widths": (8,) * 4, "heads": (1,) * 4, "head_dim": 4}
+    net: Any = AlterNet(msa=msa, **small_50)
+    found = tuple(path[7:] for path, block in net.named_modules() if hasattr(getattr(block, "branch", None), "attn"))
+    assert found == msa == net.settings.msa
+    assert sum(net.settings.num_msa) == len(msa)
+    assert net(images(1, 24, 20)).shape == (1, 100)
+    if msa == BUILD_UP[4]:  # the one that was chosen
+        assert net.settings.num_msa == (0, 1, 1, 2) and AlterNet(**small_50).settings.msa == msa
+
+
 def test_the_stem_decides_the_papers_settings() -> None:
     cifar: Any = timm.create_model("alternet_50", num_classes=100)
     imagenet: Any = timm.create_model("alternet_50", stem="imagenet")
@@ -306,6 +322,8 @@ def test_positions_are_resampled_to_other_image_sizes() -> None:
         ("alternet_50", {"num_msa": (0, 1, 1)}, r"num_msa=\(0, 1, 1\), expected 4 integers, one a stage"),
         ("alternet_50", {"num_msa": (0, 1, 4, 2)}, r"num_msa=\(0, 1, 4, 2\), .* every second block .* \(2, 2, 3, 2\)"),
         ("alternet_50", {"num_msa": (0, -1, 0, 0)}, r"num_msa\[1\]=-1, expected a number of at least 0"),
+        ("alternet_50", {"msa": ("3.4",)}, r"msa=\('3.4',\), expected names of blocks, 0.0 to 3.3: STAGE.BLOCK from 0"),
+        ("alternet_50", {"msa": (3.1,)}, r"msa\[0\]=3.1, expected text"),
         ("alternet_50", {"heads": (3, 6, 12)}, r"heads=\(3, 6, 12\), .* 4 integers"),
         ("alternet_50", {"heads": 3}, "heads=3, expected a list"),
         ("alternet_50", {"head_dim": 0}, "head_dim=0"),

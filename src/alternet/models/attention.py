@@ -171,7 +171,7 @@ class WindowAttention(nn.Module):
     use all vector units, its convolutions still do.
 
     Attributes:
-        relative_position_bias: [2p - 1, 2p - 1], initialised to 0.02 N(0, 1).
+        relative_position_bias: [2p - 1, 2p - 1], initialised to 0.02 N(0, 1); None without `relative_bias`.
 
     Examples:
         >>> attention = WindowAttention(8, 32, heads=2, head_dim=4, window_size=4)
@@ -179,11 +179,21 @@ class WindowAttention(nn.Module):
         torch.Size([1, 32, 10, 6])
     """
 
-    def __init__(self, dim_in: int, dim_out: int, *, heads: int, head_dim: int = 64, window_size: int = 7) -> None:
+    def __init__(
+        self,
+        dim_in: int,
+        dim_out: int,
+        *,
+        heads: int,
+        head_dim: int = 64,
+        window_size: int = 7,
+        relative_bias: bool = True,
+    ) -> None:
         super().__init__()
         self.heads, self.window_size = heads, window_size
         self.q, self.k, self.v = (nn.Conv2d(dim_in, heads * head_dim, 1, bias=False) for _ in range(3))
-        self.relative_position_bias = nn.Parameter(torch.randn(2 * window_size - 1, 2 * window_size - 1) * 0.02)
+        table = torch.randn(2 * window_size - 1, 2 * window_size - 1) * 0.02 if relative_bias else None
+        self.relative_position_bias = None if table is None else nn.Parameter(table)
         self.proj = nn.Conv2d(heads * head_dim, dim_out, 1)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
@@ -197,11 +207,55 @@ class WindowAttention(nn.Module):
         return from_windows(as_tokens(self.proj(y)), window, size)
 
     def _mask(self, x: Tensor, window: tuple[int, int]) -> Tensor:
-        bias = relative_position_bias(self.relative_position_bias, window)
+        if self.relative_position_bias is None:
+            bias = x.new_zeros(window[0] * window[1], window[0] * window[1])
+        else:
+            bias = relative_position_bias(self.relative_position_bias, window)
         real = is_token((x.shape[-2], x.shape[-1]), window, x.device)
         if real is None:
             return bias
         return hide(bias, real[:, None]).repeat(len(x), 1, 1)[:, None]
+
+    def extra_repr(self) -> str:
+        """Show the settings that the sub-modules do not."""
+        return f"heads={self.heads}, window_size={self.window_size}"
+
+
+class StaticWindowAttention(nn.Module):
+    """Attention inside windows whose weights are learnt and the same for every image.
+
+    It reaches as far as `WindowAttention` and has its values and projection; only the dependence of the weights on the
+    image is taken away. So it tells the reach of attention from its being specific to the data, which Park and Kim
+    (2022, section 1) hold to be what counts.
+
+    Attributes:
+        scores: [heads, p * p, p * p], what each query gives to each key before the softmax; at first 0.02 N(0, 1).
+
+    Examples:
+        >>> attention = StaticWindowAttention(8, 32, heads=2, head_dim=4, window_size=4)
+        >>> attention(torch.randn(1, 8, 10, 6)).shape
+        torch.Size([1, 32, 10, 6])
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, *, heads: int, head_dim: int = 64, window_size: int = 7) -> None:
+        super().__init__()
+        self.heads, self.window_size = heads, window_size
+        self.v = nn.Conv2d(dim_in, heads * head_dim, 1, bias=False)
+        self.scores = nn.Parameter(torch.randn(heads, window_size**2, window_size**2) * 0.02)
+        self.proj = nn.Conv2d(heads * head_dim, dim_out, 1)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
+        """Average within each window of feature maps, as the learnt weights say."""
+        size, p = (x.shape[-2], x.shape[-1]), self.window_size
+        window = (min(p, size[0]), min(p, size[1]))
+        values = split_heads(as_tokens(self.v(as_map(to_windows(x, window), window))), self.heads)
+        pairs = self.scores.unflatten(2, (p, p)).unflatten(1, (p, p))  # [heads, query y, query x, key y, key x]
+        pairs = pairs[:, : window[0], : window[1], : window[0], : window[1]]
+        scores, real = pairs.flatten(3).flatten(1, 2), is_token(size, window, x.device)
+        if real is not None:
+            scores = hide(scores, real[:, None, None]).repeat(len(x), 1, 1, 1)
+        y = as_map((scores.softmax(-1) @ values).transpose(1, 2).flatten(2), window)
+        return from_windows(as_tokens(self.proj(y)), window, size)
 
     def extra_repr(self) -> str:
         """Show the settings that the sub-modules do not."""

@@ -99,7 +99,7 @@ class ResNetSettings(HeadSettings):
 
 @settings
 class AlterNetSettings(ResNetSettings):
-    """Settings of AlterNet. Left at None, `num_msa` and `window_size` are the paper's for the stem."""
+    """Settings of AlterNet. Left at None, `num_msa`, `msa` and `window_size` are the paper's for the stem."""
 
     depths: List[Count] = (3, 4, 6, 4)
     """Blocks a stage."""
@@ -107,6 +107,10 @@ class AlterNetSettings(ResNetSettings):
     """Attention blocks a stage. They replace every second convolution block, counted from the end of the stage, so that
     at most every second block, rounded up, can be one. None: (0, 1, 1, 2) with the CIFAR stem, (0, 1, 3, 2) with the
     ImageNet stem."""
+    msa: List[str] | None = None
+    """Which blocks attend, by name: "3.1" is the second block of the last of four stages, `stages.3.1` of the network.
+    Given, it is used in place of `num_msa`; any blocks may attend, also those that begin a stage. None: as `num_msa`
+    says."""
     heads: List[Count] = (3, 6, 12, 24)
     """Attention heads a stage."""
     head_dim: Count = 64
@@ -123,10 +127,24 @@ class AlterNetSettings(ResNetSettings):
         if self.window_size is None:
             object.__setattr__(self, "window_size", 4 if cifar else 7)
         self.require_each("heads", self.heads)
-        self.require_each("num_msa", self.attention_counts)
-        room = tuple((depth + 1) // 2 for depth in self.depths)
-        fits = all(msa <= most for msa, most in zip(self.attention_counts, room, strict=True))
-        require(fits, "num_msa", self.num_msa, f"at most every second block of a stage, here {room}")
+        blocks = [[f"{stage}.{index}" for index in range(depth)] for stage, depth in enumerate(self.depths)]
+        if self.msa is None:
+            counts = self.num_msa or ()
+            self.require_each("num_msa", counts)
+            room = tuple((depth + 1) // 2 for depth in self.depths)
+            fits = all(msa <= most for msa, most in zip(counts, room, strict=True))
+            require(fits, "num_msa", self.num_msa, f"at most every second block of a stage, here {room}")
+            # every second one, counted from the end of the stage (paper, section 4.1)
+            chosen = [name for stage, n in zip(blocks, counts, strict=True) for name in stage[::-1][::2][:n]]
+            object.__setattr__(self, "msa", tuple(sorted(chosen)))
+        else:
+            known = [name for stage in blocks for name in stage]
+            for name in self.msa:
+                require(
+                    name in known, "msa", self.msa, f"names of blocks, {known[0]} to {known[-1]}: STAGE.BLOCK from 0"
+                )
+            counts = tuple(sum(name in stage for name in set(self.msa)) for stage in blocks)
+            object.__setattr__(self, "num_msa", counts)
 
     @property
     def window(self) -> int:
@@ -134,16 +152,9 @@ class AlterNetSettings(ResNetSettings):
         assert self.window_size is not None
         return self.window_size
 
-    @property
-    def attention_counts(self) -> tuple[int, ...]:
-        """`num_msa` with None resolved."""
-        assert self.num_msa is not None
-        return self.num_msa
-
     def is_attention(self, stage: int, index: int) -> bool:
-        """Whether a stage's block is an attention block: every second one from the end, `num_msa` times."""
-        from_end = self.depths[stage] - 1 - index
-        return from_end % 2 == 0 and from_end // 2 < self.attention_counts[stage]
+        """Whether a stage's block is an attention block."""
+        return f"{stage}.{index}" in (self.msa or ())
 
 
 @settings

@@ -57,6 +57,7 @@ class Tap:
         skip_last: Whether the skip is the second operand of the addition.
         convolutions: The spatial convolutions in the branch, if each of them keeps channels and resolution, so that its
             input could stand in for it; empty otherwise.
+        spatial: All convolutions over several positions that act in the unit, in forward order.
     """
 
     unit: int
@@ -71,6 +72,7 @@ class Tap:
     skip: str | None = None
     skip_last: bool = False
     convolutions: tuple[Address, ...] = ()
+    spatial: tuple[Address, ...] = ()
 
     @property
     def silenceable(self) -> bool:
@@ -140,6 +142,7 @@ class _Unit:
         ends: Index of the value that tells its place in forward order.
         sum: The residual sum, if it is "skip + branch".
         convolutions: Those that their input could stand in for.
+        spatial: All that reach over several positions.
     """
 
     read: int
@@ -148,6 +151,7 @@ class _Unit:
     name: str
     sum: ResidualSum | None = None
     convolutions: tuple[Value, ...] = ()
+    spatial: tuple[Value, ...] = ()
 
 
 class _TapFinder:
@@ -184,6 +188,7 @@ class _TapFinder:
                 read=self._address(unit.read),
                 layout=layout,
                 convolutions=tuple(self._address(value.index) for value in unit.convolutions),
+                spatial=tuple(self._address(value.index) for value in unit.spatial),
             )
             if unit.sum is not None:
                 at = self._address(unit.sum.value)
@@ -216,6 +221,7 @@ class _TapFinder:
             name=_path(layers, home.scope),
             sum=found,
             convolutions=tuple(spatial if all(map(self.kinds.keeps_map, spatial)) else ()),
+            spatial=tuple(spatial),
         )
 
     def of_block(self, block: PlainBlock) -> _Unit:
@@ -230,7 +236,8 @@ class _TapFinder:
         if self._is_first(block.read):
             kind = "stem"
         name = block.scope.path or _path(block.layers) or _path(block.layers[:1])
-        return _Unit(read=block.read, ends=block.read, kind=kind, name=name)
+        spatial = tuple(filter(self.kinds.spatial, block.layers))
+        return _Unit(read=block.read, ends=block.read, kind=kind, name=name, spatial=spatial)
 
     def _is_first(self, index: int) -> bool:
         """Whether no other unit comes before."""
