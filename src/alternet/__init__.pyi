@@ -22,7 +22,9 @@ from .measurement import find_measurements as find_measurements
 from .probe.probe import Probe as Probe
 from .report import render as render
 from .subject.loading import load as load
+from .subject.recalibration import recalibrate as recalibrate
 from .subject.subject import Subject as Subject
+from .subject.transplant import transplant as transplant
 from .taps.find import Tap as Tap
 from .training import Recipe as Recipe
 from .training import train as train

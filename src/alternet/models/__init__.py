@@ -1,6 +1,9 @@
 """The paper's models, registered in timm by this import, and the loader of the authors' released weights."""
 
-from alternet.models import alternet, conv_vit, paper_resnet, preresnet, vit_mini
+from importlib import import_module
+from typing import Any
+
+from alternet.models import alternet, conv_vit, paper_resnet, preresnet, transplanted, vit_mini  # noqa: F401 - registers
 from alternet.models.alternet import AlterNet
 from alternet.models.conv_vit import ConvViT
 from alternet.models.paper_resnet import PaperResNet
@@ -13,3 +16,10 @@ NAMES: tuple[str, ...] = tuple(
 )
 
 __all__ = ["NAMES", "AlterNet", "ConvViT", "PaperResNet", "PreResNet", "load_released"]
+
+
+def __getattr__(name: str) -> Any:
+    """`alternet.models.transplant`, which looks at a network as measuring does, so that it lives one layer above."""
+    if name == "transplant":
+        return import_module("alternet.subject.transplant").transplant
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

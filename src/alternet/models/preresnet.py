@@ -34,7 +34,9 @@ class PreActBlock(nn.Module):
         self.norm1 = BatchNormAct2d(plan.dim_in, act_layer=act, inplace=act is nn.ReLU)
         self.branch = branch
         self.drop_path = DropPath(plan.drop_path) if plan.drop_path else nn.Identity()
-        self.shortcut = conv(plan.dim_in, plan.dim_out, 1, plan.stride) if plan.changes_shape else None
+        self.shortcut: nn.Module | None = None
+        if plan.changes_shape:
+            self.shortcut = conv(plan.dim_in, plan.dim_out, 1, plan.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the branch to the map."""

@@ -193,6 +193,8 @@ def transplanted(pretrained: bool = False, **settings: Any) -> nn.Module:
         "cache_dir",
     ):  # what timm knows of this name, not of the base
         settings.pop(own, None)
+    if not timm.is_model(base) or base == "transplanted":  # a name of the hub would be fetched
+        raise ValueError(f"transplanted got base={base!r}, expected the name of a timm model.")
     model = timm.create_model(base, pretrained=False, **settings)
     return grafted(model, [graft if isinstance(graft, Graft) else Graft(**graft) for graft in plan], seed=seed)
 

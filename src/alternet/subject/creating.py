@@ -9,7 +9,10 @@ from torch import nn
 
 import alternet.models  # noqa: F401 - registers our models in timm
 from alternet.errors import unknown
+from alternet.models.transplanted import as_data, grafted
 from alternet.seeding import random_state_kept
+from alternet.subject.subject import Subject
+from alternet.subject.transplant import Written, plan_transplant
 
 
 def require_known(name: str) -> None:
@@ -39,26 +42,31 @@ def create(name: str, **arguments: Any) -> tuple[nn.Module, dict[str, Any]]:
 
 def create_for_data(
     name: str, input_size: tuple[int, int, int], num_classes: int, arguments: Mapping[str, Any], *, seed: int
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[nn.Module, str, dict[str, Any]]:
     """A timm model with random weights that takes images of a size, which is tried before anything is stored.
 
     Args:
-        name: A timm name, ours included.
+        name: A timm name, ours included, or one with attention put into it, as in `resnet50+msa(layer4.2)`.
         input_size: Channels, height and width of the images.
         num_classes: Number of classes.
         arguments: Keyword arguments of the model; they win over those that follow from the images.
         seed: Seed of the weights.
 
     Returns:
-        The model, and the keyword arguments that build it again beside `num_classes`.
+        The model, and the timm name and the keyword arguments that build it again beside `num_classes`.
 
     Raises:
         ValueError: There is no such model, it does not take an argument, or it does not take the images.
 
     Examples:
-        >>> create_for_data("test_vit", (3, 32, 32), 5, {}, seed=0)[1]
-        {'in_chans': 3, 'img_size': 32}
+        >>> create_for_data("test_vit", (3, 32, 32), 5, {}, seed=0)[1:]
+        ('test_vit', {'in_chans': 3, 'img_size': 32})
     """
+    if (written := Written.of(name)) and not written.weights:
+        model, base, taken = create_for_data(written.base, input_size, num_classes, arguments, seed=seed)
+        plan = plan_transplant(Subject(model, name=name, input_size=input_size), written.units, **written.settings)
+        more = {"base": base, "plan": as_data(plan), "graft_seed": seed}
+        return grafted(model, plan, seed=seed), "transplanted", taken | more
     if "@" in name or ":" in name:
         raise ValueError(
             f"Training starts from random weights of a timm model; got {name!r}. Give a name of: alternet list models."
@@ -83,4 +91,4 @@ def create_for_data(
         ) from error
     if logits.shape != (1, num_classes):
         raise ValueError(f"{name} gives {list(logits.shape)} for one image, expected logits [1, {num_classes}].")
-    return model, {key: value for key, value in taken.items() if key != "num_classes"}
+    return model, name, {key: value for key, value in taken.items() if key != "num_classes"}

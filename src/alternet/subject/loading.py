@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,14 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.distributed import local_device
 from alternet.errors import unknown
+from alternet.models.transplanted import as_data, grafted
 from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import Subject
 from alternet.subject.timm_models import Built, from_timm, of_file, resized, unreachable
+from alternet.subject.transplant import Written, plan_transplant
 from alternet.subject.weight_facts import facts_of, require_own, require_plain
 from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
 from alternet.untouched import untouched
@@ -46,6 +49,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
             header of a file, or a `run.json` or timm's `config.json` beside it, says of model arguments, classes,
             size and normalisation is taken. After `run:DIR` it is a snapshot, such as `init`, `warmup` or
             `epoch-0100`; without it, or with `last`, weights are those that the training came to.
+            `MODEL+msa(UNIT,...)` puts attention in the place of units of any of these, as `alternet.transplant` does:
+            `resnet50@pretrained+msa(layer4.2,layer3.5:heads=12)`.
         img_size: Side of the images; position embeddings are resampled as timm does.
         num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
         model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
@@ -66,6 +71,9 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     if img_size is not None and img_size < 1:
         raise ValueError(f"The image size must be at least 1, got {img_size}.")
     check(model)
+    if written := Written.of(model):
+        options = {"img_size": img_size, "num_classes": num_classes, "model_args": model_args, "mean": mean, "std": std}
+        return _transplanted(load(written.base, device=device, seed=seed, **options), written, name or model, seed)
     kind, rest = _split(model)
     target = local_device(None if device is None else str(device))
     given = dict(model_args or {})
@@ -89,6 +97,19 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     return subject
 
 
+def _transplanted(base: Subject, written: Written, name: str, seed: int) -> Subject:
+    """A loaded model with attention put into it: of other weights than its base, where a file of them is named."""
+    plan = plan_transplant(base, written.units, **written.settings)
+    network = grafted(deepcopy(base.model), plan, seed=seed)
+    weights = {**base.origin["weights"], "drawn": [graft.module for graft in plan], "seed": seed}
+    if written.weights:
+        file = path_of(written.weights)
+        fill(network, read_weights(file), name)
+        weights = {"from": "file", "file": str(file), "sha256": sha256_of(file)}
+    origin = {**base.origin, "plan": as_data(plan), "weights": weights}
+    return replace(base, model=network, name=name, origin=origin)
+
+
 @contextmanager
 def _size_refused(model: str, img_size: int | None) -> Iterator[None]:
     """Say in one line that it is the size which a model refused, in whatever way it did."""
@@ -109,6 +130,11 @@ def check(model: str) -> None:
     Raises:
         ValueError: No such model, weight file, training run or snapshot.
     """
+    if written := Written.of(model):
+        check(written.base)
+        if written.weights:
+            find_weights(path_of(written.weights))
+        return
     kind, rest = _split(model)
     name, _, weights = rest.partition("@")
     if kind == "":
@@ -129,6 +155,8 @@ def is_random(model: str) -> bool:
         >>> is_random("resnet18"), is_random("tv:resnet18"), is_random("resnet18@pretrained"), is_random("run:out")
         (True, True, False, False)
     """
+    if written := Written.of(model):
+        return is_random(written.base) and not written.weights
     return _split(model)[0] in ("", "tv") and "@" not in model
 
 

@@ -1,7 +1,9 @@
 """Transplants: a network whose chosen units attend, planned from what one forward pass shows of them."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -9,13 +11,15 @@ from torch import Tensor, nn
 
 from alternet.errors import unknown
 from alternet.models.transplanted import Graft, grafted
-from alternet.settings import require_known
+from alternet.settings import from_text, require_known
 from alternet.subject.subject import Subject
 from alternet.taps.find import Address, Tap
 from alternet.taps.graph import MIXING, Graph
 from alternet.taps.operations import ACTIVATIONS
 from alternet.taps.trace import Scope, Value, record
 from alternet.untouched import untouched
+
+WRITTEN = re.compile(r"(?P<base>.+)\+msa\((?P<plan>[^()]*)\)(?:@(?P<weights>.+))?")
 
 Units = Sequence[str] | Mapping[str, Mapping[str, Any]]
 CHOSEN = ("heads", "head_dim", "window_size", "relative_bias", "attention", "zero_init")
@@ -87,6 +91,57 @@ def plan_transplant(
         raise ValueError("transplant got no units, expected at least one name. `alternet taps -m MODEL` lists them.")
     network = _Network(subject)
     return [network.graft(name, form, {**settings, **own}) for name, own in asked.items()]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A transplant as a MODEL says it: `BASE+msa(UNIT[:SETTING=VALUE]...,SETTING=VALUE)[@WEIGHTS]`.
+
+    Attributes:
+        base: The MODEL that attention is put into, with its weights.
+        units: Its units, each with settings of its own.
+        settings: Settings of all of them; `form` is one.
+        weights: A file of weights of the whole, or nothing.
+
+    Examples:
+        >>> written = Written.of("resnet50@pretrained+msa(layer4.2, layer3.5:heads=12, form=unit)")
+        >>> written.base, written.units, written.settings
+        ('resnet50@pretrained', {'layer4.2': {}, 'layer3.5': {'heads': 12}}, {'form': 'unit'})
+        >>> Written.of("resnet50") is None
+        True
+    """
+
+    base: str
+    units: dict[str, dict[str, Any]]
+    settings: dict[str, Any]
+    weights: str = ""
+
+    @classmethod
+    def of(cls, model: str) -> "Written | None":
+        """What a MODEL says, if attention is put into it.
+
+        Raises:
+            ValueError: A setting that there is not, or with a value that it does not take.
+        """
+        said = WRITTEN.fullmatch(model)
+        if said is None:
+            return None
+        units, general = {}, {}
+        for item in filter(None, (part.strip() for part in said["plan"].split(","))):
+            name, *settings = item.split(":")
+            if settings and "=" not in settings[0]:  # the second unit of a module is called MODULE:2
+                name = f"{name}:{settings.pop(0)}"
+            if "=" in name:
+                general |= _settings([name, *settings])
+            else:
+                units[name] = _settings(settings)
+        return cls(said["base"], units, general, said["weights"] or "")
+
+
+def _settings(items: Iterable[str]) -> dict[str, Any]:
+    pairs = {key.strip(): text.strip() for key, _, text in (item.partition("=") for item in items)}
+    require_known(Graft, pairs, "+msa(...)")
+    return {key: from_text(Graft, key, text) for key, text in pairs.items()}
 
 
 class _Network:
@@ -210,12 +265,12 @@ class _Network:
         self, chosen: dict[str, Any], path: str, *, inner: int, channels: Iterable[int], **facts: Any
     ) -> Graft:
         """The graft; heads that are not set are 64 channels wide and `inner` channels together."""
-        heads, dim_in_and_out = chosen.get("heads"), tuple(map(int, channels))
+        heads, (dim_in, dim_out) = chosen.get("heads"), map(int, channels)
         head_dim = chosen.get("head_dim") or (
             max(inner // heads, 1) if isinstance(heads, int) and heads > 0 else min(64, inner)
         )
         chosen = {"head_dim": head_dim, "heads": max(inner // head_dim, 1)} | chosen
-        return Graft(module=path, channels=dim_in_and_out, **facts, **chosen)
+        return Graft(module=path, channels=(dim_in, dim_out), **facts, **chosen)
 
     def _steps(self, name: str, given: Tensor, made: Tensor, stride: tuple[int, ...] | None) -> dict[str, Any]:
         """The stride between two maps, and how it rounds what does not divide."""

@@ -97,6 +97,8 @@ def require_own(arguments: Mapping[str, Any], source: str) -> None:
 def _plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_plain, value))
+    if isinstance(value, dict):  # a graft of a transplant
+        return all(isinstance(key, str) and key.isidentifier() and _plain(part) for key, part in value.items())
     return (
         value is None or isinstance(value, bool | int | float) or bool(isinstance(value, str) and NAME.fullmatch(value))
     )

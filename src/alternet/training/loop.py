@@ -68,8 +68,8 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         images = _train_data(data, recipe, img_size, workers)
         own = {"drop_path_rate": recipe.drop_path} if recipe.drop_path > 0 else {}
         own |= model_args or {}
-        network, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
-        identity = _identity(model, arguments, images, recipe)
+        network, name, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
+        identity = _identity(name, arguments, images, recipe)
         # a run that is older than this option goes on, since it decides what is kept and not what is trained
         run.require_same(identity, Recipe().as_dict() | {"snapshot_warmup": recipe.snapshot_warmup})
         if not run.finished:
