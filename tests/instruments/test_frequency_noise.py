@@ -40,6 +40,16 @@ def test_the_papers_code(frequency):
     np.testing.assert_allclose(ours, GOLDEN[f"noise_band_{frequency}pi"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("side", [20, 28, 30, 32, 44, 60, 220])
+def test_the_papers_ring_is_cut_off_in_radians_as_released(side):
+    """2.9999999999999996 waves are 2: the code's edges, rounding included, by their number of waves."""
+    for number in range(1, 10):
+        f, s = number / 10 * math.pi, 0.1 * math.pi
+        outer, inner = (2 * min(max(int((edge * side) / (2 * math.pi)), 0), side // 2) for edge in (f + s, f - s))
+        mask = band(side, side, number / 10, half_width=0.1, ring="paper")
+        assert mask.sum() == pytest.approx(outer**2 - inner**2), (side, number)
+
+
 def test_the_papers_noise_has_random_signs_and_its_size_in_the_normalised_input():
     facts = {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.25, 0.5)}
     whole = {"energy": "paper", "bands": 1, "half_width": 0.5, "strength": 0.7}
