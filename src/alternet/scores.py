@@ -147,7 +147,7 @@ def reliability(
 
 
 def bin_of(confidence: Float64[Tensor, " n"], bins: int, *, closed: Literal["low", "high"] = "high") -> Labels:
-    """Which of the equally wide bins of [0, 1] each value lies in, from 0: (low, high], or [low, high) and `bins` for 1.
+    """Which of the equally wide bins of [0, 1] each value lies in, from 0: (low, high], or [low, high), for 1 `bins`.
 
     Examples:
         >>> bin_of(torch.tensor([0.7, 0.7000000000000002, 1.0], dtype=torch.float64), bins=10).tolist()

@@ -111,7 +111,7 @@ def signs(channels: int, seeds: Iterable[int]) -> Float[Tensor, "n c 1 1"]:
         (True, [1.0])
     """
     draws = [torch.randint(2, (channels, 1, 1), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return 2.0 * torch.stack(draws) - 1
+    return 2 * torch.stack(draws).float() - 1
 
 
 class FourierHeatmapWork(PerturbedWork):

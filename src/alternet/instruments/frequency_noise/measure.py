@@ -81,7 +81,7 @@ def white_noise(shape: Sequence[int], seeds: Iterable[int]) -> Images:
         >>> torch.equal(one[1], two[0])
         True
     """
-    draw = partial(torch.randn, tuple(shape))
+    draw = partial(torch.randn, tuple(shape), dtype=torch.float32)
     return torch.stack([draw(generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
@@ -133,7 +133,7 @@ def _square(height: int, width: int, radians: float) -> Mask:
     inside = []
     for side in (height, width):
         reach = max(int(radians * side / (2 * pi)), 0)  # m
-        index = (torch.fft.fftfreq(side) * side).round()
+        index = (torch.fft.fftfreq(side, dtype=torch.float64) * side).round()
         inside.append(((index >= -reach) & (index < reach)).float())
     down, across = inside
     square = down[:, None] * across
