@@ -41,6 +41,17 @@ def units(published: str, name: str) -> pd.DataFrame:
     return pd.DataFrame({**where, "depth": depth}).reset_index(drop=True)
 
 
+STEP_ERROR = 0.02
+
+
+def with_steps(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """What each unit changes at each frequency, if there are several, and an interval of two errors around it."""
+    groups = table.groupby("frequency", sort=False) if "frequency" in table else table
+    step = groups[value].diff()
+    low, high = step - 2 * STEP_ERROR, step + 2 * STEP_ERROR
+    return table.assign(step=step, step_error=STEP_ERROR, step_low=low, step_high=high)
+
+
 def fourier(published: str, name: str | None = None) -> Measurement:
     name = name or published
     where, top = units(published, name), PUBLISHED.loc[PUBLISHED["model"] == published, "delta_log_amplitude"]
@@ -50,14 +61,15 @@ def fourier(published: str, name: str | None = None) -> Measurement:
         pd.DataFrame([row] * len(frequency)).assign(frequency=frequency, delta_log_amplitude=value * shape)
         for (_, row), value in zip(where.iterrows(), top, strict=True)
     ]
-    table = pd.concat(parts, ignore_index=True).assign(standard_error=0.01)
+    table = with_steps(pd.concat(parts, ignore_index=True).assign(standard_error=0.05), "delta_log_amplitude")
     return Measurement(instrument="fourier", tables={"table": table}, provenances=(provenance("fourier", name),))
 
 
 def variance(published: str, name: str | None = None) -> Measurement:
     name = name or published
     values = PUBLISHED.loc[PUBLISHED["model"] == published, "variance"].to_numpy()
-    table = units(published, name).assign(variance=values, sample_variance=1.2 * values)
+    table = units(published, name).assign(variance=values, sample_variance=1.2 * values, standard_error=0.005)
+    table = with_steps(table, "variance")
     facts = provenance("variance", name, settings={})
     return Measurement(instrument="variance", tables={"table": table}, provenances=(facts,))
 
