@@ -88,6 +88,7 @@ def lesion(published: str, name: str | None = None) -> Measurement:
     table = where.drop(columns="stage").assign(
         **values, standard_error=error, nll_error=2 * error, stage=where["stage"]
     )
+    table = table.assign(low=delta - 2 * error, high=delta + 2 * error)
     facts = provenance("lesion", name, settings={"unit": "paper"})
     return Measurement(instrument="lesion", tables={"table": table.reset_index(drop=True)}, provenances=(facts,))
 
@@ -160,6 +161,7 @@ def frequency_noise(published: str, name: str | None = None) -> Measurement:
     delta, frequency = -np.array(LOST[published]) / 100, np.arange(1, 10) / 10
     values = {"frequency": frequency, "accuracy": 0.75 + delta, "delta_accuracy": delta}
     table = pd.DataFrame({"model": name, **values, "nll": 1 - delta, "standard_error": 0.004})
+    table = table.assign(low=delta - 0.008, high=delta + 0.008)
     settings = {"energy": "equal", "strength": 0.05}
     facts = provenance("frequency_noise", name, settings=settings)
     return Measurement(instrument="frequency_noise", tables={"table": table}, provenances=(facts,))
@@ -173,6 +175,7 @@ def fourier_heatmap(published: str, name: str | None = None) -> Measurement:
     delta = -loss * np.where(fx == 0, 1.1, 1.0)
     values = {"fx": fx, "fy": fy, "accuracy": 0.75 + delta, "delta_accuracy": delta}
     table = pd.DataFrame({"model": name, **values, "standard_error": 0.004})[(fx != 0) | (fy != 0)]
+    table = table.assign(low=table["delta_accuracy"] - 0.008, high=table["delta_accuracy"] + 0.008)
     facts = provenance("fourier_heatmap", name, settings={"strength": 0.05, "side": 0, "seed": 0})
     return Measurement(
         instrument="fourier_heatmap", tables={"table": table.reset_index(drop=True)}, provenances=(facts,)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from tests.instruments.perturbed_networks import Constant, Detail, Seen, subject
 from torch import nn
@@ -131,6 +132,8 @@ def test_a_model_that_does_not_look_is_unmoved():
     assert table["accuracy"].tolist() == [0.5] * 9
     assert table["delta_accuracy"].tolist() == [0.0] * 9
     assert table["standard_error"].tolist() == [0.0] * 9
+    most = scipy.stats.binomtest(0, 6).proportion_ci(method="exact").high  # no answer of six flipped
+    np.testing.assert_allclose(table[["low", "high"]], [[-most, most]] * 9)
     expected = (math.log(1 + math.e) + math.log(1 + 1 / math.e)) / 2
     assert table["nll"].tolist() == pytest.approx([expected] * 9)
 
@@ -169,7 +172,10 @@ def test_scores_and_errors_by_a_loop():
             nll = np.mean([nn.functional.cross_entropy(each, targets).item() for each in answers])
             difference = right - clean
             expected = [(number + 1) / 3, right.mean(), difference.mean(), nll, difference.std(ddof=1) / math.sqrt(23)]
-            np.testing.assert_allclose(table.iloc[number, 1:].astype(float), expected, rtol=1e-5)
+            np.testing.assert_allclose(table.iloc[number, 1:6].astype(float), expected, rtol=1e-5)
+            lost = difference.sum() / 25  # as if two more images were seen, one lost and one won
+            reach = 1.959964 * math.sqrt((((difference**2).sum() + 2) / 25 - lost**2) / 25)
+            np.testing.assert_allclose(table.loc[number, ["low", "high"]].astype(float), [lost - reach, lost + reach])
     assert (table["standard_error"] > 0).all()
 
 

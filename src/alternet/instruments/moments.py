@@ -44,6 +44,19 @@ def mean_and_error(sums: Float64[Tensor, "3 ..."]) -> tuple[Float64[Tensor, "...
     return mean, torch.where(count > 1, error, torch.nan)
 
 
+def of_mean_and_error(
+    count: int, mean: Float64[Tensor, "..."], error: Float64[Tensor, "..."]
+) -> Float64[Tensor, "3 ..."]:
+    """The moments that `mean_and_error` says this of.
+
+    Examples:
+        >>> of_mean_and_error(2, *mean_and_error(moments(torch.tensor([1.0, 3.0])))).tolist()
+        [2.0, 4.0, 10.0]
+    """
+    spread = (count - 1) * error.nan_to_num(0).square()  # a single image has no error, and no spread
+    return torch.stack([torch.full_like(mean, count), count * mean, count * (spread + mean.square())])
+
+
 STEP = "step to: "
 """Before the name of a tap: the sums of the change from the tap before it."""
 

@@ -137,7 +137,7 @@ def has_steps(rows: pd.DataFrame) -> bool:
 
 
 def bars(rows: pd.DataFrame, value: str) -> tuple["pd.Series[float]", "pd.Series[float]"]:
-    """The ends of each unit's bar: the interval of its step, as seen from the unit before, else two standard errors.
+    """The ends of each unit's bar: the interval of its step, as seen from the unit before, or its own, or two errors.
 
     Examples:
         >>> rows = pd.DataFrame({"x": [1.0, 3.0], "step": [np.nan, 2.0], "step_low": [np.nan, 1.5]})
@@ -149,7 +149,10 @@ def bars(rows: pd.DataFrame, value: str) -> tuple["pd.Series[float]", "pd.Series
         low, high = (rows[value] + end - step for end in ends)
         return low, high
     error = rows[ERROR] if ERROR in rows else rows[value] * np.nan
-    return rows[value] - 2 * error, rows[value] + 2 * error
+    low, high = rows[value] - 2 * error, rows[value] + 2 * error
+    if {"low", "high"} <= set(rows):  # results of earlier versions beside others have empty cells
+        return rows["low"].fillna(low), rows["high"].fillna(high)
+    return low, high
 
 
 def _step(row: Any) -> str:
@@ -180,4 +183,6 @@ def kind_entries(table: pd.DataFrame) -> list[Entry]:
     bar = Line2D([], [], linestyle="none", marker="|", markersize=11, color=INK)
     if has_steps(table):
         return [*entries, Entry(bar, "95 % interval of the step from the unit before")]
+    if {"low", "high"} <= set(table):
+        return [*entries, Entry(bar, "95 % interval")]
     return entries + ([Entry(bar, "±2 standard errors")] if ERROR in table else [])

@@ -144,7 +144,7 @@ class FourierHeatmapWork(PerturbedWork):
     def tables(self, rows: Sequence[Cell]) -> Tables:
         """The map row by row, from the most negative frequency on."""
         by_frequency = sorted(rows, key=lambda cell: (cell.fy, cell.fx))
-        return {"table": by_frequency}
+        return {"table": self.with_intervals(by_frequency, delta=3, error=4)}
 
 
 def _same(length: int, index: int, *, side: int) -> list[int]:

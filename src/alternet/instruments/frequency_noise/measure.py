@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.instruments.perturbed import PerturbedWork
+from alternet.instruments.work import Row, Tables
 from alternet.seeding import derived_seed
 from alternet.shapes import Images
 
@@ -115,6 +116,9 @@ class FrequencyNoiseWork(PerturbedWork):
             return images + noise * (asked.strength / noise.square().mean((1, 2, 3), keepdim=True).sqrt())
 
         return [(frequency, *self.score(noisy, repeats=asked.repeats))]
+
+    def tables(self, rows: Sequence[Row]) -> Tables:
+        return {"table": self.with_intervals(rows, delta=2, error=4)}
 
     def _mask(self, height: int, width: int, frequency: float) -> Mask:
         asked = self.instrument
