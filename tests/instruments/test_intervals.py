@@ -33,7 +33,7 @@ def of_shares(n: int, lost: float, won: float, sets: int) -> tuple[float, float]
 @pytest.mark.parametrize(("lost", "won"), [(0.5, 0.02), (0.3, 0.3), (0.15, 0.0), (0.1, 0.05), (0.05, 0.05)])
 def test_a_change_of_answers_is_covered_where_some_flip(n, lost, won, sets):
     coverage, width = of_shares(n, lost, won, sets)
-    assert 0.92 - SLACK / 2 < coverage < 0.99 and width < 1.3
+    assert 0.92 - SLACK / 2 < coverage < 0.99 + SLACK / 4 and width < 1.3
 
 
 def exact_coverage(n: int, lost: float, won: float) -> float:
@@ -84,7 +84,7 @@ def test_a_mean_over_images_is_covered(population, n, sets):
     values = of.rvs((n, sets), random_state=1)
     low, high = (end.numpy() for end in mean_interval(moments(torch.from_numpy(values))))
     coverage, width = quality(low, high, values.mean(0), of.mean())
-    assert 0.92 - SLACK / 2 < coverage < 0.99 and width < 1.3
+    assert 0.92 - SLACK / 2 < coverage < 0.99 + SLACK / 4 and width < 1.3
 
 
 def test_the_mean_of_many_images_has_scipys_interval():
