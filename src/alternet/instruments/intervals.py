@@ -56,7 +56,7 @@ def change_interval(sums: Float64[Tensor, "3 ..."]) -> Interval:
 
     count, total, squares = sums
     mean = total / (count + 2)
-    reach = norm.ppf((1 + LEVEL) / 2) * (((squares + 2) / (count + 2) - mean.square()) / (count + 2)).sqrt()
+    reach = float(norm.ppf((1 + LEVEL) / 2)) * (((squares + 2) / (count + 2) - mean.square()) / (count + 2)).sqrt()
     none = 1 - ((1 - LEVEL) / 2) ** (1 / count)
     low, high = (torch.where(squares == 0, side * none, mean + side * reach).clamp(-1, 1) for side in (-1, 1))
     return torch.where(count > 0, low, torch.nan), torch.where(count > 0, high, torch.nan)

@@ -96,7 +96,7 @@ def combination(
         return UNDEFINED
     value = sum(weight * scores[key].value for key, weight in weights.items())
     if weights.keys() <= right.keys() and len({len(right[key]) for key in weights}) == 1:
-        each = sum(weight * right[key] for key, weight in weights.items())
+        each = np.sum([weight * right[key] for key, weight in weights.items()], axis=0)
         return Estimate(value, float(np.std(each, ddof=1)) / sqrt(len(each)) if len(each) > 1 else nan)
     return Estimate(value, sum(abs(weight) * scores[key].error for key, weight in weights.items()))
 

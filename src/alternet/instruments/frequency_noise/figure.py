@@ -93,7 +93,7 @@ def comparison(one: str, other: str, both: pd.DataFrame) -> str:
         'a loses less up to 0.1π, b from 0.9π on'
     """
     both = both.sort_values("frequency")
-    other_alone = both[[name for name in both if name.endswith("_other")]].rename(columns=lambda name: name[:-6])
+    other_alone = both.filter(regex="_other$").rename(columns=lambda name: name.removesuffix("_other"))
     apart = both[VALUE] - other_alone[VALUE]
     clear = apart.abs() > np.hypot(reach(both), reach(other_alone))
     gaps = list(zip(both["frequency"][clear], apart[clear], strict=True))

@@ -124,7 +124,8 @@ def sentences(measurement: Measurement) -> list[str]:
 
         worst = known.sort_values(POINTS, kind="stable").iloc[0]
         most = "no unit costs more than chance explains"
-        if worst[POINTS] < 0 and not interval(known, POINTS)[1][worst.name] > 0:
+        _, highest = interval(worst.to_frame().T, POINTS)
+        if worst[POINTS] < 0 and not highest.iloc[0] > 0:
             now, before = worst["accuracy"], worst["accuracy"] - worst[VALUE]
             lost = f"{loss(worst, POINTS, percent=1)} points of accuracy, from {before:.1%} to {now:.1%}"
             most = f"removing {depth_axis.unit_name(worst)} costs most, {lost}"
