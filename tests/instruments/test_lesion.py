@@ -126,7 +126,9 @@ def slowly(subject: Subject, batches: Batches, unit: str) -> pd.DataFrame:
             change = without - whole
             error = change.std(1, ddof=1) / math.sqrt(len(images))
             values = (without[0].mean(), change[0].mean(), without[1].mean(), change[1].mean(), *error)
-            rows.append((subject.name, tap.unit, tap.name, tap.kind, tap.depth, *values, tap.stage))
+            more = np.append(change[0], [-1, 1])  # Bonett and Price: one more image lost and one won
+            ends = more.mean() + np.array([-1, 1]) * 1.959964 * more.std() / math.sqrt(len(more))
+            rows.append((subject.name, tap.unit, tap.name, tap.kind, tap.depth, *values, tap.stage, *ends))
     return pd.DataFrame(rows, columns=list(Lesion.spec.columns("table")))
 
 
