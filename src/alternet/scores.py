@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -95,29 +95,30 @@ def negative_log_likelihood(logits: Logits, targets: Labels) -> Float64[Tensor, 
     return -logits.double().log_softmax(1).gather(1, targets[:, None]).squeeze(1)
 
 
-def answers(logits: Logits) -> tuple[Labels, Float64[Tensor, " n"]]:
-    """The predicted classes and their probabilities."""
-    return logits.argmax(1), logits.double().softmax(1).amax(1)
+def answers(logits: Logits, *, precision: torch.dtype = torch.float64) -> tuple[Labels, Float[Tensor, " n"]]:
+    """The predicted classes and their probabilities, by a softmax in a precision; the paper's code has float32."""
+    return logits.argmax(1), logits.to(precision).softmax(1).amax(1)
 
 
-def contributions(logits: Logits, targets: Labels) -> dict[str, Tensor]:
-    """For every metric that is a plain mean, the values that it is the mean of, in float64.
+def contributions(
+    logits: Logits, targets: Labels, *, precision: torch.dtype = torch.float64
+) -> dict[str, Float64[Tensor, " m"]]:
+    """For every metric that is a plain mean, the values that it is the mean of; those of `acc90` and `unc90` are fewer.
 
     Examples:
         >>> values = contributions(torch.tensor([[0.0, 3.0], [0.0, 1.0]]), torch.tensor([1, 0]))
         >>> values["accuracy"].tolist(), values["acc90"].tolist(), values["unc90"].tolist()
         ([1.0, 0.0], [1.0], [1.0])
     """
-    log_probs = logits.double().log_softmax(1)
-    probs = log_probs.exp()
-    guess, confidence = answers(logits)
+    log_probs = logits.to(precision).log_softmax(1)
+    guess, confidence = answers(logits, precision=precision)
     right, confident = guess == targets, confidence > CONFIDENT
     best = logits.topk(min(5, logits.shape[1])).indices
     values = {
         "accuracy": right,
         "top5": (best == targets[:, None]).any(1),
         "nll": -log_probs.gather(1, targets[:, None]).squeeze(1),
-        "brier": (probs - one_hot(targets, logits.shape[1])).square().sum(1),
+        "brier": (log_probs.exp() - one_hot(targets, logits.shape[1])).square().sum(1),
         "acc90": right[confident],
         "unc90": ~confident[~right],
         "freq90": confident,
@@ -125,26 +126,37 @@ def contributions(logits: Logits, targets: Labels) -> dict[str, Tensor]:
     return {metric: value.double() for metric, value in values.items()}
 
 
-def reliability(logits: Logits, targets: Labels, bins: int) -> Float64[Tensor, "4 bins"]:
-    """Per bin (low, high] of confidence: predictions, right ones, sum of confidences, and those that are exactly 1.
+def reliability(
+    logits: Logits, targets: Labels, bins: int, *, precision: torch.dtype = torch.float64
+) -> Float64[Tensor, "4 bins"]:
+    """Per bin (low, high] of confidence: predictions, right ones, sum of confidences, and that of the paper's code.
+
+    The code counts predictions in (low, high] but adds their confidence to the bin [low, high) that it lies in. So one
+    that is exactly 1 adds to none, and one on another edge adds to the next bin.
 
     Examples:
         >>> reliability(torch.tensor([[0.0, 0.0], [0.0, 50.0]]), torch.tensor([0, 0]), bins=2).tolist()
-        [[1.0, 1.0], [1.0, 0.0], [0.5, 1.0], [0.0, 1.0]]
+        [[1.0, 1.0], [1.0, 0.0], [0.5, 1.0], [0.0, 0.5]]
     """
-    guess, confidence = answers(logits)
-    certain = confidence.float() == 1  # in the precision of a float32 softmax
-    values = torch.stack([torch.ones_like(confidence), (guess == targets).double(), confidence, certain.double()])
-    return values @ one_hot(bin_of(confidence, bins), bins).double()
+    guess, confidence = answers(logits, precision=precision)
+    confidence = confidence.double()
+    inside = one_hot(bin_of(confidence, bins), bins).double()
+    right_open = one_hot(bin_of(confidence, bins, closed="low"), bins + 1)[:, :bins].double()
+    counted = torch.stack([torch.ones_like(confidence), (guess == targets).double(), confidence]) @ inside
+    return torch.cat([counted, (confidence @ right_open)[None]])
 
 
-def bin_of(confidence: Float64[Tensor, " n"], bins: int) -> Labels:
-    """Which of the equally wide bins (low, high] of [0, 1] each value lies in, from 0.
+def bin_of(confidence: Float64[Tensor, " n"], bins: int, *, closed: Literal["low", "high"] = "high") -> Labels:
+    """Which of the equally wide bins of [0, 1] each value lies in, from 0: (low, high], or [low, high), for 1 `bins`.
 
     Examples:
         >>> bin_of(torch.tensor([0.7, 0.7000000000000002, 1.0], dtype=torch.float64), bins=10).tolist()
         [6, 7, 9]
+        >>> bin_of(torch.tensor([0.5, 1.0], dtype=torch.float64), bins=10, closed="low").tolist()
+        [5, 10]
     """
+    if closed == "low":
+        return torch.bucketize(confidence, torch.arange(1, bins + 1, dtype=torch.float64) / bins, right=True)
     return torch.bucketize(confidence, torch.arange(1, bins, dtype=torch.float64) / bins)
 
 
@@ -157,8 +169,8 @@ def calibration_error(
         >>> calibration_error(torch.tensor([[4.0], [1.0], [3.0], [0.0]], dtype=torch.float64))
         (0.5, 0.5)
     """
-    count, right, confidence, certain = bins
+    count, right, confidence, of_the_code = bins
     if convention == "paper":
-        confidence = confidence - certain
+        confidence = of_the_code
     gaps = (confidence - right) / count.sum()
     return gaps.abs().sum().item(), gaps.sum().item()

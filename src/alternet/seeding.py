@@ -1,4 +1,4 @@
-"""Random state: run a block from a seed and leave no trace of it, and derive independent seeds from one."""
+"""Random state: run a block from a seed and leave no trace of it, derive independent seeds, and draw in one dtype."""
 
 import hashlib
 import random
@@ -32,6 +32,23 @@ def random_state_kept(seed: int | None = None) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Run code of other packages that draws in torch's default dtype, so that the caller's changes no number.
+
+    Examples:
+        >>> with default_dtype(torch.float64):
+        ...     torch.rand(()).dtype
+        torch.float64
+    """
+    callers = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(callers)
 
 
 def reseed(*parts: int | str) -> None:

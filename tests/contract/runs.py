@@ -36,7 +36,8 @@ def with_history(subject: Subject, folder: Path) -> Subject:
     path = []
     for far in (1.0, 0.6, 0.3, 0.0):
         moved = {
-            name: parameter.detach() + far * torch.randn(parameter.shape, generator=generator).to(parameter)
+            name: parameter.detach()
+            + far * torch.randn(parameter.shape, generator=generator, dtype=torch.float32).to(parameter)
             for name, parameter in subject.model.named_parameters()
         }
         path.append({name: tensor.clone() for name, tensor in (state | moved).items()})

@@ -21,6 +21,7 @@ from alternet.instruments import figures
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.measurement import Measurement
+from alternet.seeding import default_dtype
 from alternet.subject.subject import Subject
 
 KINDS = instruments() | {kind.spec.name: kind for kind in (load(0, 1).Sparsity, load(0, 1).Damping)}
@@ -130,6 +131,18 @@ def test_the_same_call_gives_the_same_numbers_whatever_surrounds_it(name, layout
         assert_same(first, measure(name, subject, whole))
     with torch.no_grad():
         assert_same(first, measure(name, subject, whole))
+
+
+@every_instrument
+def test_the_callers_default_dtype_does_not_matter(name):
+    """Whoever looks at curvature sets float64: what is drawn shall not change with it."""
+    measured = {}
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        subject, batches = network("handwritten"), data(network("handwritten"))
+        with default_dtype(dtype):
+            measured[dtype] = measure(name, subject, batches)
+    for dtype in (torch.float64, torch.bfloat16):
+        assert_same(measured[torch.float32], measured[dtype])
 
 
 @on_every_layout

@@ -12,7 +12,7 @@ from timm.data.transforms_factory import create_transform
 
 from alternet.data import PAPER_CIFAR, PAPER_IMAGENET, WEAK, ArrayImages, Augmentation, Augmented, Batches
 from alternet.data.eval_transform import EvalTransform
-from alternet.seeding import random_state_kept, reseed
+from alternet.seeding import default_dtype, random_state_kept, reseed
 
 
 @pytest.mark.slow
@@ -38,6 +38,24 @@ def test_a_target_is_made_of_the_classes_in_its_pixels(augment: Augmentation, im
     if images > 1:
         assert kinds >= {"cutmix"} if augment.cutmix else {"mixup"}
         assert kinds >= {"mixup"} if augment.mixup else {"cutmix"}
+
+
+ALL = replace(PAPER_IMAGENET, aa=None, color_jitter=0.4, remode="pixel", reprob=1.0)
+"""What the papers' settings leave out: colour jitter, and noise in what is erased."""
+
+
+@pytest.mark.parametrize("augment", [PAPER_CIFAR, PAPER_IMAGENET, WEAK, ALL])
+def test_the_callers_default_dtype_changes_no_draw(made: Batches, augment: Augmentation) -> None:
+    """torchvision flips and jitters by torch.rand, and timm makes soft targets, in the default dtype."""
+    drawn = {}
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        with default_dtype(dtype):
+            drawn[dtype] = list(made.frozen(augment, seed=1, batch_size=4))
+            assert torch.get_default_dtype() == dtype
+    for dtype in (torch.float64, torch.bfloat16):
+        for (images, targets), expected in zip(drawn[dtype], drawn[torch.float32], strict=True):
+            assert images.dtype == torch.float32 and torch.equal(images, expected[0])
+            assert targets.dtype == expected[1].dtype and torch.equal(targets, expected[1])
 
 
 def test_smoothing_alone_leaves_the_images() -> None:

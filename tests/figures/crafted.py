@@ -41,6 +41,17 @@ def units(published: str, name: str) -> pd.DataFrame:
     return pd.DataFrame({**where, "depth": depth}).reset_index(drop=True)
 
 
+STEP_ERROR = 0.02
+
+
+def with_steps(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """What each unit changes at each frequency, if there are several, and an interval of two errors around it."""
+    groups = table.groupby("frequency", sort=False) if "frequency" in table else table
+    step = groups[value].diff()
+    low, high = step - 2 * STEP_ERROR, step + 2 * STEP_ERROR
+    return table.assign(step=step, step_error=STEP_ERROR, step_low=low, step_high=high)
+
+
 def fourier(published: str, name: str | None = None) -> Measurement:
     name = name or published
     where, top = units(published, name), PUBLISHED.loc[PUBLISHED["model"] == published, "delta_log_amplitude"]
@@ -50,14 +61,15 @@ def fourier(published: str, name: str | None = None) -> Measurement:
         pd.DataFrame([row] * len(frequency)).assign(frequency=frequency, delta_log_amplitude=value * shape)
         for (_, row), value in zip(where.iterrows(), top, strict=True)
     ]
-    table = pd.concat(parts, ignore_index=True).assign(standard_error=0.01)
+    table = with_steps(pd.concat(parts, ignore_index=True).assign(standard_error=0.05), "delta_log_amplitude")
     return Measurement(instrument="fourier", tables={"table": table}, provenances=(provenance("fourier", name),))
 
 
 def variance(published: str, name: str | None = None) -> Measurement:
     name = name or published
     values = PUBLISHED.loc[PUBLISHED["model"] == published, "variance"].to_numpy()
-    table = units(published, name).assign(variance=values, sample_variance=1.2 * values)
+    table = units(published, name).assign(variance=values, sample_variance=1.2 * values, standard_error=0.005)
+    table = with_steps(table, "variance")
     facts = provenance("variance", name, settings={})
     return Measurement(instrument="variance", tables={"table": table}, provenances=(facts,))
 
@@ -76,6 +88,7 @@ def lesion(published: str, name: str | None = None) -> Measurement:
     table = where.drop(columns="stage").assign(
         **values, standard_error=error, nll_error=2 * error, stage=where["stage"]
     )
+    table = table.assign(low=delta - 2 * error, high=delta + 2 * error)
     facts = provenance("lesion", name, settings={"unit": "paper"})
     return Measurement(instrument="lesion", tables={"table": table.reset_index(drop=True)}, provenances=(facts,))
 
@@ -148,6 +161,7 @@ def frequency_noise(published: str, name: str | None = None) -> Measurement:
     delta, frequency = -np.array(LOST[published]) / 100, np.arange(1, 10) / 10
     values = {"frequency": frequency, "accuracy": 0.75 + delta, "delta_accuracy": delta}
     table = pd.DataFrame({"model": name, **values, "nll": 1 - delta, "standard_error": 0.004})
+    table = table.assign(low=delta - 0.008, high=delta + 0.008)
     settings = {"energy": "equal", "strength": 0.05}
     facts = provenance("frequency_noise", name, settings=settings)
     return Measurement(instrument="frequency_noise", tables={"table": table}, provenances=(facts,))
@@ -161,6 +175,7 @@ def fourier_heatmap(published: str, name: str | None = None) -> Measurement:
     delta = -loss * np.where(fx == 0, 1.1, 1.0)
     values = {"fx": fx, "fy": fy, "accuracy": 0.75 + delta, "delta_accuracy": delta}
     table = pd.DataFrame({"model": name, **values, "standard_error": 0.004})[(fx != 0) | (fy != 0)]
+    table = table.assign(low=table["delta_accuracy"] - 0.008, high=table["delta_accuracy"] + 0.008)
     facts = provenance("fourier_heatmap", name, settings={"strength": 0.05, "side": 0, "seed": 0})
     return Measurement(
         instrument="fourier_heatmap", tables={"table": table.reset_index(drop=True)}, provenances=(facts,)

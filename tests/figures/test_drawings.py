@@ -107,11 +107,11 @@ def test_variance_panels_hold_the_numbers_and_the_shading():
 
 
 def test_variance_says_where_it_is_largest():
-    (said,) = sentences(variance("ResNet"))
+    said, _ = sentences(variance("ResNet"))
     assert said.endswith("; it is largest, 0.836, at depth 0.81 (blocks.13).")
     empty = variance("ResNet").table.assign(variance=np.nan)
     nothing = Measurement(instrument="variance", tables={"table": empty}, provenances=variance("ResNet").provenances)
-    assert sentences(nothing) == ["ResNet: no variance could be measured."]
+    assert sentences(nothing)[0] == "ResNet: no variance could be measured."
 
 
 def test_lesion_draws_percentage_points_the_ends_of_stages_and_what_was_left_alone():
@@ -127,16 +127,16 @@ def test_lesion_draws_percentage_points_the_ends_of_stages_and_what_was_left_alo
     bars = axis.collections[1].get_segments()
     np.testing.assert_allclose(bars[0][:, 1], -13.69 + 2 * np.array([-1, 1]) * np.sqrt(13.69 / 100))
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["attention", "convolution", "MLP", "±2 standard errors", LEFT_ALONE, "between stages"]
+    assert legend == ["attention", "convolution", "MLP", "95 % interval", LEFT_ALONE, "between stages"]
     alone = [text.get_text() for text in draw(lesion("ViT")).legends[0].get_texts()]
-    assert alone == ["attention", "MLP", "±2 standard errors"]
+    assert alone == ["attention", "MLP", "95 % interval"]
 
 
 def test_lesion_says_which_unit_costs_most_and_what_the_ends_of_stages_cost():
     (resnet,), (swin,), (vit,) = (sentences(lesion(name)) for name in ("ResNet", "Swin", "ViT"))
     assert resnet == (
-        "ResNet: removing blocks.1 (convolution, depth 0.06) costs most, 13.7 ± 0.4 points of accuracy, from 82.7% to "
-        "69.0%; left alone, as a convolution changes the map's shape: 3 units."
+        "ResNet: removing blocks.1 (convolution, depth 0.06) costs most, 13.7 (95 %: 13.0 to 14.4) points of accuracy, "
+        "from 82.7% to 69.0%; left alone, as a convolution changes the map's shape: 3 units."
     )
     table = LESIONS[LESIONS["model"] == "Swin"].set_index("unit")["points"]
     ends = [3, 8, 21, 26]
@@ -151,15 +151,15 @@ def test_lesion_says_which_unit_costs_most_and_what_the_ends_of_stages_cost():
 def test_lesion_says_so_where_no_unit_costs_anything_or_none_was_removed():
     one = lesion("ViT")
     for values, said in (
-        ({"delta_accuracy": 0.001, "standard_error": 0.01}, "ViT: no unit costs more than twice the standard error"),
-        ({"delta_accuracy": -0.0199, "standard_error": 0.01}, "ViT: no unit costs more than twice the standard error"),
+        ({"delta_accuracy": 0.001, "standard_error": 0.01}, "ViT: no unit costs more than chance explains"),
+        ({"delta_accuracy": -0.0199, "standard_error": 0.01}, "ViT: no unit costs more than chance explains"),
         ({"delta_accuracy": -0.0201, "standard_error": 0.01}, "costs most, 2.0 ± 1.0 points of accuracy"),
         ({"delta_accuracy": -0.0201, "standard_error": np.nan}, "costs most, 2.0 points of accuracy"),
         ({"delta_accuracy": np.nan, "standard_error": np.nan}, "ViT: no unit could be removed."),
         ({"delta_accuracy": 0.0003, "standard_error": 0.0}, "(1 unit) costs 0.0 points on average"),
         ({"delta_accuracy": 0.011, "standard_error": 0.0}, "(1 unit) costs −1.1 points on average"),
     ):
-        table = one.table.assign(**values)
+        table = one.table.assign(**values).drop(columns=["low", "high"])
         changed = Measurement(instrument="lesion", tables={"table": table}, provenances=one.provenances)
         assert said in sentences(changed)[0]
         draw(changed)
@@ -175,8 +175,20 @@ def test_spans_run_from_unit_to_unit_and_merge_by_kind():
     assert alike([]) and alike([spans(table)]) and not alike([spans(table), spans(table)[:2]])
 
 
+def test_a_unit_without_which_no_answer_flipped_still_has_an_interval():
+    one = lesion("ViT")
+    for ends, said in (((-0.003, 0.003), "no unit costs more than chance"), ((-0.02, -0.001), "95 %: 0.1 to 2.0)")):
+        table = one.table.assign(delta_accuracy=-0.001, standard_error=0.0, low=ends[0], high=ends[1])
+        changed = Measurement(instrument="lesion", tables={"table": table}, provenances=one.provenances)
+        assert said in sentences(changed)[0]
+        (bars,) = [c for c in axes(draw(changed), "ViT").collections if np.allclose(c.get_linewidths(), 0.9)]
+        for segment in bars.get_segments():
+            np.testing.assert_allclose(segment[:, 1], 100 * np.array(ends))
+
+
 def test_standard_errors_are_drawn_where_they_are_known():
-    known, unknown = fourier("ViT").table, variance("ViT").table
+    without = [f"step{end}" for end in ("", "_error", "_low", "_high")]
+    known, unknown = fourier("ViT").table.drop(columns=without), variance("ViT").table[["kind", "unit", "variance"]]
     assert "±2 standard errors" in [entry.text for entry in depth_axis.kind_entries(known)]
     assert "±2 standard errors" not in [entry.text for entry in depth_axis.kind_entries(unknown)]
 
@@ -249,7 +261,10 @@ def test_the_strength_is_in_the_title_only_where_it_is_one():
 
 def test_frequency_noise_says_what_is_fragile_and_where_two_models_cross():
     resnet, vit, crossing = sentences(several("frequency_noise", "ResNet", "ViT"))
-    worst = "ResNet: right on 75.0% of the images without noise; noise at 0.9π costs most, 15.4 ± 0.4 percentage points"
+    worst = (
+        "ResNet: right on 75.0% of the images without noise; noise at 0.9π costs most, 15.4 (95 %: 14.6 to 16.2) "
+        "percentage points"
+    )
     assert resnet == f"{worst}; on average it loses 9.3 below 0.5π and 12.2 above: more fragile to high frequencies."
     assert vit.endswith("on average it loses 11.5 below 0.5π and 6.3 above: more fragile to low frequencies.")
     assert crossing == "ResNet and ViT: ResNet loses less up to 0.5π, ViT from 0.7π on."
@@ -265,7 +280,8 @@ def test_frequency_noise_that_costs_nothing_or_was_not_measured():
     said = {
         "costs nothing in any band": one.table.assign(delta_accuracy=0.0),
         "no accuracy under noise was measured": one.table.assign(delta_accuracy=np.nan),
-        "costs most, 14.9 percentage": one.table.assign(standard_error=np.nan),
+        "costs most, 14.9 percentage": one.table.assign(standard_error=np.nan).drop(columns=["low", "high"]),
+        "costs most, 14.9 ± 0.4 percentage": one.table.drop(columns=["low", "high"]),
     }
     for words, table in said.items():
         changed = Measurement(instrument="frequency_noise", tables={"table": table}, provenances=one.provenances)
@@ -289,7 +305,8 @@ def test_fourier_heatmap_draws_losses_with_zero_in_the_middle_and_one_scale_for_
 def test_fourier_heatmap_says_which_wave_costs_most_and_counts_the_rim_once():
     resnet, vit = sentences(several("fourier_heatmap", "ResNet", "ViT"))
     worst = (
-        "ResNet: right on 75.0% of the images without a wave; the wave at 0 across and π down costs most, 16.9 ± 0.4"
+        "ResNet: right on 75.0% of the images without a wave; the wave at 0 across and π down costs most, 16.9 "
+        "(95 %: 16.1 to 17.7)"
     )
     assert resnet.startswith(f"{worst} percentage points; on average it loses ")
     assert resnet.endswith("above: more fragile to high frequencies.")
@@ -306,8 +323,8 @@ def test_fourier_heatmap_that_gains_costs_nothing_or_was_not_measured():
     said = {
         "no wave costs anything": one.table.assign(delta_accuracy=0.0),
         "no accuracy under waves was measured": one.table.assign(delta_accuracy=np.nan),
-        "costs most, 14.9 percentage": one.table.assign(standard_error=np.nan),
-        "costs most, 14.9 ±": one.table.assign(delta_accuracy=gains),
+        "costs most, 14.9 percentage": one.table.assign(standard_error=np.nan).drop(columns=["low", "high"]),
+        "costs most, 14.9 (95 %": one.table.assign(delta_accuracy=gains),
         "no wave costs anything.": one.table[one.table["fy"] == 0].assign(delta_accuracy=0.0).query("abs(fx) < 0.5"),
     }
     for words, table in said.items():
@@ -315,7 +332,7 @@ def test_fourier_heatmap_that_gains_costs_nothing_or_was_not_measured():
         assert words in sentences(changed)[0] and "-0.0" not in sentences(changed)[0]
         draw(changed)
     assert heat_limits(maps(replace(one, tables={"table": one.table.assign(delta_accuracy=gains)})))[0] == -2
-    figure = draw(replace(one, tables={"table": said["costs most, 14.9 ±"]}))
+    figure = draw(replace(one, tables={"table": said["costs most, 14.9 (95 %"]}))
     assert any("black: a gain" in axis.get_ylabel() for axis in figure.axes)
     assert not any("black" in axis.get_ylabel() for axis in draw(one).axes)
 

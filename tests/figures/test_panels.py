@@ -20,7 +20,7 @@ from matplotlib.colors import same_color, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch
-from tests.figures.crafted import MAKERS, corruption, fourier, hessian, landscape, lesion, several
+from tests.figures.crafted import MAKERS, STEP_ERROR, corruption, fourier, hessian, landscape, lesion, several
 from tests.figures.drawn import drawn, told_apart
 
 from alternet.instruments.figures import legend, panels
@@ -201,11 +201,15 @@ def test_every_unit_has_the_marker_of_its_kind_filled_for_attention_alone():
         np.testing.assert_allclose(shape, marker.get_path().transformed(marker.get_transform()).vertices)
 
 
-def test_bars_against_depth_are_two_standard_errors():
-    panel = drawn(fourier("ViT"))["At the highest frequency of each feature map"]
-    (bars,) = [a for a in panel.artists("ViT") if isinstance(a, LineCollection)]
-    for (x, y, _), segment in zip(panel.points("ViT"), bars.get_segments(), strict=True):
-        np.testing.assert_allclose(segment, [[x, y - 0.02], [x, y + 0.02]])
+def test_bars_against_depth_are_intervals_of_steps_or_two_standard_errors():
+    steps = fourier("ViT")
+    old = steps.table.drop(columns=[name for name in steps.table if name.startswith("step")])
+    errors = Measurement(instrument="fourier", tables={"table": old}, provenances=steps.provenances)
+    for measurement, reach, first in ((steps, 2 * STEP_ERROR, 1), (errors, 0.1, 0)):
+        panel = drawn(measurement)["At the highest frequency of each feature map"]
+        (bars,) = [a for a in panel.artists("ViT") if isinstance(a, LineCollection)]
+        for (x, y, _), segment in list(zip(panel.points("ViT"), bars.get_segments(), strict=True))[first:]:
+            np.testing.assert_allclose(segment, [[x, y - reach], [x, y + reach]])
 
 
 def test_spectra_say_frequency_and_value_of_every_unit_and_strips_name_it():

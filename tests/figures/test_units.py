@@ -5,11 +5,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from tests.figures.crafted import PUBLISHED, fourier, several, variance
+from tests.figures.crafted import PUBLISHED, STEP_ERROR, fourier, several, variance
 
 from alternet.instruments.figures import sentences
 from alternet.instruments.fourier.figure import highest
 from alternet.measurement import Measurement
+from alternet.plotting.depth_axis import bars
 from alternet.plotting.units import changes, signed, tally
 
 
@@ -29,11 +30,11 @@ def hits(column: str, model: str, kind: str, sign: int) -> int:
     [("ViT", (9, 8), (12, 8)), ("PiT", (6, 10), (10, 12)), ("Swin", (8, 10), (4, 12))],
 )
 def test_the_papers_figures_are_counted_as_published(model: str, amplitude: tuple[int, int], spread: tuple[int, int]):
-    (said,) = sentences(fourier(model))
-    assert f"attention lowers the high-frequency amplitude in {amplitude[0]} of 12 units" in said
+    said, _ = sentences(fourier(model))
+    assert f"attention lowers the high-frequency amplitude in {amplitude[0]} of 12 units, clearly in " in said
     assert f"MLPs raise it in {amplitude[1]} of 12 units" in said
     assert (hits("delta_log_amplitude", model, "msa", -1), hits("delta_log_amplitude", model, "mlp", 1)) == amplitude
-    (said,) = sentences(variance(model))
+    said, _ = sentences(variance(model))
     assert f"attention lowers the variance of feature maps in {spread[0]} of 12 units" in said
     assert f"MLPs raise it in {spread[1]} of 12 units" in said
     assert (hits("variance", model, "msa", -1), hits("variance", model, "mlp", 1)) == spread
@@ -106,3 +107,34 @@ def test_the_highest_frequency_is_that_of_each_map_and_never_zero():
 def test_sentences_claim_no_cause():
     said = " ".join(sentences(several("fourier", "ViT", "Swin")) + sentences(several("variance", "ViT", "Swin")))
     assert not any(word in said for word in ("because", "cause", "therefore", "leads to", "due to"))
+
+
+@pytest.mark.parametrize("of", [fourier, variance])
+def test_a_step_is_clear_if_its_interval_leaves_zero_out(of):
+    """Steps of two errors at least, counted with plain Python."""
+    measurement = of("ViT")
+    column = {"fourier": "delta_log_amplitude", "variance": "variance"}[measurement.instrument]
+    rows = list(PUBLISHED[PUBLISHED["model"] == "ViT"].itertuples())
+    lower = [getattr(b, column) - getattr(a, column) for a, b in pairwise(rows) if b.kind == "msa"]
+    clear = sum(step < -2 * STEP_ERROR for step in lower)
+    said, meaning = sentences(measurement)
+    assert f"of 12 units, clearly in {clear} (median change" in said and "leaves 0 out" in meaning
+
+
+def test_without_intervals_nothing_is_called_clear():
+    measurement = variance("ViT")
+    few = measurement.table.assign(step_low=np.nan, step_high=np.nan)
+    facts = {"instrument": "variance", "provenances": measurement.provenances}
+    said, why = sentences(Measurement(tables={"table": few}, **facts))
+    assert "clearly" not in said and why == "There are too few images for intervals of these steps."
+    old = few.drop(columns=["step", "step_error", "step_low", "step_high"])
+    assert sentences(Measurement(tables={"table": old}, **facts)) == [said]
+
+
+def test_the_bars_are_the_intervals_of_the_steps_and_two_standard_errors_where_there_are_none():
+    table = variance("ViT").table
+    low, high = bars(table, "variance")
+    np.testing.assert_allclose((high - low)[1:], 4 * STEP_ERROR)
+    np.testing.assert_allclose(((high + low) / 2)[1:], table["variance"][1:])
+    low, high = bars(table.assign(step_low=np.nan, step_high=np.nan), "variance")
+    np.testing.assert_allclose(high - low, 4 * table["standard_error"])

@@ -21,11 +21,12 @@ LOGITS, TARGETS = (torch.from_numpy(GOLDEN[f"metrics_{what}"]) for what in ("log
 SAME = {"accuracy": "acc", "signed_ece": "ecse"}
 
 
-def tables(logits, targets, splits=1, **settings):
+def tables(logits, targets, splits: int | tuple[int, ...] = 1, **settings):
     images = torch.zeros(1, 1, 1, 1)
     work = Calibration(**settings).open(Subject(nn.Identity(), name="none"), Batches.of(images))
     total: dict = {}
-    for answers, labels in zip(logits.chunk(splits), targets.chunk(splits), strict=True):
+    sizes = [len(part) for part in logits.chunk(splits)] if isinstance(splits, int) else splits
+    for answers, labels in zip(logits.split(sizes), targets.split(sizes), strict=True):
         for key, value in work.part(Batch(images, labels, answers), {}).items():
             total[key] = total.get(key, 0) + value
     return work.tables(total)
@@ -112,6 +113,55 @@ def test_a_confidence_of_one_is_lost_by_the_papers_code_alone():
 def test_an_underflow_is_infinite_in_the_papers_code_alone():
     wrong = certain(3, 0, 4), torch.ones(4, dtype=torch.int64)
     assert metrics(*wrong, convention="paper")["nll"] == math.inf
+
+
+def as_released(batches, bins=10):
+    """The released code's numbers by loops over float32 probabilities, which sees batches and single images alone."""
+    edges, nll = np.linspace(0, 1, bins + 1), []
+    count, right, confidence = np.zeros((3, bins))
+    for logits, targets in batches:
+        probs = logits.float().softmax(1)
+        nll.append(nn.functional.cross_entropy(probs.log(), targets).item())
+        for p, label in zip(probs.numpy(), targets.tolist(), strict=True):
+            c = float(p.max())
+            for k in range(bins):
+                if edges[k] < c <= edges[k + 1]:
+                    count[k], right[k] = count[k] + 1, right[k] + (p.argmax() == label)
+                confidence[k] += c if edges[k] <= c < edges[k + 1] else 0
+    filled = count > 0
+    gaps = np.abs(right[filled] / count[filled] - confidence[filled] / count[filled])
+    return {"nll": np.mean(nll), "ece": (gaps * count[filled]).sum() / count.sum()}
+
+
+@pytest.mark.parametrize("scale", [1, 8, 40])
+def test_the_papers_code_where_confidences_are_on_edges_and_batches_of_unequal_size(scale):
+    """A float64 softmax is below 1 where that of float32 is 1; halves lie on the edge between two bins."""
+    logits = torch.cat([scale * LOGITS, torch.full((7, 10), -80.0).index_fill(1, torch.tensor([2, 5]), 0.0)])
+    targets = torch.cat([TARGETS, torch.full((7,), 5)])
+    sizes = (64,) * 6 + (20, 3)
+    ours = metrics(logits, targets, splits=sizes, convention="paper")
+    theirs = as_released(zip(logits.split(sizes), targets.split(sizes), strict=True))
+    assert {name: ours[name] for name in theirs} == pytest.approx(theirs, abs=1e-6)
+
+
+def test_what_is_undefined_is_zero_in_the_papers_code():
+    nobody_sure = metrics(torch.zeros(4, 10), torch.zeros(4, dtype=torch.int64), convention="paper")
+    assert (nobody_sure["acc90"], nobody_sure["iou90"], nobody_sure["freq90"]) == (0, 0, 0)
+    all_right = metrics(certain(3, 1, 4), torch.ones(4, dtype=torch.int64), convention="paper")
+    assert all_right["unc90"] == 0
+
+
+def test_a_confidence_between_the_cutoff_in_float32_and_in_float64_is_not_confident_in_the_papers_code():
+    logits = torch.tensor([[0.0, math.log(9.0)]])
+    assert logits.double().softmax(1).max() > 0.9 > logits.softmax(1).max().double() - 1e-7
+    right = logits, torch.tensor([1])
+    assert metrics(*right)["freq90"] == 1 and metrics(*right, convention="paper")["freq90"] == 0
+
+
+def test_the_size_of_the_batches_is_a_fact_of_the_papers_measurement_alone():
+    data, model = Batches.of(torch.zeros(1, 1, 1, 1), batch_size=3), Subject(nn.Identity(), name="none")
+    assert Calibration(convention="paper").open(model, data).facts == {"batch_size": 3}
+    assert Calibration().open(model, data).facts == {}
 
 
 def test_order_and_batches_do_not_matter():

@@ -3,7 +3,7 @@
 import json
 import shutil
 from itertools import product
-from math import isnan, sqrt
+from math import isnan, nan, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,12 @@ def test_known_accuracies_of_published_arrays(published: Path):
             assert row["images"] == N and row["family"] == FAMILIES[name]
     mean = np.mean([1 - wrong(number, s).mean() for number in range(15) for s in SEVERITIES])
     found = values(m)
-    assert list(found) == list(METRICS)
+    assert list(found) == [*METRICS, *(f"mean_{name}" for name in FAMILIES)]
+    answers = np.array([[~wrong(number, s) for s in SEVERITIES] for number in range(15)])
+    each = answers.mean((0, 1))
+    assert errors(m)["mean_accuracy"] == pytest.approx(each.std(ddof=1) / sqrt(N))
+    assert errors(m)["severity_2"] == pytest.approx(answers[:, 1].mean(0).std(ddof=1) / sqrt(N))
+    assert errors(m)["mean_fog"] == pytest.approx(answers[list(FAMILIES).index("fog")].mean(0).std(ddof=1) / sqrt(N))
     assert found["mean_accuracy"] == pytest.approx(mean)
     assert found["sets"] == 75 and found["clean_accuracy"] == 1
     for s in SEVERITIES:
@@ -320,6 +325,35 @@ def test_the_error_of_a_mean_is_never_too_small():
         means.append(mean.value)
         bounds.append(mean.error)
     assert np.std(means) < np.mean(bounds) < 3 * np.std(means)
+
+
+@pytest.mark.parametrize("sets", [pytest.param(200, id="quick"), pytest.param(2000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0], ids=["by chance", "mixed", "the same images"])
+def test_the_mean_over_sets_is_covered(shared, sets):
+    """Right or wrong by the difficulty of an image, by chance in every set, or by a part of each."""
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(sets):
+        difficulty = shared * random.uniform(size=100) + (1 - shared) * 0.4
+        answers = random.uniform(size=(75, 100)) > difficulty
+        right = dict(zip(SETS, answers, strict=True))
+        scores = {key: Estimate(float(answer.mean()), nan) for key, answer in right.items()}
+        found.append(summary(scores, "imagenet-c", right)["mean_accuracy"])
+    value, error = np.array(found).T
+    truth = 1 - (shared / 2 + (1 - shared) * 0.4)
+    coverage = np.mean(abs(value - truth) < 2 * error)
+    width = np.median(4 * error) / np.subtract(*np.quantile(value, [0.975, 0.025]))
+    assert 0.92 - (0.03 if sets < 2000 else 0) < coverage <= 0.99 and width < 1.3
+
+
+def test_an_error_is_an_upper_bound_where_it_is_not_known_which_answers_were_right():
+    right = {("fog", 1): np.array([1, 0, 1, 0]), ("fog", 2): np.array([0, 1, 0, 1])}
+    scores = {key: Estimate(0.5, 0.289) for key in right}
+    both = dict.fromkeys(right, 0.5)
+    assert combination(both, scores, right) == pytest.approx((0.5, 0))
+    assert combination(both, scores) == pytest.approx((0.5, 0.289))
+    right["fog", 2] = right["fog", 2][:3]  # a picture of this set could not be read
+    assert combination(both, scores, right) == pytest.approx((0.5, 0.289))
 
 
 @pytest.mark.parametrize(

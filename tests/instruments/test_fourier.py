@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.instruments.one_tap import rows
+from tests.instruments.one_tap import of_units, rows
 
 from alternet.instruments.fourier import Fourier
 from alternet.instruments.fourier.measure import (
@@ -185,5 +185,27 @@ def test_settings_are_checked():
 def test_a_value_that_is_not_finite_is_named():
     x = maps(4, 4)
     x[0, 0, 0, 0] = torch.nan
-    with pytest.raises(ValueError, match="feature map at 't'"):
+    with pytest.raises(ValueError, match="feature map at 't0'"):
         rows(Fourier(), x)
+
+
+def test_steps_are_paired_at_every_frequency_and_between_sizes_at_the_highest_alone():
+    x, y, z, point, again = (maps(side, side, n=40, seed=seed) for seed, side in enumerate((8, 8, 4, 1, 8)))
+    table = of_units(Fourier(), [x, y, z, point, again])
+    a, b, c = (diagonal_log_amplitude(m).double().numpy() for m in (x, y, z))
+    a, b, c = (m - m[:, :1] for m in (a, b, c))
+    first, second, third, *behind = np.split(np.array(table), [5, 10, 13, 14])
+    assert all(np.isnan(rows[:, 3:]).all() for rows in (first, *behind))
+    np.testing.assert_allclose(second[1:, 3], (b - a).mean(0)[1:], rtol=1e-4)
+    np.testing.assert_allclose(second[1:, 4], (b - a).std(0, ddof=1)[1:] / math.sqrt(40), rtol=1e-4)
+    ends = c[:, -1] - b[:, -1]
+    assert third[2, 3:5] == pytest.approx([ends.mean(), ends.std(ddof=1) / math.sqrt(40)], rel=1e-4)
+    assert np.isnan(third[:2, 3:]).all() and np.isnan(second[0, 3:]).all()
+    assert (second[1:, 5] < second[1:, 3]).all() and (second[1:, 3] < second[1:, 6]).all()
+
+
+def test_the_highest_frequency_of_the_papers_axis_is_the_one_that_steps():
+    x, y = maps(8, 8, n=40), maps(6, 6, n=40, seed=1)
+    *_, last = of_units(Fourier(axis="paper"), [x, y])
+    a, b = (diagonal_log_amplitude(m).double().numpy() for m in (x, y))
+    assert last[3] == pytest.approx(((b[:, 2] - b[:, 0]) - (a[:, 3] - a[:, 0])).mean(), rel=1e-4)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from tests.instruments.perturbed_networks import Constant, Detail, Seen, subject
 from torch import nn
@@ -38,6 +39,16 @@ def test_the_papers_code(frequency):
     noise = torch.from_numpy(GOLDEN["noise_input"])
     ours = in_band(noise, band(32, 32, frequency, half_width=0.1, ring="paper")).numpy()
     np.testing.assert_allclose(ours, GOLDEN[f"noise_band_{frequency}pi"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [20, 28, 30, 32, 44, 60, 220])
+def test_the_papers_ring_is_cut_off_in_radians_as_released(side):
+    """2.9999999999999996 waves are 2: the code's edges, rounding included, by their number of waves."""
+    for number in range(1, 10):
+        f, s = number / 10 * math.pi, 0.1 * math.pi
+        outer, inner = (2 * min(max(int((edge * side) / (2 * math.pi)), 0), side // 2) for edge in (f + s, f - s))
+        mask = band(side, side, number / 10, half_width=0.1, ring="paper")
+        assert mask.sum() == pytest.approx(outer**2 - inner**2), (side, number)
 
 
 def test_the_papers_noise_has_random_signs_and_its_size_in_the_normalised_input():
@@ -121,6 +132,8 @@ def test_a_model_that_does_not_look_is_unmoved():
     assert table["accuracy"].tolist() == [0.5] * 9
     assert table["delta_accuracy"].tolist() == [0.0] * 9
     assert table["standard_error"].tolist() == [0.0] * 9
+    most = scipy.stats.binomtest(0, 6).proportion_ci(method="exact").high  # no answer of six flipped
+    np.testing.assert_allclose(table[["low", "high"]], [[-most, most]] * 9)
     expected = (math.log(1 + math.e) + math.log(1 + 1 / math.e)) / 2
     assert table["nll"].tolist() == pytest.approx([expected] * 9)
 
@@ -159,7 +172,10 @@ def test_scores_and_errors_by_a_loop():
             nll = np.mean([nn.functional.cross_entropy(each, targets).item() for each in answers])
             difference = right - clean
             expected = [(number + 1) / 3, right.mean(), difference.mean(), nll, difference.std(ddof=1) / math.sqrt(23)]
-            np.testing.assert_allclose(table.iloc[number, 1:].astype(float), expected, rtol=1e-5)
+            np.testing.assert_allclose(table.iloc[number, 1:6].astype(float), expected, rtol=1e-5)
+            lost = difference.sum() / 25  # as if two more images were seen, one lost and one won
+            reach = 1.959964 * math.sqrt((((difference**2).sum() + 2) / 25 - lost**2) / 25)
+            np.testing.assert_allclose(table.loc[number, ["low", "high"]].astype(float), [lost - reach, lost + reach])
     assert (table["standard_error"] > 0).all()
 
 

@@ -13,9 +13,10 @@ from torch import nn
 
 from alternet.data import Augmentation
 from alternet.data.image_batches import Batches
+from alternet.instruments.figures import sentences
 from alternet.instruments.runner import measure_each
 from alternet.instruments.similarity import Similarity
-from alternet.instruments.similarity.measure import centred_gram, cka_and_error, products
+from alternet.instruments.similarity.measure import FEWEST, centred_gram, estimates, products
 from alternet.measurement import Measurement
 from alternet.probe.probe import Probe
 from alternet.subject.subject import Subject
@@ -33,7 +34,7 @@ def summed(*batches):
 
 def cka(*batches):
     """CKA of the first tap with the second."""
-    return cka_and_error(summed(*batches), len(batches))[0][0, 1].item()
+    return estimates(summed(*batches), sum(len(x) for x, *_ in batches)).cka[0, 1].item()
 
 
 def hsic_by_definition(x, y):
@@ -96,39 +97,46 @@ def linked(n, seed):
 @pytest.mark.slow
 def test_mini_batches_and_the_whole_agree_in_expectation():
     small = summed(*(linked(8, seed) for seed in range(600)))
-    values, errors = cka_and_error(small, 600)
+    values, errors, *_ = estimates(small, 4800)
     whole = cka(linked(2000, seed=10**5))
     assert abs(values[0, 1] - whole) < 4 * errors[0, 1]
     assert errors[0, 1] < 0.02
     assert 0.1 < whole < 0.9
 
 
-def test_the_error_is_the_jackknifes_to_first_order():
-    batches = [linked(n, seed) for seed, n in enumerate([9] * 20 + [5])]
-    values, errors = cka_and_error(summed(*batches), len(batches))
-    adds = [products(torch.stack([centred_gram(x) for x in batch]))["hsic"] for batch in batches]
+def test_the_error_is_that_of_pairs_of_images_to_first_order():
+    """By slopes: what the CKA moves by as the weight of one pair of images does, in turn."""
+    batches = [linked(n, seed) for seed, n in enumerate([7, 7, 5])]
+    grams = [torch.stack([centred_gram(x) for x in batch]) for batch in batches]
+    values, errors, *_ = estimates(summed(*batches), 19)
 
-    def weighted(weights):
-        total = sum(w * add for w, add in zip(weights, adds, strict=True))
+    def weighted(which, pair, weight):
+        total = torch.zeros(2, 2, dtype=torch.float64)
+        for number, (k, l) in enumerate(grams):  # noqa: E741
+            weights = torch.ones_like(k)
+            if number == which:
+                weights[pair] += weight
+            total += torch.tensor([[(weights * a * b).sum() for b in (k, l)] for a in (k, l)], dtype=torch.float64)
         return (total / torch.outer(total.diagonal(), total.diagonal()).sqrt())[0, 1].item()
 
-    ones, step = np.ones(len(batches)), 1e-5
-    slopes = [(weighted(ones + step * e) - weighted(ones - step * e)) / (2 * step) for e in np.eye(len(batches))]
-    m = len(batches)
-    assert errors[0, 1] == pytest.approx(math.sqrt(m / (m - 1) * np.square(slopes).sum()), rel=1e-6)
-    without = np.array([weighted(ones - e) for e in np.eye(m)])
-    jackknife = math.sqrt((m - 1) / m * np.square(without - without.mean()).sum())
-    assert errors[0, 1] == pytest.approx(jackknife, rel=0.15)
-    assert weighted(ones) == pytest.approx(values[0, 1].item())
+    of_pairs, of_images, step = 0.0, 0.0, 1e-5
+    for which, batch in enumerate(grams):
+        n = batch.shape[1]
+        slopes = np.zeros((n, n))
+        for pair in np.ndindex(n, n):
+            slopes[pair] = (weighted(which, pair, step) - weighted(which, pair, -step)) / (2 * step)
+        of_pairs, of_images = of_pairs + np.square(slopes).sum(), of_images + np.square(slopes.sum(1)).sum()
+    variance = 4 * of_images - 2 * min(of_pairs, of_images)
+    assert errors[0, 1] == pytest.approx(math.sqrt(variance * 19 / 18), rel=1e-5)
+    assert weighted(0, (0, 1), 0.0) == pytest.approx(values[0, 1].item())
     assert errors.diagonal().tolist() == [0, 0]
-    assert cka_and_error(summed(batches[0]), 1)[1].isnan().all()
 
 
 @pytest.mark.slow
 def test_the_error_is_how_far_repetitions_scatter():
-    runs = [cka_and_error(summed(*(linked(8, 100 * r + s) for s in range(12))), 12) for r in range(150)]
-    scatter = np.std([values[0, 1] for values, _ in runs], ddof=1)
-    assert np.mean([errors[0, 1] for _, errors in runs]) == pytest.approx(scatter, rel=0.2)
+    runs = [estimates(summed(*(linked(8, 100 * r + s) for s in range(12))), 96) for r in range(150)]
+    scatter = np.std([run.cka[0, 1] for run in runs], ddof=1)
+    assert np.mean([run.error[0, 1] for run in runs]) == pytest.approx(scatter, rel=0.2)
 
 
 def test_tokens_and_maps_in_either_memory_layout_are_alike():
@@ -159,9 +167,8 @@ def test_a_large_mean_does_not_cost_the_precision():
 @pytest.mark.parametrize("n", [4, 7, 64])
 def test_a_constant_feature_has_no_similarity(n, value):
     constant = torch.full((n, 3, 5, 5), value)
-    values, errors = cka_and_error(
-        summed([constant, features(n, 2, 2, 2)], [constant, features(n, 2, 2, 2, seed=1)]), 2
-    )
+    batches = [constant, features(n, 2, 2, 2)], [constant, features(n, 2, 2, 2, seed=1)]
+    values, errors, *_ = estimates(summed(*batches), 2 * n)
     assert values.isnan().tolist() == [[True, True], [True, False]]
     assert errors.isnan().tolist() == [[True, True], [True, False]]
 
@@ -242,6 +249,109 @@ def test_pytorch_cka():
     )
     ours = [[cka([x, y]) for y in other[0]] for x in seen[0]]
     np.testing.assert_allclose(np.clip(ours, 0, 1), whole.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def without_leading(x, k):
+    """Features less their k leading principal components, by a dense singular value decomposition in float64."""
+    rows = x.flatten(1).double().numpy()
+    u, s, v = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    s[:k] = 0
+    return torch.from_numpy((u * s) @ v)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_without_leading_principal_components_by_a_dense_decomposition(k):
+    subject = network("handwritten")
+    batches = data(subject, n=19)
+    seen = looked_at(subject, batches.shuffled(seed=0, batch_size=8))  # the last three images add nothing
+    left = [[without_leading(x, k) for x in batch] for batch in seen[:2]]
+    measured = Similarity(batch_size=8, remove=k).measure(subject, batches)
+    np.testing.assert_allclose(matrix(measured), by_traces(left, left), rtol=1e-4, atol=1e-5)
+    assert not np.allclose(matrix(measured), matrix(Similarity(batch_size=8).measure(subject, batches)), atol=0.01)
+    assert measured.provenance["settings"]["remove"] == k
+
+
+def test_a_component_that_all_share_is_all_that_they_share():
+    """Two features alike in one strong direction alone: 1 with it and near 0 without."""
+    strong = 30 * features(64, 1, 1, 1)
+    x, y = (torch.cat([strong, features(64, 40, 1, 1, seed=seed)], 1) for seed in (1, 2))
+    grams = [torch.stack([centred_gram(z, remove=k) for z in (x, y)]) for k in (0, 1)]
+    with_it, without = (estimates(products(gram), 64).cka[0, 1].item() for gram in grams)
+    assert with_it > 0.95 and abs(without) < 0.1
+
+
+def test_nothing_is_left_of_features_of_fewer_components():
+    x = features(20, 3, 1, 1)
+    assert centred_gram(x, remove=2).abs().max() > 0
+    assert centred_gram(x, remove=3).abs().max() == 0
+
+
+def test_images_shuffled_by_loops():
+    subject = network("handwritten")
+    batches = data(subject, n=16)
+    seen = looked_at(subject, batches.shuffled(seed=0, batch_size=8))
+    others = [[x.roll(1, 0) for x in batch] for batch in seen]
+    table = Similarity(batch_size=8, null="shuffled").measure(subject, batches).table
+    null = table.pivot(index="unit_a", columns="unit_b", values="null_cka").to_numpy()
+    np.testing.assert_allclose(null, by_traces(seen, others), rtol=1e-4, atol=1e-5)
+    assert abs(null).max() < table["cka"].max()
+    assert Similarity(batch_size=8).measure(subject, batches).table["null_cka"].isna().all()
+
+
+def test_shuffled_images_are_at_zero_in_expectation():
+    """Features as like as can be, of which each image is compared with another one."""
+    nulls = []
+    for seed in range(300):
+        gram = centred_gram(features(16, 4, 1, 1, seed=seed))
+        nulls.append(((gram * gram.roll((1, 1), (0, 1))).sum() / gram.square().sum()).item())
+    assert abs(np.mean(nulls)) < 4 * np.std(nulls) / math.sqrt(300) + 0.01
+
+
+FEW = [(128, 1), (64, 2), (25, 4)]
+SAMPLES = [(64, 2, 100), *(pytest.param(*case, 2000, marks=pytest.mark.thorough) for case in FEW)]
+"""Images of a mini-batch, mini-batches and sets."""
+
+
+def drawn_mixtures(sets, n, m, *, dimensions, decay, share, seed=0):
+    """Normal features of which a share is common, as grams [sets, 2, m, n, n], and the CKA of their population."""
+    random = np.random.default_rng(seed)
+    spectrum = np.arange(1, dimensions + 1.0)[:, None] ** -decay
+    first, second = (spectrum * random.normal(size=(dimensions, 30)) for _ in range(2))
+    second = share * first @ random.normal(size=(30, 30)) / math.sqrt(30) + (1 - share) * second
+    own, cross = ([a.T @ a for a in (first, second)], first.T @ second)
+    truth = np.square(cross).sum() / math.sqrt(np.square(own[0]).sum() * np.square(own[1]).sum())
+    z = random.normal(size=(sets, m, n, dimensions))
+    both = torch.from_numpy(np.stack([z @ first, z @ second], 1))
+    return both, truth
+
+
+@pytest.mark.parametrize(("n", "m", "sets"), SAMPLES)
+@pytest.mark.parametrize(
+    "features", [{"dimensions": 10, "decay": 0.5, "share": 0.7}, {"dimensions": 40, "decay": 0.1, "share": 0.3}]
+)
+def test_few_mini_batches_have_intervals_that_cover(features, n, m, sets):
+    both, truth = drawn_mixtures(sets, n, m, **features)
+    found = []
+    for one in both:  # [2, m, n, 30]
+        sums = [products(torch.stack([centred_gram(x[..., None, None]) for x in pair])) for pair in one.transpose(0, 1)]
+        total = {key: sum(part[key] for part in sums) for key in sums[0]}
+        estimate = estimates(total, n * m)
+        found.append([part[0, 1].item() for part in (estimate.cka, estimate.low, estimate.high)])
+    cka, low, high = np.array(found).T
+    coverage = np.mean((low <= truth) & (truth <= high))
+    width = np.median(high - low) / np.subtract(*np.quantile(cka, [0.975, 0.025]))
+    slack = 3 * math.sqrt(0.95 * 0.05 / sets) if sets < 2000 else 0
+    assert 0.92 - slack < coverage <= 0.99 + slack and width < 1.3 + slack
+
+
+def test_too_few_images_have_no_interval_and_the_sentences_say_so():
+    subject = network("handwritten")
+    few = Similarity(batch_size=8).measure(subject, data(subject, n=16))
+    assert few.table.query("unit_a != unit_b")["low"].isna().all() and few.table["standard_error"].notna().all()
+    assert "There are too few images for intervals of the CKA." in sentences(few)
+    many = Similarity(batch_size=25, null="shuffled").measure(subject, data(subject, n=FEWEST))
+    assert (many.table["low"] <= many.table["cka"]).all() and (many.table["cka"] <= many.table["high"]).all()
+    assert sentences(many)[1].startswith("With the images shuffled, |CKA| is 0.0")
 
 
 def test_a_last_batch_of_three_adds_nothing():

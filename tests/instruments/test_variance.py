@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
-from tests.instruments.one_tap import rows
+from tests.instruments.one_tap import of_units, rows
 
 from alternet.instruments.variance import Variance
 from alternet.instruments.variance.measure import variances
@@ -92,5 +93,25 @@ def test_a_map_is_not_changed():
 
 
 def test_a_value_that_is_not_finite_is_named():
-    with pytest.raises(ValueError, match="feature map at 't'"):
+    with pytest.raises(ValueError, match="feature map at 't0'"):
         row(torch.full((2, 1, 2, 2), torch.inf))
+
+
+@pytest.mark.parametrize("batches", [1, 5])
+def test_the_step_from_a_unit_to_the_next_is_paired_image_by_image(batches):
+    """Images of very different contrast, of which a unit takes the same part: unpaired, the error would be large."""
+    x = maps(40, 3, 6, 6) * torch.linspace(0.1, 3, 40).view(-1, 1, 1, 1)
+    y = 0.9 * x + 0.01 * maps(40, 3, 6, 6, seed=1)
+    first, second = (np.array(row) for row in of_units(Variance(), [x, y], batches))
+    each = variances(y).double().numpy()[:, 0] - variances(x).double().numpy()[:, 0]
+    error = each.std(ddof=1) / math.sqrt(40)
+    reach = scipy.stats.t.ppf(0.975, 39) * error
+    np.testing.assert_allclose(second[3:], [each.mean(), error, each.mean() - reach, each.mean() + reach], rtol=1e-4)
+    assert second[0] - first[0] == pytest.approx(second[3], rel=1e-4)
+    assert second[4] < math.hypot(first[2], second[2]) / 4
+    assert np.isnan(first[3:]).all()
+
+
+def test_a_step_over_too_few_images_has_no_interval():
+    _, row = of_units(Variance(), [maps(29, 2, 4, 4), maps(29, 2, 4, 4, seed=1)])
+    assert np.isfinite(row[3:5]).all() and np.isnan(row[5:]).all()

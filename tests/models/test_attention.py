@@ -18,6 +18,7 @@ from alternet.models.attention import (
     relative_position_bias,
     to_windows,
 )
+from alternet.seeding import default_dtype
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +146,12 @@ def test_bfloat16_is_finite(size: tuple[int, int]) -> None:
     assert image.grad is not None
     assert image.grad.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
+
+
+def test_the_callers_default_dtype_does_not_matter() -> None:
+    before = neighbourhood_bias((3, 5), 3)
+    with default_dtype(torch.float64):
+        assert torch.equal(neighbourhood_bias((3, 5), 3), before)
 
 
 def test_autocast_is_close_to_single_precision() -> None:

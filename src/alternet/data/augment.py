@@ -20,7 +20,7 @@ from torchvision.transforms import Compose, RandomCrop
 
 from alternet.data.eval_transform import EvalTransform, unit_range
 from alternet.data.image_dataset import ImageDataset, Sample, UnreadableImage
-from alternet.seeding import random_state_kept, reseed
+from alternet.seeding import default_dtype, random_state_kept, reseed
 from alternet.settings import Natural, NotNegative, Pair, Share, from_file, names, settings
 
 
@@ -129,6 +129,10 @@ class Augmentation:
         """
         if not self.softens:
             return images, targets
+        with default_dtype(torch.float32):
+            return self._mixed(images, targets, classes)
+
+    def _mixed(self, images: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         even = len(images) // 2 * 2 if self.mixes else 0  # timm refuses to mix an odd number
         mixed = [mixup_target(targets[even:], classes, smoothing=self.smoothing)]
         if even:
@@ -220,7 +224,7 @@ class Augmented:
     ) -> tuple[Tensor, Tensor] | None:
         """Augment samples given with their indices as one batch; None if none of them can be read."""
         read, pictures, targets = [], [], []
-        with random_state_kept():
+        with random_state_kept(), default_dtype(torch.float32):
             for index, sample in samples:
                 if isinstance(sample, UnreadableImage):
                     self.skipped[self.dataset.label(int(index))] = None

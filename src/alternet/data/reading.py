@@ -114,7 +114,7 @@ class Reading:
     def _next(self, number: int, samples: Iterator[tuple[int, Any]]) -> Batch:
         """One batch, from what is in memory or else from the next samples; its single pictures are free again then."""
         indices = self.indices([number])
-        nothing = torch.empty(0, *self.transform.shape), torch.empty(0, dtype=torch.int64)
+        nothing = torch.empty(0, *self.transform.shape, dtype=torch.float32), torch.empty(0, dtype=torch.int64)
         if self.varied is not None:
             return self.varied.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number)) or nothing
         if (at_once := self.dataset.tensors(indices, self.transform)) is not None:

@@ -35,7 +35,9 @@ def stream(works: Sequence[OnePass], *, label: str) -> list[Tables]:
         with ExitStack() as begun:
             probe = begun.enter_context(Probe(subject, None if reads_features else []))
             # only the size of these images matters: the shapes of the taps follow from it
-            taps = probe.taps_on(torch.rand(2, *batches.shape, generator=torch.Generator().manual_seed(0)))
+            taps = probe.taps_on(
+                torch.rand(2, *batches.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+            )
             for work in works:
                 work.taps = taps
                 begun.enter_context(work)

@@ -1,14 +1,15 @@
 """Perturbed: how many answers of a classifier change for the worse when its images are changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from alternet.instruments.moments import mean_and_error, moments
-from alternet.instruments.work import PerItem
+from alternet.instruments.intervals import change_interval
+from alternet.instruments.moments import mean_and_error, moments, of_mean_and_error
+from alternet.instruments.work import PerItem, Row
 from alternet.probe.probe import Probe
 from alternet.scores import negative_log_likelihood, require_classes
 from alternet.shapes import Images, Labels
@@ -64,6 +65,20 @@ class PerturbedWork(PerItem):
         total = sum(sums[1:], start=sums[0])
         (accuracy, delta, nll), (_, error, _) = (values.tolist() for values in mean_and_error(total))
         return Score(accuracy, delta, nll, error)
+
+    def with_intervals(self, rows: Sequence[Row], delta: int, error: int) -> list[Row]:
+        """The rows with the interval of each change of accuracy at their end.
+
+        Args:
+            rows: Rows of a table, as they stand in a journal.
+            delta: The place of `delta_accuracy` in them.
+            error: That of its standard error.
+        """
+        if not rows:
+            return []
+        of = (torch.tensor([row[place] for row in rows], dtype=torch.float64) for place in (delta, error))
+        ends = change_interval(of_mean_and_error(len(self.right), *of))
+        return [(*row, *pair) for row, *pair in zip(rows, *(end.tolist() for end in ends), strict=True)]
 
     def _answer(self, images: Images, targets: Labels) -> tuple[Bool[Tensor, " n"], Float64[Tensor, " n"]]:
         """Whether each answer is right, and its −log likelihood."""

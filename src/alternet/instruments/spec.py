@@ -54,6 +54,21 @@ UNIT = {
 """The columns of a table with a row a unit."""
 
 
+INTERVAL = {
+    "low": number("low end of the 95 % interval of delta_accuracy; where no answer changed, it is exact", drawn=False),
+    "high": number("high end", drawn=False),
+}
+"""The columns of how far a change of accuracy may be off."""
+
+STEP = {
+    "step": number("the value less that of the unit before, which the claim is about", missing=True, drawn=False),
+    "step_error": number("standard error of the step, over the images' own steps", missing=True, drawn=False),
+    "step_low": number("low end of its 95 % interval; empty for too few images", missing=True, drawn=False),
+    "step_high": number("high end", missing=True, drawn=False),
+}
+"""The columns of what a unit changes, image by image."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """One instrument, as everybody but its mathematics knows it.

@@ -289,7 +289,7 @@ def neighbourhood_bias(size: tuple[int, int], kernel_size: int) -> Float[Tensor,
         near.append((offset >= -before) & (offset <= after))
     seen = torch.kron(near[0].int(), near[1].int()).bool()
     padded = kernel_size**2 - seen.sum(1, keepdim=True)
-    scores = torch.cat([torch.zeros(seen.shape), padded.float().log()], dim=1)
+    scores = torch.cat([torch.zeros(seen.shape, dtype=torch.float32), padded.float().log()], dim=1)
     return hide(scores, torch.cat([seen, padded > 0], dim=1))
 
 

@@ -21,6 +21,9 @@ SHADES = {name: dict(kind.shade) for name, kind in KINDS.items() if kind.shade}
 ERROR = "standard_error"
 """The column that says how far a value may be off because only so many images were measured."""
 
+STEP = ("step", "step_low", "step_high")
+"""Columns of what a unit changes, with its interval: what the bars show where results have them."""
+
 
 class Span(NamedTuple):
     """The stretch of depth over which a unit acts: from the unit before it to itself."""
@@ -114,16 +117,47 @@ def curve(axis: Axes, table: pd.DataFrame, value: str, style: dict[str, Any]) ->
     with belongs_to(model, axis):
         axis.plot(rows["depth"], rows[value], zorder=3, **style)
         if ERROR in rows:
-            low, high = (rows[value] + side * rows[ERROR] for side in (-2, 2))
-            axis.vlines(rows["depth"], low, high, color=style["color"], linewidth=0.9, zorder=3)
             errors = rows[ERROR].map(lambda error: "" if pd.isna(error) else f" ± {error:.2g}")
             texts = [text + error for text, error in zip(texts, errors, strict=True)]
+        if has_steps(rows):
+            texts = [text + _step(row) for text, (_, row) in zip(texts, rows.iterrows(), strict=True)]
+        low, high = bars(rows, value)
+        axis.vlines(rows["depth"], low, high, color=style["color"], linewidth=0.9, zorder=3)
         for kind, part in rows.groupby("kind", sort=False):
             it = kind_of(str(kind))
             look: dict[str, Any] = {"marker": it.marker, "edgecolor": style["color"]}
             look["facecolor"] = style["color"] if it.filled else "white"
             axis.scatter(part["depth"], part[value], 26, zorder=4, linewidth=1.2, **look)
     return points(axis, rows["depth"], rows[value], texts, name=model)
+
+
+def has_steps(rows: pd.DataFrame) -> bool:
+    """Whether the results say how sure a step from one unit to the next is; those of earlier versions do not."""
+    return set(STEP) <= set(rows) and bool(rows[STEP[1]].notna().any())
+
+
+def bars(rows: pd.DataFrame, value: str) -> tuple["pd.Series[float]", "pd.Series[float]"]:
+    """The ends of each unit's bar: the interval of its step, as seen from the unit before, or its own, or two errors.
+
+    Examples:
+        >>> rows = pd.DataFrame({"x": [1.0, 3.0], "step": [np.nan, 2.0], "step_low": [np.nan, 1.5]})
+        >>> [ends.tolist() for ends in bars(rows.assign(step_high=[np.nan, 2.5]), "x")]
+        [[nan, 2.5], [nan, 3.5]]
+    """
+    if has_steps(rows):
+        step, *ends = (rows[column] for column in STEP)
+        low, high = (rows[value] + end - step for end in ends)
+        return low, high
+    error = rows[ERROR] if ERROR in rows else rows[value] * np.nan
+    low, high = rows[value] - 2 * error, rows[value] + 2 * error
+    if {"low", "high"} <= set(rows):  # results of earlier versions beside others have empty cells
+        return rows["low"].fillna(low), rows["high"].fillna(high)
+    return low, high
+
+
+def _step(row: Any) -> str:
+    step, low, high = (row[column] for column in STEP)
+    return "" if pd.isna(low) else f"\nstep {step:+.2g}, 95 %: {low:+.2g} to {high:+.2g}".replace("-", "−")
 
 
 def finish(axis: Axes) -> None:
@@ -147,4 +181,8 @@ def kind_entries(table: pd.DataFrame) -> list[Entry]:
         entries.append(Entry(Line2D([], [], linestyle="none", **look), it.words))
     entries += [Entry(Patch(**SHADES[kind]), f"{kind_name(kind)} acts here") for kind in known if kind in SHADES]
     bar = Line2D([], [], linestyle="none", marker="|", markersize=11, color=INK)
+    if has_steps(table):
+        return [*entries, Entry(bar, "95 % interval of the step from the unit before")]
+    if {"low", "high"} <= set(table):
+        return [*entries, Entry(bar, "95 % interval")]
     return entries + ([Entry(bar, "±2 standard errors")] if ERROR in table else [])

@@ -1,6 +1,7 @@
 """Disturbed: what tables of accuracy under disturbed images say, by the frequency of what disturbs them."""
 
 from math import isnan
+from typing import Any
 
 import pandas as pd
 
@@ -29,15 +30,49 @@ def plus_minus(error: float) -> str:
     return "" if isnan(error) else f" ± {error:.1f}"
 
 
+def interval(table: pd.DataFrame, value: str = VALUE) -> tuple["pd.Series[float]", "pd.Series[float]"]:
+    """The ends of the interval of each change of accuracy: two standard errors where results have none."""
+    low, high = (table[value] + side * table[ERROR] for side in (-2, 2))
+    if {"low", "high"} <= set(table):  # results of earlier versions beside others have empty cells
+        return table["low"].fillna(low), table["high"].fillna(high)
+    return low, high
+
+
+def loss(row: "pd.Series[Any]", value: str = VALUE, *, percent: float = 100) -> str:
+    """What a row's disturbance costs in percentage points, with its interval or else its standard error.
+
+    Args:
+        row: The change of accuracy, its standard error and perhaps `low` and `high`.
+        value: The column of the change.
+        percent: What makes percentage points of these.
+
+    Examples:
+        >>> loss(pd.Series({"delta_accuracy": -0.25, "standard_error": 0.01, "low": -0.271, "high": -0.23}))
+        '25.0 (95 %: 23.0 to 27.1)'
+        >>> loss(pd.Series({"delta_accuracy": 0.0, "standard_error": 0.0}))
+        '0.0 ± 0.0'
+    """
+    lost, low, high = (
+        f"{-percent * row.get(column, float('nan')) + 0.0:.1f}".replace("-", "−") for column in (value, "high", "low")
+    )
+    return f"{lost}{plus_minus(percent * row[ERROR])}" if low == "nan" else f"{lost} (95 %: {low} to {high})"
+
+
+def reach(table: pd.DataFrame) -> "pd.Series[float]":
+    """Half the width of each interval."""
+    low, high = interval(table)
+    return (high - low) / 2
+
+
 def low_against_high(table: pd.DataFrame) -> str:
     """Low against high frequencies, nothing where one of them was not measured.
 
-    They see the same images, so the error of the difference is at most the errors' sum.
+    They see the same images, so the difference is off by no more than the sum of what both may be off.
     """
     low, high = (table[part] for part in (table["frequency"] < MIDDLE, table["frequency"] > MIDDLE))
     if low.empty or high.empty:
         return ""
     cost, cost_high = (round(-100 * half[VALUE].mean(), 1) + 0.0 for half in (low, high))  # + 0 makes −0 a 0
-    apart = abs(cost - cost_high) > 200 * (low[ERROR].mean() + high[ERROR].mean())
+    apart = abs(cost - cost_high) > 100 * (reach(low).mean() + reach(high).mean())
     verdict = f"more fragile to {'low' if cost > cost_high else 'high'} frequencies" if apart else "no clear difference"
     return f"; on average it loses {cost:.1f} below {MIDDLE}π and {cost_high:.1f} above: {verdict}"

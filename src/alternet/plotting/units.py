@@ -25,10 +25,11 @@ def changes(points: pd.DataFrame, value: str) -> pd.Series:
 
 
 def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
-    """How many units of one model lower (attention) or raise (all others) a quantity, by kind.
+    """How many units of one model lower (attention) or raise (all others) a quantity, by kind, and how many clearly.
 
     Args:
-        points: The rows of one model, one a unit: `model`, `unit`, `kind` and the value.
+        points: The rows of one model, one a unit: `model`, `unit`, `kind` and the value; perhaps the interval of each
+            step, `step_low` and `step_high`.
         value: Name of the column.
         quantity: The quantity in words, with its article.
 
@@ -53,11 +54,31 @@ def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
         hits = int((known < 0).sum() if it.lowers else (known > 0).sum())
         median = signed(float(known.median()))
         median = median if quantity == "it" else f"median change {median}"
-        clause = f"{it.plural} {verb} {quantity} in {hits} of {counted(len(known), 'unit')} ({median})"
+        clear = _clear(steps.loc[change.index], lowers=it.lowers)
+        clause = f"{it.plural} {verb} {quantity} in {hits} of {counted(len(known), 'unit')}{clear} ({median})"
         lost = len(change) - len(known)
         clauses.append(f"{clause}, with no value to compare in {lost} more" if lost else clause)
         quantity = "it"  # its name once is enough
     return "; ".join(clauses) if kinds else "only one unit, so nothing to compare"
+
+
+def clearly(points: pd.DataFrame) -> list[str]:
+    """What `tally` means by clearly, or that there are too few images to say so; nothing of results without intervals.
+
+    Args:
+        points: The rows of all models, one a unit.
+    """
+    if "step_low" not in points or len(points) == points["model"].nunique():
+        return []
+    if points["step_low"].isna().all():
+        return ["There are too few images for intervals of these steps."]
+    return ["Clearly: the 95 % interval of the unit's step, paired image by image, leaves 0 out."]
+
+
+def _clear(steps: pd.DataFrame, *, lowers: bool) -> str:
+    if "step_low" not in steps or steps["step_low"].isna().all():
+        return ""
+    return f", clearly in {int((steps['step_high'] < 0).sum() if lowers else (steps['step_low'] > 0).sum())}"
 
 
 def signed(number: float) -> str:

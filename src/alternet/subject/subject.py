@@ -150,7 +150,7 @@ class Subject:
                 f"The input size of {self.name!r} is not known: the model declares none. "
                 "State it: Subject(model, name=..., input_size=(3, 224, 224))."
             )
-        return torch.rand(2, *self.input_size, generator=torch.Generator().manual_seed(0))
+        return torch.rand(2, *self.input_size, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
 
     def normalise(self, images: Images) -> Tensor:
         """Move images in [0, 1] to the model's device and type, and normalise each channel."""

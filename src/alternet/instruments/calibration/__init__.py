@@ -25,8 +25,9 @@ class Calibration(Instrument):
     """Number of equally wide bins of confidence, for the ECE and the diagram."""
 
     convention: Convention = "textbook"
-    """`textbook`, or `paper` for what the paper's code does: a confidence of exactly 1 adds nothing to the sum of its
-    bin; −log of the float32 softmax, which can be infinite; IoU over the classes among the labels."""
+    """`textbook`, or `paper` for what the paper's code does: a float32 softmax; a confidence on the edge of a bin is
+    counted in it but added to the next one, and 1 to none; NLL is the mean of the batches' means and can be infinite;
+    IoU is over the classes among the labels; what is undefined is 0."""
 
     spec: ClassVar = Spec(
         name="calibration",

@@ -25,11 +25,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from jaxtyping import Float64
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
+from alternet.data.image_batches import Batches
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.instruments.work import Batch, OnePass, Tables
 from alternet.scores import CONFIDENT, answers, calibration_error, contributions, reliability, require_classes
 from alternet.shapes import Labels
+from alternet.subject.subject import Subject
 
 if TYPE_CHECKING:
     from alternet.instruments.calibration import Calibration
@@ -47,7 +50,8 @@ def overlaps(guess: Labels, targets: Labels, classes: int) -> Float64[Tensor, "3
 def mean_iou(counts: Float64[Tensor, "3 k"], *, convention: Literal["textbook", "paper"] = "textbook") -> float:
     """Mean over classes of intersection over union, from the sums of `overlaps`; nan if no class counts.
 
-    A class counts if it is predicted or occurs among the labels, in the paper's code only if it occurs.
+    A class counts if it is predicted or occurs among the labels, in the paper's code only if it occurs; there the mean
+    over no class is 0.
 
     Examples:
         >>> mean_iou(overlaps(torch.tensor([0, 1]), torch.tensor([0, 0]), classes=3))
@@ -56,6 +60,8 @@ def mean_iou(counts: Float64[Tensor, "3 k"], *, convention: Literal["textbook", 
     both, predicted, labelled = counts
     union = predicted + labelled - both
     counted = (union if convention == "textbook" else labelled) > 0
+    if convention == "paper" and not counted.any():
+        return 0.0
     return (both[counted] / union[counted]).mean().item()
 
 
@@ -65,17 +71,24 @@ class CalibrationWork(OnePass):
     reads_features: ClassVar = False
     instrument: "Calibration"
 
+    def __init__(self, instrument: "Calibration", subject: Subject, batches: Batches) -> None:
+        super().__init__(instrument, subject, batches)
+        if instrument.convention == "paper":
+            self.facts = {"batch_size": batches.batch_size}  # its NLL is a mean over batches
+
     def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
         logits, targets = batch.logits.cpu(), batch.targets.cpu()
         require_classes(logits, targets, instrument="calibration")
-        values = contributions(logits, targets)
-        if self.instrument.convention == "paper":
-            # in the code's own precision, where a small probability is 0 and its logarithm infinite
-            values["nll"] = -logits.float().softmax(1).log().gather(1, targets[:, None]).squeeze(1).double()
-        (guess, confidence), classes = answers(logits), logits.shape[1]
+        paper, classes = self.instrument.convention == "paper", logits.shape[1]
+        precision = torch.float32 if paper else torch.float64
+        values = contributions(logits, targets, precision=precision)
+        if paper:
+            # a small probability is 0 in float32 and its logarithm infinite; each batch gives one mean
+            values["nll"] = cross_entropy(logits.float().softmax(1).log(), targets)[None]
+        guess, confidence = answers(logits, precision=precision)
         confident = confidence > CONFIDENT
         return {metric: moments(value) for metric, value in values.items()} | {
-            "bins": reliability(logits, targets, self.instrument.bins),
+            "bins": reliability(logits, targets, self.instrument.bins, precision=precision),
             "iou": overlaps(guess, targets, classes),
             "iou90": overlaps(guess[confident], targets[confident], classes),
         }
@@ -88,7 +101,8 @@ class CalibrationWork(OnePass):
         for metric in METRICS:
             if metric not in known:
                 value, error = (float(number) for number in mean_and_error(sums[metric]))
-                known[metric] = (value, error)
+                undefined = convention == "paper" and sums[metric][0] == 0  # none is confident, or none wrong
+                known[metric] = (0.0 if undefined else value, error)
 
         size = sums["bins"].shape[1]
         count, right, confidence, _ = sums["bins"]

@@ -48,7 +48,7 @@ class Corruption(Instrument):
             "Severities are steps of one corruption and not of equal harm, so corruptions cannot be ranked by their "
             "strength, and the mean over sets depends on which corruptions are in it. Corruptions made on the fly are"
             " not the published files of the same name: compare only what was measured on the same. What follows ± is"
-            " one standard error over images; for means over sets, which share their images, it is an upper bound. A "
+            " one standard error over images. A "
             "network that is more accurate on clean images tends to be so on corrupted ones too, and augmentation in "
             "training that resembles a corruption helps against it: a difference may come from either and not from "
             "the architecture."
@@ -71,7 +71,7 @@ class Corruption(Instrument):
             "summary": {
                 "metric": text("name of the metric; the page says what each is"),
                 "value": number("its value", missing=True),
-                "standard_error": number("of it, an upper bound for means over sets", missing=True),
+                "standard_error": number("of it, over the images, which all sets share", missing=True),
             },
         },
         needs=frozenset({"labels"}),

@@ -40,7 +40,10 @@ def by_corruption(one: Measurement) -> pd.DataFrame:
     summed = pd.DataFrame(
         [metric(one, "clean_accuracy"), metric(one, "mean_accuracy")], index=[CLEAN, MEAN], columns=[VALUE, ERROR]
     )
-    return pd.concat([summed, table.groupby("corruption", sort=False)[[VALUE, ERROR]].mean()])
+    each = table.groupby("corruption", sort=False)[[VALUE, ERROR]].mean()
+    # the mean of the errors is no less than that of the mean, which results of version 0.1.0 do not have
+    known = pd.Series({name: metric(one, f"mean_{name}")[1] for name in each.index}, dtype=float)
+    return pd.concat([summed, each.assign(standard_error=known.fillna(each[ERROR]))])
 
 
 def by_severity(one: Measurement) -> pd.DataFrame:

@@ -15,9 +15,11 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from math import nan
+from math import nan, sqrt
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +43,10 @@ METRICS = ("clean_accuracy", "mean_accuracy", "sets", *(f"severity_{s}" for s in
 
 
 class SetRow(NamedTuple):
-    """A row of the table, and the published benchmark that its set belongs to, if any."""
+    """A row of the table, the published benchmark that its set belongs to, if any, and which answers were right.
+
+    These are a bit an image, packed, in hexadecimal; rows of a half-finished measurement of version 0.1.0 have none.
+    """
 
     corruption: str
     severity: int
@@ -53,6 +58,7 @@ class SetRow(NamedTuple):
     images: int
     family: str
     benchmark: str
+    right: str = ""
 
 
 class Estimate(NamedTuple):
@@ -67,12 +73,18 @@ UNDEFINED = Estimate(nan, nan)
 Scores = Mapping[tuple[str, int], Estimate]
 """The accuracy on each set, by corruption and severity."""
 
+Right = Mapping[tuple[str, int], np.ndarray]
+"""Of every image whether the answer was right, by set."""
 
-def combination(weights: Mapping[tuple[str, int], float], scores: Scores) -> Estimate:
+
+def combination(
+    weights: Mapping[tuple[str, int], float], scores: Scores, right: Right = MappingProxyType({})
+) -> Estimate:
     """Weighted sum of accuracies; undefined if one is missing, or if there is none.
 
-    Its error is the weighted sum of the errors. It cannot be larger than that; it would be smaller if right and wrong
-    did not fall on the same images in every set, but they mostly do.
+    All sets show the same images, so that their accuracies err together: the error is that of the mean over images of
+    each one's own weighted sum. Where it is not known which images were right, it is the weighted sum of the errors,
+    which it cannot exceed.
 
     Examples:
         >>> scores = {("fog", 1): Estimate(0.8, 0.02), ("fog", 2): Estimate(0.5, 0.04)}
@@ -83,15 +95,21 @@ def combination(weights: Mapping[tuple[str, int], float], scores: Scores) -> Est
     if not weights or not weights.keys() <= scores.keys():
         return UNDEFINED
     value = sum(weight * scores[key].value for key, weight in weights.items())
+    if weights.keys() <= right.keys() and len({len(right[key]) for key in weights}) == 1:
+        each = np.sum([weight * right[key] for key, weight in weights.items()], axis=0)
+        return Estimate(value, float(np.std(each, ddof=1)) / sqrt(len(each)) if len(each) > 1 else nan)
     return Estimate(value, sum(abs(weight) * scores[key].error for key, weight in weights.items()))
 
 
-def mean_corruption_error(scores: Scores, alexnet: Mapping[str, float]) -> Estimate:
+def mean_corruption_error(
+    scores: Scores, alexnet: Mapping[str, float], right: Right = MappingProxyType({})
+) -> Estimate:
     """Mean over corruptions of the error in units of AlexNet's, both averaged over the severities.
 
     Args:
         scores: The accuracies; undefined if one of the 75 sets is missing.
         alexnet: Its error under each of the standard corruptions; undefined if empty.
+        right: Which answers were right, if known.
 
     Examples:
         >>> scores = {(name, severity): Estimate(0.6, 0.01) for name in STANDARD for severity in SEVERITIES}
@@ -100,7 +118,7 @@ def mean_corruption_error(scores: Scores, alexnet: Mapping[str, float]) -> Estim
     """
     share = 1 / (len(STANDARD) * len(SEVERITIES))
     weights = {(name, s): -share / error for name, error in alexnet.items() for s in SEVERITIES}
-    ratio = combination(weights, scores)
+    ratio = combination(weights, scores, right)
     return Estimate(ratio.value - sum(weights.values()), ratio.error)
 
 
@@ -121,25 +139,27 @@ def alexnet_errors(benchmark: str) -> dict[str, float]:
     return {row["corruption"]: float(row[benchmark]) for row in rows if benchmark in row}
 
 
-def summary(scores: Scores, benchmark: str = "") -> dict[str, Estimate]:
-    """Every metric of `METRICS`, from the accuracies on all sets; the extra corruptions do not count.
+def summary(scores: Scores, benchmark: str = "", right: Right = MappingProxyType({})) -> dict[str, Estimate]:
+    """Every metric of `METRICS`, in which extra corruptions do not count, then `mean_NAME` of each corruption.
 
     Args:
         scores: The accuracies, those of the clean images under ("clean", 0).
         benchmark: Which published one the sets are, if any.
+        right: Which answers were right, if known.
     """
     standard = [key for key in scores if key[0] in STANDARD]
 
     def mean(keys: Iterable[tuple[str, int]]) -> Estimate:
         chosen = list(keys)
-        return combination(dict.fromkeys(chosen, 1 / max(len(chosen), 1)), scores)
+        return combination(dict.fromkeys(chosen, 1 / max(len(chosen), 1)), scores, right)
 
     found = {"clean_accuracy": scores.get((CLEAN, 0), UNDEFINED), "mean_accuracy": mean(standard)}
     found["sets"] = Estimate(len(standard), nan)
     found |= {f"severity_{s}": mean(key for key in standard if key[1] == s) for s in SEVERITIES}
-    found["mce"] = mean_corruption_error(scores, alexnet_errors(benchmark))
-    found["mce_paper"] = mean_corruption_error(scores, alexnet_errors(f"{benchmark}-paper"))
-    return found
+    found["mce"] = mean_corruption_error(scores, alexnet_errors(benchmark), right)
+    found["mce_paper"] = mean_corruption_error(scores, alexnet_errors(f"{benchmark}-paper"), right)
+    names = dict.fromkeys(name for name, _ in scores if name != CLEAN)
+    return found | {f"mean_{name}": mean(key for key in scores if key[0] == name) for name in names}
 
 
 class CorruptionWork(PerItem):
@@ -177,10 +197,12 @@ class CorruptionWork(PerItem):
             batches = corrupted(self.batches, name, severity, seed=self.instrument.seed)
 
         sums: dict[str, Tensor] = {}
+        right: list[Tensor] = []
         for images, targets in batches:
             logits, labels = self.probe.logits(images).cpu(), targets.cpu()
             require_classes(logits, labels, instrument="corruption")
             values = contributions(logits, labels)
+            right.append(values["accuracy"])
             part = {metric: moments(values[metric]) for metric in ("accuracy", "nll")}
             part["bins"] = reliability(logits, labels, self.instrument.bins)
             sums = {key: value + sums.get(key, torch.zeros_like(value)) for key, value in part.items()}
@@ -195,9 +217,19 @@ class CorruptionWork(PerItem):
         ece, _ = calibration_error(sums["bins"])
         images, family = int(sums["accuracy"][0]), FAMILIES.get(name, CLEAN)
         benchmark = self.batches.benchmark if isinstance(self.batches, PairedBatches) else ""
-        return [SetRow(name, severity, accuracy, nll, ece, error, nll_error, images, family, benchmark)]
+        bits = np.packbits(torch.cat(right).bool().numpy()).tobytes().hex()
+        return [SetRow(name, severity, accuracy, nll, ece, error, nll_error, images, family, benchmark, bits)]
 
     def tables(self, rows: Sequence[SetRow]) -> Tables:
         scores = {(row.corruption, row.severity): Estimate(row.accuracy, row.standard_error) for row in rows}
-        found = summary(scores, benchmark=rows[0].benchmark)
-        return {"table": [row[:-1] for row in rows], "summary": [(metric, *found[metric]) for metric in METRICS]}
+        right = {(row.corruption, row.severity): _unpacked(row) for row in rows if row.right}
+        found = summary(scores, rows[0].benchmark, right)
+        columns = SetRow._fields.index("benchmark")
+        return {
+            "table": [row[:columns] for row in rows],
+            "summary": [(metric, *each) for metric, each in found.items()],
+        }
+
+
+def _unpacked(row: SetRow) -> np.ndarray:
+    return np.unpackbits(np.frombuffer(bytes.fromhex(row.right), np.uint8), count=row.images)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from alternet.instruments.base import TwoConventions
-from alternet.instruments.spec import UNIT, Spec, number
+from alternet.instruments.spec import STEP, UNIT, Spec, number
 from alternet.settings import settings
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Fourier(TwoConventions):
                 "delta_log_amplitude": number("mean over channels and images of log amplitude, less that at 0"),
                 "standard_error": number("of it, over the images", missing=True, drawn=False),
             }
+            | STEP
         },
         needs=frozenset({"features"}),
     )

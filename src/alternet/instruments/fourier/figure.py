@@ -17,7 +17,7 @@ from alternet.plotting import depth_axis
 from alternet.plotting.legend import Entry, models, put
 from alternet.plotting.panel import ColourBar, Panel, Targets, belongs_to, lay, points
 from alternet.plotting.style import Drawing, grid, model_styles, say_empty
-from alternet.plotting.units import tally
+from alternet.plotting.units import clearly, tally
 
 VALUE = "delta_log_amplitude"
 DEPTHS: Colormap = ListedColormap(colormaps["plasma"](np.linspace(0.0, 0.88, 256)), name="depth")
@@ -131,7 +131,8 @@ def sentences(measurement: Measurement) -> list[str]:
     """For each model, in how many units attention lowers and the others raise the amplitude."""
     points = highest(measurement.table)
     parts = ((model, points[points["model"] == model]) for model in measurement.models)
-    return [f"{m}: {tally(part, VALUE, quantity='the high-frequency amplitude')}." for m, part in parts]
+    said = [f"{m}: {tally(part, VALUE, quantity='the high-frequency amplitude')}." for m, part in parts]
+    return said + clearly(points)
 
 
 EXHIBIT = Exhibit(

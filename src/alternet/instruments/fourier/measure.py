@@ -14,6 +14,7 @@ other one sees more detail, since Δ also depends on how large the mean of the m
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import nan
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,8 +23,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from alternet.instruments.chunks import images_at_once
-from alternet.instruments.moments import double, mean_and_error, moments, require_finite
-from alternet.instruments.work import OnePass, Tables, where
+from alternet.instruments.intervals import step_columns
+from alternet.instruments.moments import STEP, double, mean_and_error, require_finite, step_moments
+from alternet.instruments.work import Batch, OnePass, Tables, where
 from alternet.shapes import FeatureMap
 from alternet.taps.find import Tap
 
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 FLOOR = 1e-6
 """Added to amplitudes before the logarithm, as in the paper's code."""
+
+NO_STEP = (nan,) * 4
+"""At frequency 0, where Δ is 0 by definition."""
 
 
 def diagonal_sums(features: FeatureMap) -> Float[Tensor, "n c s"]:
@@ -108,24 +113,34 @@ def paper_frequencies(side: int) -> list[float]:
 
 
 class FourierWork(OnePass):
-    """Moments of Δ log amplitude over the images at every tap."""
+    """Moments of Δ log amplitude over the images at every tap, and of its steps from the tap before."""
 
     instrument: "Fourier"
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
         log_amplitude = diagonal_log_amplitude if self.instrument.direction == "diagonal" else radial_log_amplitude
-        values = log_amplitude(feature)
-        return moments(values - values[:, :1])
+        values = log_amplitude(feature)[:, : len(self._axis(tap))]  # the paper leaves the last one out
+        return values - values[:, :1]
+
+    def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return step_moments([(tap.name, readings[tap.name]) for tap in self.taps])
 
     def tables(self, sums: Mapping[str, Tensor]) -> Tables:
-        axis = frequencies if self.instrument.axis == "textbook" else paper_frequencies
         rows = []
         for tap in self.taps:
             require_finite(sums[tap.name], tap=tap.name)
             delta, error = (values.tolist() for values in mean_and_error(sums[tap.name]))
-            points = zip(axis(min(tap.shape[1:])), delta, error, strict=False)  # the paper leaves the last one out
-            rows += [(*where(tap), *point) for point in points]
+            steps = step_columns(sums[f"{STEP}{tap.name}"])
+            points = zip(self._axis(tap), delta, error, steps, strict=True)
+            rows += [
+                (*where(tap), frequency, *value, *(step if frequency else NO_STEP))
+                for frequency, *value, step in points
+            ]
         return {"table": rows}
+
+    def _axis(self, tap: Tap) -> list[float]:
+        axis = frequencies if self.instrument.axis == "textbook" else paper_frequencies
+        return axis(min(tap.shape[1:]))
 
 
 def _log_amplitude(spectrum: Tensor, dtype: torch.dtype) -> Tensor:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from alternet.instruments.base import Instrument
-from alternet.instruments.spec import Spec, number
+from alternet.instruments.spec import INTERVAL, Spec, number
 from alternet.settings import Natural, NotNegative, settings
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class FourierHeatmap(Instrument):
                 "delta_accuracy": number("the same less the share on the images as they are"),
                 "standard_error": number("of delta_accuracy, over the images", missing=True),
             }
+            | INTERVAL
         },
         needs=frozenset({"labels"}),
     )

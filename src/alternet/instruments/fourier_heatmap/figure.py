@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.fourier_heatmap import FourierHeatmap
 from alternet.measurement import Measurement
-from alternet.plotting.disturbed import ERROR, VALUE, clean, low_against_high, plus_minus
+from alternet.plotting.disturbed import ERROR, VALUE, clean, loss, low_against_high, plus_minus
 from alternet.plotting.heat_map import COLOURS, UNDEFINED, colour_bar
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Cells, Panel, Targets, belongs_to
@@ -135,7 +135,7 @@ def sentences(measurement: Measurement) -> list[str]:
             continue
         worst = table.sort_values([VALUE, "fx", "fy"], ascending=[True, False, False], kind="stable").iloc[0]
         where = f"the wave at {_pi(worst['fx'])} across and {_pi(worst['fy'])} down"
-        lost = f"{-100 * worst[VALUE]:.1f}{plus_minus(100 * worst[ERROR])} percentage points"
+        lost = f"{loss(worst)} percentage points"
         most = f"{where} costs most, {lost}" if worst[VALUE] < 0 else "no wave costs anything"
         right = f"right on {clean(table):.1%} of the images without a wave"
         said.append(f"{model}: {right}; {most}{low_against_high(table)}.")

@@ -111,7 +111,7 @@ def signs(channels: int, seeds: Iterable[int]) -> Float[Tensor, "n c 1 1"]:
         (True, [1.0])
     """
     draws = [torch.randint(2, (channels, 1, 1), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return 2.0 * torch.stack(draws) - 1
+    return 2 * torch.stack(draws).float() - 1
 
 
 class FourierHeatmapWork(PerturbedWork):
@@ -144,7 +144,7 @@ class FourierHeatmapWork(PerturbedWork):
     def tables(self, rows: Sequence[Cell]) -> Tables:
         """The map row by row, from the most negative frequency on."""
         by_frequency = sorted(rows, key=lambda cell: (cell.fy, cell.fx))
-        return {"table": by_frequency}
+        return {"table": self.with_intervals(by_frequency, delta=3, error=4)}
 
 
 def _same(length: int, index: int, *, side: int) -> list[int]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from alternet.instruments.base import TwoConventions
-from alternet.instruments.spec import Spec, number
+from alternet.instruments.spec import INTERVAL, Spec, number
 from alternet.settings import Count, NotNegative, Positive, settings
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class FrequencyNoise(TwoConventions):
                 "nll": number("mean negative log-likelihood under the noise, in nats"),
                 "standard_error": number("of delta_accuracy, over images and draws of the noise", missing=True),
             }
+            | INTERVAL
         },
         needs=frozenset({"labels"}),
     )

@@ -1,7 +1,6 @@
 """Frequency-noise figure: what noise of each frequency band costs in accuracy, all models on one axis (Fig 2b)."""
 
 from functools import partial
-from math import hypot
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.patches import Patch
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.measurement import Measurement
-from alternet.plotting.disturbed import ERROR, VALUE, clean, low_against_high, plus_minus
+from alternet.plotting.disturbed import VALUE, clean, interval, loss, low_against_high, reach
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty
@@ -30,13 +29,13 @@ def panels(measurement: Measurement) -> list[Panel]:
 
 
 def _bands(axis: Axes, measurement: Measurement) -> Targets:
-    """In percentage points, with a shade of two standard errors."""
+    """In percentage points, with a shade of the 95 % interval."""
     targets: Targets = []
     for model, look in model_styles(measurement.models, points=True).items():
         rows = measurement.of(model).table.sort_values("frequency", kind="stable")
-        x, y, error = rows["frequency"], 100 * rows[VALUE], 200 * rows[ERROR].fillna(0)
+        x, y, (low, high) = rows["frequency"], 100 * rows[VALUE], interval(rows)
         with belongs_to(model, axis):
-            axis.fill_between(x, y - error, y + error, color=look["color"], alpha=0.16, linewidth=0)
+            axis.fill_between(x, 100 * low, 100 * high, color=look["color"], alpha=0.16, linewidth=0)
             axis.plot(x, y, **look)
         targets.append(points(axis, x, y, [_band(row) for _, row in rows.iterrows()], name=model))
     if measurement.table[VALUE].isna().all():
@@ -49,14 +48,14 @@ def _bands(axis: Axes, measurement: Measurement) -> Targets:
 
 
 def _band(row: "pd.Series[Any]") -> str:
-    lost = f"{row['frequency']:.2f}π: {100 * row[VALUE]:+.1f}{plus_minus(100 * row[ERROR])} points".replace("-", "−")
+    lost = f"{row['frequency']:.2f}π: loss {loss(row)} points"
     return f"{lost}\naccuracy {row['accuracy']:.1%}, NLL {row['nll']:.3f}"
 
 
 def legend(measurement: Measurement) -> list[Entry]:
     """The models with what they know without noise."""
     known = {model: f"{clean(measurement.of(model).table):.1%} without noise" for model in measurement.models}
-    shade = Entry(Patch(color=FAINT, alpha=0.3, linewidth=0), "±2 standard errors")
+    shade = Entry(Patch(color=FAINT, alpha=0.3, linewidth=0), "95 % interval")
     return [*models(model_styles(measurement.models, points=True), known), shade]
 
 
@@ -69,7 +68,7 @@ def sentences(measurement: Measurement) -> list[str]:
             said.append(f"{model}: no accuracy under noise was measured.")
             continue
         worst = table.sort_values(VALUE, kind="stable").iloc[0]
-        lost = f"{-100 * worst[VALUE]:.1f}{plus_minus(100 * worst[ERROR])} percentage points"
+        lost = f"{loss(worst)} percentage points"
         most = f"noise at {worst['frequency']:.2g}π costs most, {lost}"
         most = most if worst[VALUE] < 0 else "noise costs nothing in any band"
         right = f"right on {clean(table):.1%} of the images without noise"
@@ -82,9 +81,10 @@ def sentences(measurement: Measurement) -> list[str]:
 
 
 def comparison(one: str, other: str, both: pd.DataFrame) -> str:
-    """Which of two models loses less in which bands; bands whose gap is within two standard errors do not count.
+    """Which of two models loses less in which bands; bands whose gap may be owed to chance do not count.
 
-    The errors are combined as if independent. Two models on the same images agree more than that, so this is careful.
+    The intervals are combined as if independent (Newcombe 1998). Two models on the same images agree more than that, so
+    this is careful.
 
     Examples:
         >>> both = pd.DataFrame({"frequency": [0.1, 0.5, 0.9], "delta_accuracy": [-0.1, -0.2, -0.2]})
@@ -92,11 +92,11 @@ def comparison(one: str, other: str, both: pd.DataFrame) -> str:
         >>> comparison("a", "b", both)
         'a loses less up to 0.1π, b from 0.9π on'
     """
-    gaps = [
-        (float(row["frequency"]), float(row[VALUE] - row[f"{VALUE}_other"]))
-        for _, row in both.sort_values("frequency").iterrows()
-        if abs(row[VALUE] - row[f"{VALUE}_other"]) > 2 * hypot(row[ERROR], row[f"{ERROR}_other"])
-    ]
+    both = both.sort_values("frequency")
+    other_alone = both.filter(regex="_other$").rename(columns=lambda name: name.removesuffix("_other"))
+    apart = both[VALUE] - other_alone[VALUE]
+    clear = apart.abs() > np.hypot(reach(both), reach(other_alone))
+    gaps = list(zip(both["frequency"][clear], apart[clear], strict=True))
     if not gaps:
         return "no band tells them apart"
     winners = [one if gap > 0 else other for _, gap in gaps]

@@ -16,6 +16,7 @@ What a band costs also depends on how much the images themselves hold there, so 
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
+from math import pi
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -23,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.instruments.perturbed import PerturbedWork
+from alternet.instruments.work import Row, Tables
 from alternet.seeding import derived_seed
 from alternet.shapes import Images
 
@@ -47,7 +49,8 @@ def band(height: int, width: int, frequency: float, *, half_width: float, ring: 
         [[0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]]
     """
     if ring == "paper":
-        low, high = (_square(height, width, frequency + sign * half_width) for sign in (-1, 1))
+        # in radians and in this order, since the code cuts off what is behind the point, rounding included
+        low, high = (_square(height, width, frequency * pi + sign * half_width * pi) for sign in (-1, 1))
         return high - low
     down, across = (2 * torch.fft.fftfreq(side, dtype=torch.float64).abs() for side in (height, width))
     if ring == "square":
@@ -79,7 +82,7 @@ def white_noise(shape: Sequence[int], seeds: Iterable[int]) -> Images:
         >>> torch.equal(one[1], two[0])
         True
     """
-    draw = partial(torch.randn, tuple(shape))
+    draw = partial(torch.randn, tuple(shape), dtype=torch.float32)
     return torch.stack([draw(generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
@@ -114,6 +117,9 @@ class FrequencyNoiseWork(PerturbedWork):
 
         return [(frequency, *self.score(noisy, repeats=asked.repeats))]
 
+    def tables(self, rows: Sequence[Row]) -> Tables:
+        return {"table": self.with_intervals(rows, delta=2, error=4)}
+
     def _mask(self, height: int, width: int, frequency: float) -> Mask:
         asked = self.instrument
         ring = "paper" if asked.energy == "paper" else asked.ring
@@ -126,12 +132,12 @@ class FrequencyNoiseWork(PerturbedWork):
         return mask
 
 
-def _square(height: int, width: int, frequency: float) -> Mask:
+def _square(height: int, width: int, radians: float) -> Mask:
     """The code's centre square, the waves of index −m to m − 1, and its mirror image, by half each."""
     inside = []
     for side in (height, width):
-        reach = int(max(frequency, 0) * side / 2 + 1e-9)  # m; the code cuts off what is behind the point
-        index = (torch.fft.fftfreq(side) * side).round()
+        reach = max(int(radians * side / (2 * pi)), 0)  # m
+        index = (torch.fft.fftfreq(side, dtype=torch.float64) * side).round()
         inside.append(((index >= -reach) & (index < reach)).float())
     down, across = inside
     square = down[:, None] * across

@@ -1,9 +1,10 @@
 """Lesion: how much accuracy hangs on each unit?"""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from alternet.instruments.base import TwoConventions
-from alternet.instruments.spec import UNIT, Spec, integer, number
+from alternet.instruments.spec import INTERVAL, UNIT, Spec, integer, number
 from alternet.settings import settings
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Lesion(TwoConventions):
                 "nll_error": number("of delta_nll, over the images", missing=True, drawn=False),
                 "stage": integer("number of the unit's resolution"),
             }
+            | {name: replace(column, missing=True) for name, column in INTERVAL.items()}
         },
         needs=frozenset({"labels", "features"}),
     )

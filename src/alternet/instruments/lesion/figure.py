@@ -12,7 +12,7 @@ from alternet.instruments.lesion import Lesion
 from alternet.measurement import Measurement
 from alternet.plotting import depth_axis
 from alternet.plotting.depth_axis import ERROR
-from alternet.plotting.disturbed import plus_minus
+from alternet.plotting.disturbed import interval, loss
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty
@@ -26,7 +26,7 @@ DOTTED = (0, (1, 2))
 
 
 def in_points(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the change of accuracy and its standard error in percentage points, in order of units.
+    """The table with the change of accuracy, its error and its interval in percentage points, in order of units.
 
     Examples:
         >>> table = pd.DataFrame({"unit": [1], "delta_accuracy": [-0.25], "standard_error": [0.01]})
@@ -34,6 +34,8 @@ def in_points(table: pd.DataFrame) -> pd.DataFrame:
         [-25.0]
     """
     scaled = table.assign(points=100 * table[VALUE], standard_error=100 * table[ERROR])
+    if {"low", "high"} <= set(table):
+        scaled = scaled.assign(low=100 * table["low"], high=100 * table["high"])
     return scaled.sort_values("unit", kind="stable").reset_index(drop=True)
 
 
@@ -87,8 +89,11 @@ def _losses(axis: Axes, table: pd.DataFrame, colour: str) -> Targets:
         axis.axvline(border, color=FAINT, linewidth=0.9, linestyle=DOTTED, zorder=1)
     axis.set_ylabel("Δ accuracy (percentage points)")
     depth_axis.finish(axis)
-    more = zip(values.texts, known["accuracy"], known["delta_nll"], strict=True)
-    texts = [f"{text} points\naccuracy {now:.1%}, Δ NLL {nll:+.3g}" for text, now, nll in more]
+    texts = [
+        f"{depth_axis.unit_name(row)}\nloss {loss(row, POINTS, percent=1)} points\n"
+        f"accuracy {row['accuracy']:.1%}, Δ NLL {row['delta_nll']:+.3g}"
+        for _, row in known.iterrows()
+    ]
     crosses = [f"{depth_axis.unit_name(row)}\n{LEFT_ALONE}" for _, row in lost.iterrows()]
     return [values._replace(texts=texts), points(axis, lost["depth"], 0 * lost["depth"], crosses, name=model)]
 
@@ -118,11 +123,11 @@ def sentences(measurement: Measurement) -> list[str]:
             continue
 
         worst = known.sort_values(POINTS, kind="stable").iloc[0]
-        loss, error = -worst[POINTS], worst[ERROR]
-        most = "no unit costs more than twice the standard error of its loss"
-        if loss > 2 * (0 if pd.isna(error) else error):
+        most = "no unit costs more than chance explains"
+        _, highest = interval(worst.to_frame().T, POINTS)
+        if worst[POINTS] < 0 and not highest.iloc[0] > 0:
             now, before = worst["accuracy"], worst["accuracy"] - worst[VALUE]
-            lost = f"{loss:.1f}{plus_minus(error)} points of accuracy, from {before:.1%} to {now:.1%}"
+            lost = f"{loss(worst, POINTS, percent=1)} points of accuracy, from {before:.1%} to {now:.1%}"
             most = f"removing {depth_axis.unit_name(worst)} costs most, {lost}"
         clauses = [most]
 

@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from alternet.instruments.intervals import change_interval
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.instruments.work import PerItem, Row, Tables, where
 from alternet.probe.edits import Edits, bypassed, silenced
@@ -131,5 +132,6 @@ class LesionWork(PerItem):
             total, at = sum((part.moments for part in parts[1:]), start=parts[0].moments), parts[0]
             (accuracy, nll, delta, delta_nll), (_, _, error, nll_error) = (v.tolist() for v in mean_and_error(total))
             numbers = (accuracy, delta, nll, delta_nll, error, nll_error)
-            table.append((at.unit, at.tap, at.kind, at.depth, *numbers, at.stage))
+            ends = (end.item() for end in change_interval(total[:, 2]))
+            table.append((at.unit, at.tap, at.kind, at.depth, *numbers, at.stage, *ends))
         return {"table": table}

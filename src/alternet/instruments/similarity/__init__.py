@@ -1,10 +1,10 @@
 """Similarity: which units make alike features, within one model or in two?"""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from alternet.instruments.base import Instrument
 from alternet.instruments.spec import Spec, integer, number, text
-from alternet.settings import settings
+from alternet.settings import Natural, settings
 
 if TYPE_CHECKING:
     from alternet.data.image_batches import Batches
@@ -32,6 +32,12 @@ class Similarity(Instrument):
     """A second model: its name as on the command line, or in Python also a Subject. A name is loaded at the image size
     of the model measured."""
 
+    remove: Natural = 0
+    """How many leading principal components of each unit's features, within the mini-batch, are left out first."""
+
+    null: Literal["none", "shuffled"] = "none"
+    """`shuffled` also compares each image at one unit with another image at the other: what a CKA is by chance."""
+
     seed: int = 0
     """What the order of the images is drawn from, since a mini-batch must be a fair sample."""
 
@@ -43,8 +49,8 @@ class Similarity(Instrument):
         caution=(
             "Units near one another in a residual network are alike because the skip hands most of the features on: a"
             " block structure above 0 is not by itself a division of labour. CKA is decided by the directions of "
-            "largest variance and says nothing about what the next layers read. What follows ± is one standard error "
-            "over mini-batches."
+            "largest variance (remove takes the leading ones out) and says nothing about what the next layers read. "
+            "What follows ± is one standard error over images."
         ),
         paper="Fig. D.3",
         cost="one forward pass",
@@ -57,7 +63,10 @@ class Similarity(Instrument):
                 "unit_b": integer("number of the second unit"),
                 "tap_b": text("its tap"),
                 "cka": number("linear CKA, unbiased; 1 for the same features up to a rotation", missing=True),
-                "standard_error": number("of it, over the mini-batches", missing=True),
+                "standard_error": number("of it, over the images", missing=True),
+                "low": number("low end of its 95 % interval; empty for too few images", missing=True, drawn=False),
+                "high": number("high end", missing=True, drawn=False),
+                "null_cka": number("CKA with the images shuffled, if asked for", missing=True, drawn=False),
             },
             "units": {
                 "side": text("a for the model measured, b for the other"),
@@ -72,18 +81,27 @@ class Similarity(Instrument):
     )
 
     def __post_init__(self) -> None:
-        if self.batch_size < self.fewest:
+        if self.batch_size < self.needed:
+            without = f", and {self.remove} more for the components to remove" if self.remove else ""
             raise ValueError(
-                f"similarity got batch_size={self.batch_size}, expected a number of at least {self.fewest}: the "
-                "unbiased HSIC compares four images at a time."
+                f"similarity got batch_size={self.batch_size}, expected a number of at least {self.needed}: the "
+                f"unbiased HSIC compares four images at a time{without}."
             )
         if not (self.other is None or isinstance(self.other, str) or hasattr(self.other, "taps_on")):
             raise ValueError(f"similarity got other={self.other!r}, expected the name of a model or a Subject.")
 
     @property
+    def needed(self) -> int:
+        """Images that a mini-batch must have to add something."""
+        return self.fewest + self.remove
+
+    @property
     def settings(self) -> dict[str, Any]:
+        """The settings as plain values; those that earlier versions did not know only where they are used."""
         other = self.other if self.other is None or isinstance(self.other, str) else self.other.name
-        return {"batch_size": self.batch_size, "other": other, "seed": self.seed}
+        later = {"remove": self.remove} if self.remove else {}
+        later |= {} if self.null == "none" else {"null": self.null}
+        return {"batch_size": self.batch_size, "other": other, "seed": self.seed, **later}
 
     def open(self, subject: "Subject", batches: "Batches") -> "SimilarityWork":
         from alternet.instruments.similarity.measure import SimilarityWork

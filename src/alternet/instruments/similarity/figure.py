@@ -86,6 +86,16 @@ def sentences(measurement: Measurement) -> list[str]:
             said.append(f"{model}: only one unit, so nothing to compare.")
         else:
             said.append(f"{model}: {_blocks(one)}; stem and last unit {_at(one, 0, -1)}.")
+    return said + chance(measurement)
+
+
+def chance(measurement: Measurement) -> list[str]:
+    """How far from 0 shuffled images are, where that was measured, and whether there are too few for intervals."""
+    table, said = measurement.table, []
+    if "null_cka" in table and (null := table["null_cka"].dropna().abs()).size:
+        said.append(f"With the images shuffled, |CKA| is {null.mean():.3f} on average and at most {null.max():.3f}.")
+    if "low" in table and table["low"].isna().all() and table[VALUE].notna().any():
+        said.append("There are too few images for intervals of the CKA.")
     return said
 
 

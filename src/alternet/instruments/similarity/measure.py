@@ -18,7 +18,7 @@ the same thing is computed, and few directions of large variance can decide it.
 import warnings
 from collections.abc import Mapping
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
@@ -27,6 +27,7 @@ from torch import Tensor
 from alternet.data.image_batches import Batches
 from alternet.errors import Doubt
 from alternet.instruments.chunks import VALUES
+from alternet.instruments.intervals import LEVEL
 from alternet.instruments.moments import double, require_finite
 from alternet.instruments.work import Batch, OnePass, Tables
 from alternet.probe.probe import Probe
@@ -36,6 +37,9 @@ from alternet.taps.find import Tap
 
 if TYPE_CHECKING:
     from alternet.instruments.similarity import Similarity
+
+FEWEST = 100
+"""Images below which a CKA has no interval: it would cover too seldom."""
 
 SECOND = "second model: "
 """Before the names of the second model's taps, since both models may have one of the same name."""
@@ -55,14 +59,21 @@ def u_centred(gram: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     return (off - rows[:, None] - rows + off.sum() / ((n - 1) * (n - 2))).fill_diagonal_(0)
 
 
-def centred_gram(features: FeatureMap) -> Float64[Tensor, "n n"]:
+def centred_gram(features: FeatureMap, *, remove: int = 0) -> Float64[Tensor, "n n"]:
     """The U-centred Gram matrix of a batch of features; zero where they vary by no more than rounding.
 
     Features are centred over the images first. That changes nothing in the end, since U-centring takes out any shift,
     but large means would cost the product its precision.
 
+    Args:
+        features: A map of every image.
+        remove: How many leading principal components of these features to leave out.
+
     Examples:
         >>> centred_gram(torch.ones(5, 1, 2, 2)).abs().max().item()
+        0.0
+        >>> line = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 2, 1, 1)
+        >>> centred_gram(line, remove=1).abs().max().item()
         0.0
     """
     # values of an image in the order in which they lie in memory, so that as a rule nothing is copied
@@ -71,50 +82,95 @@ def centred_gram(features: FeatureMap) -> Float64[Tensor, "n n"]:
     gram, level = (double(rows.new_zeros(shape)) for shape in ((n, n), ()))
     for part in rows.split(VALUES // n if rows.device.type == "cpu" else rows.shape[1], dim=1):
         mean = part.mean(0)
-        part = part - mean
+        part = part - mean if remove == 0 else double(part) - double(part).mean(0)  # what is left may be small
         gram += double(part @ part.T)
         level += n * double(mean).square().sum()
-    centred, rounding = u_centred(gram), n * torch.finfo(features.dtype).eps
-    constant = (gram.trace() <= rounding**2 * level) | (centred.norm() <= rounding * gram.norm())
-    return centred.masked_fill(constant, 0)
+    rounding = n * torch.finfo(features.dtype).eps
+    constant = gram.trace() <= rounding**2 * level
+    whole = gram.norm()
+    if remove:
+        values, vectors = torch.linalg.eigh(gram)
+        leading = vectors[:, -remove:]
+        gram = gram - (leading * values[-remove:]) @ leading.T
+    centred = u_centred(gram)
+    return centred.masked_fill(constant | (centred.norm() <= rounding * whole), 0)
 
 
 def products(grams: Float64[Tensor, "t n n"]) -> dict[str, Float64[Tensor, "t t"]]:
-    """What one mini-batch adds: ⟨K̃, L̃⟩ of all pairs, and the products of these that their spread is made of.
+    """What one mini-batch adds: ⟨K̃, L̃⟩ of all pairs, and the products of its parts that the error is made of.
+
+    ⟨K̃, L̃⟩ is a sum over pairs of images of K̃[i, j]·L̃[i, j]. Products of these are summed over `pairs`, and products of
+    the sums over all j, which belong to one image, over `images`.
 
     Examples:
         >>> products(torch.ones(2, 4, 4, dtype=torch.float64))["hsic"].tolist()
         [[16.0, 16.0], [16.0, 16.0]]
     """
     flat = grams.flatten(1)
-    hsic = flat @ flat.T
-    own = hsic.diagonal()
-    return {"hsic": hsic, "squares": hsic.square(), "crossed": hsic * own[:, None], "owns": torch.outer(own, own)}
+    squares = flat.square()
+    of_image = grams.transpose(0, 1) @ grams.permute(1, 2, 0)  # [n, t, t]
+    own = of_image.diagonal(dim1=1, dim2=2)
+    return {
+        "hsic": flat @ flat.T,
+        "squares over pairs": squares @ squares.T,
+        "crossed over pairs": (flat * squares) @ flat.T,
+        "owns over pairs": squares @ squares.T,
+        "squares over images": of_image.square().sum(0),
+        "crossed over images": (of_image * own[:, :, None]).sum(0),
+        "owns over images": own.T @ own,
+    }
 
 
-def cka_and_error(sums: Mapping[str, Tensor], batches: int) -> tuple[Float64[Tensor, "t t"], Float64[Tensor, "t t"]]:
-    """CKA of all pairs and its standard error over mini-batches, from the sums of `products`; nan where undefined.
+class Estimates(NamedTuple):
+    """CKA of all pairs, its standard error and its 95 % interval; nan where undefined."""
 
-    With a, b and c what a batch adds to A = Σ⟨K̃, L̃⟩, B = Σ⟨K̃, K̃⟩ and C = Σ⟨L̃, L̃⟩, leaving it out changes the CKA θ, to
-    first order, by d = a/√(BC) − θ(b/B + c/C)/2. The error is the jackknife's, √(m/(m − 1) · Σd²) over m batches, and
-    Σd² needs only sums of products of a, b and c.
+    cka: Float64[Tensor, "t t"]
+    error: Float64[Tensor, "t t"]
+    low: Float64[Tensor, "t t"]
+    high: Float64[Tensor, "t t"]
+
+
+def estimates(sums: Mapping[str, Tensor], images: int) -> Estimates:
+    """What the sums of `products` say of the population that the images are a sample of.
+
+    With a, b and c what a pair of images adds to A = Σ⟨K̃, L̃⟩, B = Σ⟨K̃, K̃⟩ and C = Σ⟨L̃, L̃⟩, it moves the CKA θ, to first
+    order, by d = a/√(BC) − θ(b/B + c/C)/2. Pairs are independent unless they share an image, so that the variance of
+    Σd is that of a sum over pairs of a sample, 4 Σᵢ(Σⱼ dᵢⱼ)² − 2 Σᵢⱼ dᵢⱼ². It needs no more than sums of products of a,
+    b and c, and no second mini-batch.
+
+    The interval is symmetric in artanh θ, where the distribution is less skewed. What an image adds has heavy tails, so
+    that the squares of N of them know the variance no better than N/8 normal ones would: these are the degrees of
+    freedom of Student's quantile. `FEWEST` images at least; docs/verification.md says how often it covers.
 
     Examples:
         >>> sums = products(torch.ones(1, 4, 4, dtype=torch.float64))
-        >>> cka_and_error({key: 3 * value for key, value in sums.items()}, batches=3)
+        >>> estimates(sums, images=4)[:2]
         (tensor([[1.]], dtype=torch.float64), tensor([[0.]], dtype=torch.float64))
     """
+    from scipy.stats import t
+
     own = sums["hsic"].diagonal()
     scale = torch.outer(own, own).sqrt()
     cka = sums["hsic"] / scale
-    crossed = sums["crossed"] / own[:, None] / scale
-    owns = sums["owns"] / torch.outer(own, own)
-    alone = owns.diagonal()
-    spread = sums["squares"] / scale.square() - cka * (crossed + crossed.T)
-    spread += cka.square() / 4 * (alone[:, None] + 2 * owns + alone)
-    error = (spread.clamp(min=0) * batches / max(batches - 1, 1)).sqrt()
+
+    def spread(over: str) -> Tensor:
+        """Σ d² over pairs of images, or over images with d summed over their pairs."""
+        crossed = sums[f"crossed over {over}"] / own[:, None] / scale
+        owns = sums[f"owns over {over}"] / torch.outer(own, own)
+        alone = owns.diagonal()
+        moved = sums[f"squares over {over}"] / scale.square() - cka * (crossed + crossed.T)
+        return (moved + cka.square() / 4 * (alone[:, None] + 2 * owns + alone)).clamp(min=0)
+
+    of_images = spread("images")
+    variance = 4 * of_images - 2 * torch.minimum(spread("pairs"), of_images)
+    error = (variance * images / max(images - 1, 1)).sqrt()
     error.diagonal().mul_(0)  # a unit is exactly like itself; the sums say so only up to rounding
-    return cka, error if batches > 1 else torch.full_like(error, torch.nan)
+    inside = cka.clamp(-1 + 1e-12, 1 - 1e-12)
+    reach = float(t.ppf((1 + LEVEL) / 2, images / 8)) * error / (1 - inside.square())
+    low, high = (torch.where(error == 0, cka, (inside.atanh() + side * reach).tanh()) for side in (-1, 1))
+    if images < FEWEST:
+        low = high = torch.full_like(cka, torch.nan)
+    return Estimates(cka, error, low, high)
 
 
 class SimilarityWork(OnePass):
@@ -140,8 +196,9 @@ class SimilarityWork(OnePass):
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
         n = len(feature)
-        # of fewer images there is no unbiased estimate, and zeros add nothing to the sums
-        return centred_gram(feature) if n >= self.instrument.fewest else double(feature.new_zeros(n, n))
+        if n < self.instrument.needed:  # there is no unbiased estimate, and zeros add nothing to the sums
+            return double(feature.new_zeros(n, n))
+        return centred_gram(feature, remove=self.instrument.remove)
 
     def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
         grams = dict(readings)
@@ -155,13 +212,18 @@ class SimilarityWork(OnePass):
             self.beside.observe(batch.images, visit)
         ordered = [grams[name] for name in sorted(grams)]
         stacked = torch.stack([gram.to(ordered[0].device) for gram in ordered])
-        return products(stacked) | {"batches": stacked.new_tensor(float(len(batch.logits) >= self.instrument.fewest))}
+        n = len(batch.logits)
+        sums = products(stacked) | {"images": stacked.new_tensor(float(n if n >= self.instrument.needed else 0))}
+        if self.instrument.null == "shuffled":
+            # the order is random already, so the next image is another one by chance
+            sums["null"] = stacked.flatten(1) @ stacked.roll((1, 1), (1, 2)).flatten(1).T
+        return sums
 
     def tables(self, sums: Mapping[str, Tensor]) -> Tables:
-        batches = int(sums["batches"])
-        if not batches:
+        images = int(sums["images"])
+        if not images:
             raise ValueError(
-                f"similarity compares the images of a mini-batch and found none of {self.instrument.fewest} or more. "
+                f"similarity compares the images of a mini-batch and found none of {self.instrument.needed} or more. "
                 "Give more images."
             )
         first, second = self.subject, self.second or self.subject
@@ -169,12 +231,15 @@ class SimilarityWork(OnePass):
         names = sorted({*(tap.name for tap in first.taps), *(f"{lead}{tap.name}" for tap in second.taps)})
         for name, own in zip(names, sums["hsic"].diagonal(), strict=True):
             require_finite(own, tap=name)
-        cka, error = (values.tolist() for values in cka_and_error(sums, batches))
+        found = estimates(sums, images)
+        own = sums["hsic"].diagonal()
+        null = sums["null"] / torch.outer(own, own).sqrt() if "null" in sums else torch.full_like(found.cka, torch.nan)
+        columns = [values.tolist() for values in (*found, null)]
         places = {name: place for place, name in enumerate(names)}
         rows = []
         for a, b in product(first.taps, second.taps):
             i, j = places[a.name], places[f"{lead}{b.name}"]
-            rows.append((a.unit, a.name, second.name, b.unit, b.name, cka[i][j], error[i][j]))
+            rows.append((a.unit, a.name, second.name, b.unit, b.name, *(values[i][j] for values in columns)))
         sides = [("a", first), *([("b", second)] if self.second else [])]
         units = [(side, t.unit, t.name, t.kind, t.stage, t.depth) for side, model in sides for t in model.taps]
         return {"table": rows, "units": units}

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from alternet.instruments.base import Instrument
-from alternet.instruments.spec import UNIT, Spec, number
+from alternet.instruments.spec import STEP, UNIT, Spec, number
 from alternet.settings import settings
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Variance(Instrument):
                 "sample_variance": number("mean over images of the variance over all values of one", drawn=False),
                 "standard_error": number("of the variance, over the images", missing=True, drawn=False),
             }
+            | STEP
         },
         needs=frozenset({"features"}),
     )

@@ -16,8 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.instruments.chunks import images_at_once
-from alternet.instruments.moments import mean_and_error, moments, require_finite
-from alternet.instruments.work import OnePass, Tables, where
+from alternet.instruments.intervals import step_columns
+from alternet.instruments.moments import STEP, mean_and_error, require_finite, step_moments
+from alternet.instruments.work import Batch, OnePass, Tables, where
 from alternet.shapes import FeatureMap
 from alternet.taps.find import Tap
 
@@ -43,15 +44,19 @@ def variances(features: FeatureMap) -> Float[Tensor, "n 2"]:
 
 
 class VarianceWork(OnePass):
-    """Moments of both variances over the images at every tap."""
+    """Moments of both variances over the images at every tap, and of their steps from the tap before."""
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor:
-        return moments(variances(feature))
+        return variances(feature)
+
+    def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return step_moments([(tap.name, readings[tap.name]) for tap in self.taps])
 
     def tables(self, sums: Mapping[str, Tensor]) -> Tables:
         rows = []
         for tap in self.taps:
             require_finite(sums[tap.name], tap=tap.name)
             (variance, sample), (error, _) = (values.tolist() for values in mean_and_error(sums[tap.name]))
-            rows.append((*where(tap), variance, sample, error))
+            step, _ = step_columns(sums[f"{STEP}{tap.name}"])
+            rows.append((*where(tap), variance, sample, error, *step))
         return {"table": rows}
