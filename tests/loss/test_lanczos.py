@@ -8,7 +8,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from alternet.loss.lanczos import Eigenpairs, Krylov, Lanczos
+from alternet.loss.krylov import Krylov
+from alternet.loss.lanczos import Eigenpairs, Lanczos
 
 DOUBLE = torch.float64
 

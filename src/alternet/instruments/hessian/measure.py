@@ -20,7 +20,7 @@ import torch
 
 from alternet.instruments.loss_work import CurvatureWork
 from alternet.instruments.work import Tables
-from alternet.loss.lanczos import Vector
+from alternet.loss.krylov import Vector
 from alternet.loss.norms import unit
 from alternet.loss.risk import Curvature
 from alternet.loss.spectrum import summary

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from alternet.instruments.loss_work import CurvatureWork
 from alternet.instruments.work import Tables
-from alternet.loss.lanczos import Krylov, Operator, Ritz
+from alternet.loss.krylov import Krylov, Operator, Ritz
 from alternet.loss.quadrature import Node, moments
 from alternet.seeding import derived_seed
 
