@@ -12,6 +12,7 @@ dropped (thick restart, Wu and Simon 2000), so memory does not grow with the num
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf, log
 from typing import Literal
 
 import torch
@@ -50,6 +51,9 @@ class Krylov:
     Every product is made orthogonal twice: to the two vectors that it overlaps with in exact arithmetic (after a
     restart to all), then to all.
 
+    With vectors `beside` it, all of this happens across them: the operator is A less what leads into or out of their
+    span, and its pairs' residuals count what A leads there.
+
     Attributes:
         matrix: H; only the first `size` rows and columns are in use.
         capacity: Vectors that fit; one more, the next, is kept beside them.
@@ -59,14 +63,24 @@ class Krylov:
         runs: How many products each start vector was good for, the given one and the fresh ones.
     """
 
-    def __init__(self, operator: Operator, start: Vector, capacity: int, generator: torch.Generator) -> None:
-        """Begin with one vector."""
+    def __init__(
+        self,
+        operator: Operator,
+        start: Vector,
+        capacity: int,
+        generator: torch.Generator,
+        beside: Float[Tensor, "b p"] | None = None,
+    ) -> None:
+        """Begin with one vector; a start of zeros stands for a random one."""
         self.operator, self.capacity, self.generator = operator, capacity, generator
+        self._beside = start.new_empty(0, len(start)) if beside is None else beside
+        self._leading = torch.zeros(len(self._beside), capacity + 1, dtype=torch.float64)
         self.vectors = start.new_empty(capacity + 1, len(start))
         self.matrix = torch.zeros(capacity + 1, capacity + 1, dtype=torch.float64)
         self.size, self.products, self.runs, self.beta = 0, 0, [0], 0.0
         self._overlapping = 0
         self._scale, self._dropped = 0.0, 0.0
+        self._roots, self._betas = torch.zeros(0, dtype=torch.float64), 0.0
         self.vectors[0] = unit(start) if start.any() else self._fresh()
 
     @property
@@ -76,8 +90,8 @@ class Krylov:
 
     @property
     def complete(self) -> bool:
-        """Whether the vectors span everything."""
-        return self.size == self.vectors.shape[1]
+        """Whether the vectors span everything, with those beside them."""
+        return self.size + len(self._beside) == self.vectors.shape[1]
 
     @property
     def said_all(self) -> bool:
@@ -98,6 +112,10 @@ class Krylov:
             )
         self._scale = max(self._scale, whole)
         for first in (self._overlapping, 0):
+            if len(self._beside):
+                part = self._beside @ rest
+                rest = torch.addmv(rest, self._beside.T, part, alpha=-1)
+                self._leading[:, j] += part.double().cpu()
             span = self.vectors[first : j + 1]
             part = span @ rest
             rest = torch.addmv(rest, span.T, part, alpha=-1)  # not in place: the operator may have given its own vector
@@ -107,6 +125,7 @@ class Krylov:
         left = float(norm(rest))
         closed = left <= ROUNDING * torch.finfo(rest.dtype).eps * self._scale
         self.beta = 0.0 if closed or self.complete else left
+        self._betas += log(self.beta) if self.beta else -inf
         if closed:
             self._dropped += left
             self.runs.append(0)
@@ -126,11 +145,16 @@ class Krylov:
         values, coordinates = values[order], coordinates[:, order]
         unsymmetric = (inside @ coordinates - coordinates * values).norm(dim=0)
         residuals = torch.hypot(unsymmetric, self.beta * coordinates[-1].abs()) + self._dropped
+        if len(self._beside):
+            residuals = residuals.hypot((self._leading[:, : self.size] @ coordinates).norm(dim=0))
         return Ritz(values, coordinates, residuals)
 
     def restart(self, ritz: Ritz, keep: int) -> None:
         """Keep the most wanted combinations of the vectors, and the next vector."""
         chosen = ritz.coordinates[:, :keep]
+        self._roots = torch.cat([self._roots, ritz.values[keep:]])
+        self._leading[:, :keep] = self._leading[:, : self.size] @ chosen
+        self._leading[:, keep:] = 0
         inside = chosen.T @ self.matrix[: self.size, : self.size] @ chosen
         following = self.vectors[self.size].clone()
         coupling = torch.zeros(keep, dtype=torch.float64) if self.runs[-1] == 0 else self.beta * chosen[-1]
@@ -142,6 +166,15 @@ class Krylov:
         self.matrix[keep, :keep] = coupling
         self.size, self._overlapping = keep, 0
 
+    def log_polynomial(self, ritz: Ritz, places: Float64[Tensor, " z"]) -> Float64[Tensor, " z"]:
+        """log |p(z)| of the polynomial p for which p(A)·(start vector) is the next vector.
+
+        Its roots are the Ritz values and those that restarts dropped, and its leading coefficient is 1 / Πβ. So along an
+        eigenvector of A the next vector has |p(λ)| times what the start had.
+        """
+        roots = torch.cat([self._roots, ritz.values])
+        return (places[:, None] - roots).abs().log().sum(1) - self._betas
+
     def combined(self, coordinates: Float64[Tensor, "j k"]) -> Float[Tensor, "k p"]:
         """Vectors from their coordinates, normalised, a row each."""
         vectors = coordinates.T.to(self.vectors) @ self.vectors[: self.size]
@@ -152,7 +185,8 @@ class Krylov:
         length = self.vectors.shape[1]
         fresh = torch.randn(length, generator=self.generator, dtype=torch.float32).to(self.vectors)
         for _ in range(3):  # each time takes out what rounding left of the vectors the time before
-            fresh -= self.vectors[: self.size].T @ (self.vectors[: self.size] @ fresh)
+            for span in (self._beside, self.vectors[: self.size]):
+                fresh -= span.T @ (span @ fresh)
             fresh = unit(fresh)
         return fresh
 

@@ -8,13 +8,17 @@ nearer to each other than the tolerance can tell apart.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log, pi
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from alternet.loss.krylov import Krylov, Operator, Ritz, Vector, Which
+from alternet.loss.krylov import Krylov, Operator, Ritz, Vector, Which, priority
+
+MISSED = 0.01
+"""The chance to miss a wanted pair at which a check is content."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,9 @@ class Eigenpairs:
         residuals: ‖A·v − λ·v‖ of each pair, up to rounding. Some eigenvalue of A is as near to λ as that.
         products: Products with the operator that it took.
         converged: Whether every residual is within the tolerance; if not, the values are the best there are.
+        certified: Whether a fresh vector across the pairs found no other one that belongs among them, with a chance of
+            1 in 100 to have missed it.
+        checking: How many of the products this check took.
     """
 
     values: Float64[Tensor, " k"]
@@ -34,6 +41,8 @@ class Eigenpairs:
     residuals: Float64[Tensor, " k"]
     products: int
     converged: bool
+    certified: bool = False
+    checking: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +56,7 @@ class Lanczos:
         tolerance: A pair is good when its residual is at most this times the largest |λ|.
         max_products: Where to give up.
         basis: Vectors kept, one more included that is in work; this bounds the memory.
+        certify: Whether to look for wanted pairs that the start vector missed.
 
     Examples:
         >>> diagonal = torch.tensor([3.0, -5.0, 1.0, 0.5, 0.0, 0.2], dtype=torch.float64)
@@ -61,6 +71,7 @@ class Lanczos:
     tolerance: float = 1e-3
     max_products: int = 200
     basis: int = 32
+    certify: bool = True
 
     def __post_init__(self) -> None:
         for name, least in {"k": 1, "tolerance": 0, "max_products": 1, "basis": self.k + 3}.items():
@@ -80,6 +91,17 @@ class Lanczos:
         Raises:
             ValueError: A product is not finite.
         """
+        found, scale = self._searched(operator, start, generator)
+        while self.certify and found.converged and not found.certified and found.products < self.max_products:
+            found = self._checked(operator, found, self.tolerance * scale, generator)
+        if self.which == "both_ends":  # which stand in turns, one from each end
+            order = found.values.argsort(descending=True)
+            values, vectors, residuals = found.values[order], found.vectors[order], found.residuals[order]
+            return replace(found, values=values, vectors=vectors, residuals=residuals)
+        return found
+
+    def _searched(self, operator: Operator, start: Vector, generator: torch.Generator) -> tuple[Eigenpairs, float]:
+        """What one start vector finds, the most wanted first, and the largest |λ| it saw."""
         krylov = Krylov(operator, start, min(self.basis - 1, len(start)), generator)
         k, closed = min(self.k, len(start)), []  # the wanted values, each time that a start vector has said all
         while True:
@@ -93,16 +115,63 @@ class Lanczos:
             if krylov.full:
                 krylov.restart(ritz, keep=k + (krylov.capacity - k) // 2)
 
-        order = torch.arange(min(k, len(ritz.values)))
-        if self.which == "both_ends":  # which stand in turns, one from each end
-            order = ritz.values[:k].argsort(descending=True)
-        return Eigenpairs(
-            values=ritz.values[order],
-            vectors=krylov.combined(ritz.coordinates[:, order]),
-            residuals=ritz.residuals[order],
+        found = Eigenpairs(
+            values=ritz.values[:k],
+            vectors=krylov.combined(ritz.coordinates[:, :k]),
+            residuals=ritz.residuals[:k],
             products=krylov.products,
             converged=self._good(ritz, k),
         )
+        return found, ritz.scale
+
+    def _checked(self, operator: Operator, found: Eigenpairs, allowed: float, generator: torch.Generator) -> Eigenpairs:
+        """The pairs with what a fresh vector across them finds, or certified where it finds nothing.
+
+        Along the eigenvector of a λ beyond all Ritz values, the vectors that grow from a random unit vector with the
+        part c hold c·pⱼ(λ), with the polynomials pⱼ of its Krylov space. Since Σⱼ (c·pⱼ(λ))² ≤ 1, c is at most
+        (Σ pⱼ(λ)²)^(−1/2), and in d dimensions that small with a probability of √(2d/π)·c.
+        """
+        k, left = len(found.values), found.vectors.shape[1] - len(found.values)
+        if not left:
+            return replace(found, certified=True)
+        capacity = min(max(self.basis - 1 - k, k + 2), left)
+        krylov = Krylov(operator, torch.zeros_like(found.vectors[0]), capacity, generator, beside=found.vectors)
+        missed = self._outside(found.values, allowed)
+        carried, enough = torch.zeros_like(missed), log(2 * left / pi) - 2 * log(MISSED)
+        while True:
+            krylov.extend()
+            ritz = krylov.ritz(self.which)
+            values, place = torch.cat([found.values, ritz.values]).sort()
+            best = place[priority(values, self.which)[:k]]
+            residuals = torch.cat([found.residuals, ritz.residuals])[best]
+            values = torch.cat([found.values, ritz.values])[best]
+            ranks = [each.abs() if self.which == "largest_magnitude" else each for each in (values, found.values)]
+            changed = bool(((ranks[0] - ranks[1]).abs() > allowed).any())
+
+            carried = torch.logaddexp(carried, 2 * krylov.log_polynomial(ritz, missed))
+            certified = not changed and bool((carried >= enough).all())
+            settled = changed and bool((residuals <= allowed).all())
+            if settled or certified or found.products + krylov.products >= self.max_products:
+                break
+            if krylov.full:
+                krylov.restart(ritz, keep=krylov.capacity // 2)
+
+        spent = {"products": found.products + krylov.products, "checking": found.checking + krylov.products}
+        if not settled:
+            return replace(found, certified=certified, **spent)
+        fresh = krylov.combined(ritz.coordinates[:, best[best >= k] - k])
+        vectors = found.vectors.new_empty(found.vectors.shape)
+        vectors[best < k], vectors[best >= k] = found.vectors[best[best < k]], fresh
+        return replace(found, values=values, vectors=vectors, residuals=residuals, **spent)
+
+    def _outside(self, values: Tensor, allowed: float) -> Tensor:
+        """From where on an eigenvalue would outrank the last of these, at either end where either is wanted."""
+        if self.which == "largest_magnitude":
+            reach = values.abs().min() + allowed
+            return torch.stack([reach, -reach])
+        if self.which == "largest" or len(values) == 1:
+            return values.min()[None] + allowed
+        return torch.stack([values[::2].min() + allowed, values[1::2].max() - allowed])
 
     def _good(self, ritz: Ritz, k: int) -> bool:
         residuals = ritz.residuals[:k]
