@@ -52,7 +52,7 @@ class Krylov:
     restart to all), then to all.
 
     With vectors `beside` it, all of this happens across them: the operator is A less what leads into or out of their
-    span, and its pairs' residuals count what A leads there.
+    span. The pairs of A itself have that much more of a residual, which `leading` gives.
 
     Attributes:
         matrix: H; only the first `size` rows and columns are in use.
@@ -82,6 +82,8 @@ class Krylov:
         self._scale, self._dropped = 0.0, 0.0
         self._roots, self._betas = torch.zeros(0, dtype=torch.float64), 0.0
         self.vectors[0] = unit(start) if start.any() else self._fresh()
+        if beside is not None:
+            self.vectors[0] = unit(self.vectors[0] + self._fresh())
 
     @property
     def full(self) -> bool:
@@ -97,6 +99,11 @@ class Krylov:
     def said_all(self) -> bool:
         """Whether the present start vector has nothing to add: its space is closed, or it ran as long as the first."""
         return self.runs[-1] == 0 or (len(self.runs) > 1 and self.runs[-1] >= self.runs[0])
+
+    @property
+    def ahead(self) -> Vector:
+        """The next vector, a copy."""
+        return self.vectors[self.size if not self.complete else self.size - 1].clone()
 
     def extend(self) -> None:
         """Multiply the next vector and find the one after it."""
@@ -141,12 +148,10 @@ class Krylov:
         """The eigenpairs of the operator within the span."""
         inside = self.matrix[: self.size, : self.size]
         values, coordinates = torch.linalg.eigh((inside + inside.T) / 2)
-        order = priority(values, which)
+        order = best_of(values, which)
         values, coordinates = values[order], coordinates[:, order]
         unsymmetric = (inside @ coordinates - coordinates * values).norm(dim=0)
         residuals = torch.hypot(unsymmetric, self.beta * coordinates[-1].abs()) + self._dropped
-        if len(self._beside):
-            residuals = residuals.hypot((self._leading[:, : self.size] @ coordinates).norm(dim=0))
         return Ritz(values, coordinates, residuals)
 
     def restart(self, ritz: Ritz, keep: int) -> None:
@@ -167,13 +172,19 @@ class Krylov:
         self.size, self._overlapping = keep, 0
 
     def log_polynomial(self, ritz: Ritz, places: Float64[Tensor, " z"]) -> Float64[Tensor, " z"]:
-        """log |p(z)| of the polynomial p for which p(A)·(start vector) is the next vector.
+        """The logarithm of |p(z)| of the polynomial p for which the next vector is p(A)·(start vector).
 
-        Its roots are the Ritz values and those that restarts dropped, and its leading coefficient is 1 / Πβ. So along an
-        eigenvector of A the next vector has |p(λ)| times what the start had.
+        Its roots are the Ritz values and those that restarts dropped, its leading coefficient is 1 / Πβ. So along an
+        eigenvector of A the next vector has |p(λ)| times the part that the start had.
         """
+        if self._betas == -inf:  # of a closed space there is no next vector
+            return torch.full_like(places, inf)
         roots = torch.cat([self._roots, ritz.values])
         return (places[:, None] - roots).abs().log().sum(1) - self._betas
+
+    def leading(self, coordinates: Float64[Tensor, "j k"]) -> Float64[Tensor, " k"]:
+        """How far the operator leads each combination of the vectors along those beside them."""
+        return (self._leading[:, : self.size] @ coordinates).norm(dim=0)
 
     def combined(self, coordinates: Float64[Tensor, "j k"]) -> Float[Tensor, "k p"]:
         """Vectors from their coordinates, normalised, a row each."""
@@ -191,18 +202,19 @@ class Krylov:
         return fresh
 
 
-def priority(values: Float64[Tensor, " j"], which: Which) -> Tensor:
-    """Places of ascending values, the most wanted one first.
+def best_of(values: Float64[Tensor, " j"], which: Which) -> Tensor:
+    """Places of values, that of the most wanted one first.
 
     Examples:
-        >>> values = torch.tensor([-5.0, -1.0, 2.0, 4.0], dtype=torch.float64)
-        >>> [values[priority(values, which)].tolist() for which in ("largest_magnitude", "largest", "both_ends")]
+        >>> values = torch.tensor([2.0, -5.0, 4.0, -1.0], dtype=torch.float64)
+        >>> [values[best_of(values, which)].tolist() for which in ("largest_magnitude", "largest", "both_ends")]
         [[-5.0, 4.0, 2.0, -1.0], [4.0, 2.0, -1.0, -5.0], [4.0, -5.0, 2.0, -1.0]]
     """
+    rising = values.argsort(stable=True)
     if which == "largest_magnitude":
-        return values.abs().argsort(descending=True, stable=True)
-    falling = torch.arange(len(values) - 1, -1, -1)
+        return rising[values[rising].abs().argsort(descending=True, stable=True)]
+    falling = rising.flip(0)
     if which == "largest":
         return falling
     half = -(-len(values) // 2)
-    return torch.stack([falling[:half], falling.flip(0)[:half]], dim=1).flatten()[: len(values)]
+    return torch.stack([falling[:half], rising[:half]], dim=1).flatten()[: len(values)]

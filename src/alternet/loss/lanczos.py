@@ -1,10 +1,15 @@
 """Lanczos: a few eigenpairs of a symmetric operator from products with vectors alone, each with its residual.
 
-What one start vector cannot see: of a multiple eigenvalue a Krylov space holds one copy. Where the space closes, as it
-soon does if there are few distinct eigenvalues, it is gone on with a fresh random vector, until a fresh vector changes
-none of the wanted values; so there copies are counted. Within a rich spectrum the wanted pairs converge before, and a
-multiple eigenvalue is given once, or more often if rounding has brought further copies in by then. So are two that lie
-nearer to each other than the tolerance can tell apart.
+What one start vector cannot see: of a multiple eigenvalue a Krylov space holds one copy, and a pair of which the start
+has little may not have emerged when all others have converged. So the pairs that were found are checked: a random
+vector across them is multiplied on, within what is across them, until it has found another pair that belongs among the
+wanted ones, or would have found one. How certain that is follows from the coefficients of the space: see
+`Lanczos._checked`. What it finds takes its place, and the next random vector looks again; so copies are counted.
+
+Without the check (`certify=False`) copies are counted only where the space closes, as it soon does if there are few
+distinct eigenvalues: then it is gone on with fresh vectors until one changes none of the wanted values. Within a rich
+spectrum a multiple eigenvalue is given once, or more often if rounding has brought further copies in by then. So are
+two that lie nearer to each other than the tolerance can tell apart.
 """
 
 from collections.abc import Sequence
@@ -15,10 +20,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from alternet.loss.krylov import Krylov, Operator, Ritz, Vector, Which, priority
+from alternet.loss.krylov import Krylov, Operator, Ritz, Vector, Which, best_of
 
-MISSED = 0.01
-"""The chance to miss a wanted pair at which a check is content."""
+MISSED = 0.1
+"""The chance of having missed a wanted pair at which a check is content."""
+LEAST = 5
+"""Products that a check makes at least: where that chance falls fast, a few more make it small."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,8 @@ class Eigenpairs:
         residuals: ‖A·v − λ·v‖ of each pair, up to rounding. Some eigenvalue of A is as near to λ as that.
         products: Products with the operator that it took.
         converged: Whether every residual is within the tolerance; if not, the values are the best there are.
-        certified: Whether a fresh vector across the pairs found no other one that belongs among them, with a chance of
-            1 in 100 to have missed it.
+        certified: Whether a random vector across the pairs found no other one that belongs among them, where it had at
+            most a chance of 1 in 10 to miss one that is there.
         checking: How many of the products this check took.
     """
 
@@ -85,23 +92,30 @@ class Lanczos:
         Args:
             operator: A symmetric linear map of vectors like `start`.
             start: Where to begin; its type and device are those of the computation. A start along the wanted
-                vectors saves products, one without any part of a vector never finds it.
+                vectors saves products; what it has no part of is left to the check.
             generator: For fresh vectors, on the CPU.
 
         Raises:
             ValueError: A product is not finite.
         """
-        found, scale = self._searched(operator, start, generator)
-        while self.certify and found.converged and not found.certified and found.products < self.max_products:
-            found = self._checked(operator, found, self.tolerance * scale, generator)
+        found, ahead, scale = self._searched(operator, start, generator)
+        while self.certify and not found.certified and found.products < self.max_products:
+            if found.converged:
+                found, ahead = self._checked(operator, found, ahead, self.tolerance * scale, generator)
+            else:  # pairs of two searches lead into each other: they must be told apart better
+                finer = replace(self, tolerance=self.tolerance / 10, max_products=self.max_products - found.products)
+                again, ahead, scale = finer._searched(operator, found.vectors.sum(0), generator)
+                found = replace(again, products=found.products + again.products, checking=found.checking)
         if self.which == "both_ends":  # which stand in turns, one from each end
             order = found.values.argsort(descending=True)
             values, vectors, residuals = found.values[order], found.vectors[order], found.residuals[order]
             return replace(found, values=values, vectors=vectors, residuals=residuals)
         return found
 
-    def _searched(self, operator: Operator, start: Vector, generator: torch.Generator) -> tuple[Eigenpairs, float]:
-        """What one start vector finds, the most wanted first, and the largest |λ| it saw."""
+    def _searched(
+        self, operator: Operator, start: Vector, generator: torch.Generator
+    ) -> tuple[Eigenpairs, Vector, float]:
+        """What one start vector finds, the most wanted first, the vector it would go on with, and the largest |λ|."""
         krylov = Krylov(operator, start, min(self.basis - 1, len(start)), generator)
         k, closed = min(self.k, len(start)), []  # the wanted values, each time that a start vector has said all
         while True:
@@ -121,57 +135,52 @@ class Lanczos:
             residuals=ritz.residuals[:k],
             products=krylov.products,
             converged=self._good(ritz, k),
+            certified=self.certify and krylov.complete,
         )
-        return found, ritz.scale
+        return found, krylov.ahead, ritz.scale
 
-    def _checked(self, operator: Operator, found: Eigenpairs, allowed: float, generator: torch.Generator) -> Eigenpairs:
+    def _checked(
+        self, operator: Operator, found: Eigenpairs, ahead: Vector, allowed: float, generator: torch.Generator
+    ) -> tuple[Eigenpairs, Vector]:
         """The pairs with what a fresh vector across them finds, or certified where it finds nothing.
 
-        Along the eigenvector of a λ beyond all Ritz values, the vectors that grow from a random unit vector with the
-        part c hold c·pⱼ(λ), with the polynomials pⱼ of its Krylov space. Since Σⱼ (c·pⱼ(λ))² ≤ 1, c is at most
-        (Σ pⱼ(λ)²)^(−1/2), and in d dimensions that small with a probability of √(2d/π)·c.
+        Half of the start is where the last search would have gone on, half is random. Let it have the part c along the
+        eigenvector of a λ beyond all Ritz values. Then the vectors that grow from it have the parts c·pⱼ(λ), with the
+        polynomials pⱼ of the Krylov space, and since their squares add up to at most 1, |c| ≤ (Σ pⱼ(λ)²)^(−1/2). In d
+        dimensions so small a part has at most the chance √2·√(2d/π)·|c|.
         """
-        k, left = len(found.values), found.vectors.shape[1] - len(found.values)
-        if not left:
-            return replace(found, certified=True)
+        k, left = len(found.values), len(ahead) - len(found.values)
         capacity = min(max(self.basis - 1 - k, k + 2), left)
-        krylov = Krylov(operator, torch.zeros_like(found.vectors[0]), capacity, generator, beside=found.vectors)
-        missed = self._outside(found.values, allowed)
-        carried, enough = torch.zeros_like(missed), log(2 * left / pi) - 2 * log(MISSED)
+        krylov = Krylov(operator, ahead, capacity, generator, beside=found.vectors)
+        # a value that is off by the tolerance, and another one that is as far beyond it
+        missed = _outside(found.values, 2 * allowed, self.which)
+        grown, enough = torch.zeros_like(missed), log(4 * left / pi) - 2 * log(MISSED)
         while True:
             krylov.extend()
             ritz = krylov.ritz(self.which)
-            values, place = torch.cat([found.values, ritz.values]).sort()
-            best = place[priority(values, self.which)[:k]]
-            residuals = torch.cat([found.residuals, ritz.residuals])[best]
-            values = torch.cat([found.values, ritz.values])[best]
-            ranks = [each.abs() if self.which == "largest_magnitude" else each for each in (values, found.values)]
-            changed = bool(((ranks[0] - ranks[1]).abs() > allowed).any())
-
-            carried = torch.logaddexp(carried, 2 * krylov.log_polynomial(ritz, missed))
-            certified = not changed and bool((carried >= enough).all())
-            settled = changed and bool((residuals <= allowed).all())
-            if settled or certified or found.products + krylov.products >= self.max_products:
+            every = torch.cat([found.values, ritz.values])
+            best = best_of(every, self.which)[:k]
+            new = best >= k
+            changed = _differ(every[best], found.values, allowed, self.which)
+            ready = bool((ritz.residuals[best[new] - k] <= allowed).all())
+            grown = torch.logaddexp(grown, 2 * krylov.log_polynomial(ritz, missed))
+            sure = krylov.products >= LEAST or krylov.said_all or krylov.complete
+            certified = not changed and sure and bool((grown >= enough).all())
+            if certified or (changed and ready) or found.products + krylov.products >= self.max_products:
                 break
             if krylov.full:
                 krylov.restart(ritz, keep=krylov.capacity // 2)
 
         spent = {"products": found.products + krylov.products, "checking": found.checking + krylov.products}
-        if not settled:
-            return replace(found, certified=certified, **spent)
-        fresh = krylov.combined(ritz.coordinates[:, best[best >= k] - k])
-        vectors = found.vectors.new_empty(found.vectors.shape)
-        vectors[best < k], vectors[best >= k] = found.vectors[best[best < k]], fresh
-        return replace(found, values=values, vectors=vectors, residuals=residuals, **spent)
-
-    def _outside(self, values: Tensor, allowed: float) -> Tensor:
-        """From where on an eigenvalue would outrank the last of these, at either end where either is wanted."""
-        if self.which == "largest_magnitude":
-            reach = values.abs().min() + allowed
-            return torch.stack([reach, -reach])
-        if self.which == "largest" or len(values) == 1:
-            return values.min()[None] + allowed
-        return torch.stack([values[::2].min() + allowed, values[1::2].max() - allowed])
+        residuals = torch.cat([found.residuals, ritz.residuals.hypot(krylov.leading(ritz.coordinates))])[best]
+        converged = bool((residuals <= allowed).all())
+        if not new.any() or not ready or (certified and not converged):
+            return replace(found, certified=certified, **spent), krylov.ahead
+        vectors = torch.empty_like(found.vectors)
+        vectors[~new] = found.vectors[best[~new]]
+        vectors[new] = krylov.combined(ritz.coordinates[:, best[new] - k])
+        pairs = Eigenpairs(every[best], vectors, residuals, **spent, converged=converged, certified=certified)
+        return pairs, krylov.ahead
 
     def _good(self, ritz: Ritz, k: int) -> bool:
         residuals = ritz.residuals[:k]
@@ -193,3 +202,19 @@ class Lanczos:
         if len(closed) < 2 or len(closed[-2]) < len(closed[-1]):
             return False
         return bool(((closed[-1] - closed[-2]).abs() <= self.tolerance * ritz.scale).all())
+
+
+def _outside(values: Tensor, margin: float, which: Which) -> Tensor:
+    """From where on an eigenvalue would outrank the last of these, at each end where one is wanted."""
+    if which == "largest_magnitude":
+        reach = values.abs().min() + margin
+        return torch.stack([reach, -reach])
+    if which == "largest" or len(values) == 1:
+        return values.min()[None] + margin
+    return torch.stack([values[::2].min() + margin, values[1::2].max() - margin])
+
+
+def _differ(values: Tensor, others: Tensor, allowed: float, which: Which) -> bool:
+    """Whether some rank is held by another value, of two of one magnitude either one."""
+    one, other = (values.abs(), others.abs()) if which == "largest_magnitude" else (values, others)
+    return bool(((one - other).abs() > allowed).any())
