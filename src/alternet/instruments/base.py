@@ -25,6 +25,8 @@ class Instrument(ABC):
     spec: ClassVar[Spec]
     old_spellings: ClassVar[Mapping[str, Mapping[Any, Any]]] = {}
     """Values of settings that were called otherwise in earlier versions, by setting; they are still understood."""
+    older: ClassVar[Mapping[str, Any]] = {}
+    """What was measured by results that are older than a setting and so do not state it, by setting."""
 
     @classmethod
     def understood(cls, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,14 @@ class LossWork(PerItem):
             augmentation = AUGMENTATIONS[instrument.augment](subject)
             batches = batches.frozen(augmentation, seed=instrument.seed, batch_size=instrument.batch_size)
         super().__init__(instrument, subject, batches)
+        left_out = 0 if self.moves_frozen else sum(p.numel() for p in subject.model.parameters() if not p.requires_grad)
+        if left_out:  # of a model without any there is nothing to say, and results of earlier versions do not say it
+            self.facts = {**self.facts, "frozen_left_out": left_out}
+
+    @property
+    def moves_frozen(self) -> bool:
+        """Whether frozen parameters are varied: where it is asked for, and on the way to other weights."""
+        return getattr(self.instrument, "frozen", True)
 
     def begin(self) -> None:
         self.risk = self.undo.enter_context(self.loss())
@@ -71,7 +79,8 @@ class LossWork(PerItem):
     def loss(self, **options: Any) -> Risk:
         """The loss that is measured, a model in half precision in single precision; `options` go to `Risk`."""
         asked = self.instrument
-        options = {"dtype": torch.promote_types(self.subject.dtype, torch.float32)} | options
+        dtype = torch.promote_types(self.subject.dtype, torch.float32)
+        options = {"dtype": dtype, "frozen": self.moves_frozen} | options
         return Risk(
             self.subject,
             self.batches,

@@ -132,8 +132,9 @@ class _Job:
 
     @property
     def digests(self) -> list[str]:
-        """What a journal is known by: the digest of the identity, then that with settings in their old spelling."""
-        old = dict(self.identity["settings"])
+        """What a journal is known by: the digest of the identity, then that which an earlier version gave it."""
+        older = self.instrument.older
+        old = {name: value for name, value in self.identity["settings"].items() if older.get(name, ...) != value}
         for name, spellings in self.instrument.old_spellings.items():
             old[name] = next((before for before, now in spellings.items() if now == old.get(name)), old.get(name))
         both = [self.identity, self.identity | {"settings": old}]
@@ -154,7 +155,8 @@ class _Job:
             found = Measurement.load(folder)
             facts = dict(found.provenance)
             if isinstance(settings := facts.get("settings"), dict):
-                facts["settings"] = {name: self.instrument.today(name, value) for name, value in settings.items()}
+                today = {name: self.instrument.today(name, value) for name, value in settings.items()}
+                facts["settings"] = {**self.instrument.older, **today}
             require_same(folder, facts, self.identity, holds="measurement", again="measure again")
             return found
 

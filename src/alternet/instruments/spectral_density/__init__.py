@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from alternet.instruments.loss_instrument import LossInstrument
+from alternet.instruments.loss_instrument import OfParameters
 from alternet.instruments.spec import Spec, integer, number, text
 from alternet.settings import Count, settings
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @settings
-class SpectralDensity(LossInstrument):
+class SpectralDensity(OfParameters):
     """The density of the Hessian's eigenvalues by stochastic Lanczos quadrature, an item a random vector.
 
     Examples:
