@@ -191,7 +191,8 @@ def curvature_by_hand(net: Subject, batches: Batches) -> Tensor:
     return torch.einsum("nkp,nkl,nlq,n->pq", whole, covariance, whole, weight) / len(images)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("cnn", marks=pytest.mark.slow), "vit"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_the_two_parts_of_the_hessian_are_those_of_the_whole_jacobian(kind: str) -> None:
     net, batches = subject(NETWORKS[kind]), data(4)
     decays = [name in decayed(net.model) for name, p in net.model.named_parameters() for _ in range(p.numel())]
@@ -213,6 +214,7 @@ def test_a_product_with_the_residual_costs_two() -> None:
     assert set(one["products"]) == {4} and set(two["products"]) == {8}
 
 
+@pytest.mark.slow
 def test_the_overlap_is_the_squared_cosine_of_gradient_and_eigenvector() -> None:
     net, batches = subject(NETWORKS["cnn"]), data(4)
     function, parameters = loss_by_hand(net, batches, 0.05, "textbook")
