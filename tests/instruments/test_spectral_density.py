@@ -121,6 +121,8 @@ def test_without_a_gap_or_converged_nodes_nothing_is_taken_for_exact() -> None:
     known, nodes = [Node(5.0, 0.0, 0.01), Node(4.0, 0.0, 0.01)], [Node(5.0, 0.1, 0.001), Node(1.0, 0.9, 3.0)]
     assert beyond([nodes], known) == (4.5, [5.0])
     assert beyond([[Node(5.0, 0.1, 0.1)]], known) == (inf, [])
+    assert beyond([nodes, [Node(1.0, 1.0)]], known) == (inf, [])  # a draw that has not come to see it
+    assert beyond([[*nodes, Node(-6.0, 0.1)]], known) == (inf, [])
     assert beyond([nodes], [known[0], Node(4.97, 0.0, 0.01)]) == (inf, [])
     assert beyond([nodes], known[:1]) == beyond([nodes], []) == (inf, [])
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from alternet.loss.derivatives import refused_in_a_line, require_second_derivative
@@ -28,7 +27,8 @@ class GaussNewton:
 
     def __init__(self, curvature: Curvature) -> None:
         """Prepare it for the batch and the point of a curvature; nothing is computed yet."""
-        self._curvature, self._kept = curvature, None
+        self._curvature = curvature
+        self._kept: tuple[Any, ...] | None = None
 
     def __call__(self, vector: Vector) -> Vector:
         """Jᵀ·(∂²ℓ/∂z²)·J times a vector [p]."""
@@ -38,7 +38,7 @@ class GaussNewton:
             graph = self._kept or self._graph(part)
             if len(parts) == 1:
                 self._kept = graph
-            total += self._times(*graph, vector)
+            total += self._times(graph, vector)
         return total
 
     def _graph(self, part: Batch) -> tuple[Any, ...]:
@@ -56,7 +56,8 @@ class GaussNewton:
             require_second_derivative(back)
         return leaves, logits, slope, back, weights
 
-    def _times(self, leaves: Any, logits: Tensor, slope: Tensor, back: Any, weights: Tensor, vector: Vector) -> Vector:
+    def _times(self, graph: tuple[Any, ...], vector: Vector) -> Vector:
+        leaves, logits, slope, back, weights = graph
         directions = self._curvature.risk.space.split(vector.to(logits)).values()
         reached = [(one, d) for one, d in zip(back, directions, strict=True) if one.requires_grad]
         if not reached:

@@ -94,8 +94,9 @@ def moments(
 def beyond(draws: Sequence[Sequence[Node]], known: Sequence[Node]) -> tuple[float, list[float]]:
     """From which magnitude on all eigenvalues are known, and these; an endless one where none can be told apart.
 
-    That is the middle of the last gap between known ones which is wide beside their residuals, and beyond which all
-    nodes have converged: what is wrong with their weights is of the order of (residual / gap)².
+    That is the middle of the last gap between known ones which is wide beside their residuals, and beyond which every
+    draw has converged nodes where the known ones are, and only there. What is wrong with the weights of nodes is of the
+    order of (residual / gap)².
 
     Examples:
         >>> beyond([[Node(5.0, 0.1), Node(1.0, 0.9)]], [Node(-5.0, 0), Node(5.0, 0), Node(1.0, 0)])
@@ -105,11 +106,21 @@ def beyond(draws: Sequence[Sequence[Node]], known: Sequence[Node]) -> tuple[floa
     for count, (inner, outer) in reversed(list(enumerate(pairwise(falling), start=1))):
         gap = abs(inner.eigenvalue) - abs(outer.eigenvalue)
         edge = (abs(inner.eigenvalue) + abs(outer.eigenvalue)) / 2
-        nodes = [node for draw in draws for node in draw if abs(node.eigenvalue) >= edge]
-        told_apart = all(4 * node.residual < gap for node in falling[: count + 1])
-        if told_apart and all(100 * node.residual < gap for node in nodes):
+        if any(4 * node.residual >= gap for node in falling[: count + 1]):
+            continue
+        outer_nodes = [[node for node in draw if abs(node.eigenvalue) >= edge] for draw in draws]
+        if all(_same(nodes, falling[:count], gap / 100) for nodes in outer_nodes):
             return edge, [node.eigenvalue for node in falling[:count]]
     return inf, []
+
+
+def _same(nodes: Sequence[Node], known: Sequence[Node], allowed: float) -> bool:
+    """Whether the nodes have converged, each to a known eigenvalue, and none of these is without a node."""
+    if not nodes or any(node.residual > allowed for node in nodes):
+        return False
+    # a known value is as near to an eigenvalue as its residual says, a node nearer still
+    near = [[abs(a.eigenvalue - b.eigenvalue) <= b.residual + allowed for b in known] for a in nodes]
+    return all(map(any, near)) and all(map(any, zip(*near, strict=True)))
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float | None, float | None, float | None]:
