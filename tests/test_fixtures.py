@@ -113,12 +113,17 @@ def test_an_unfinished_measurement_goes_on(stored, name):
     assert 0 < resumed.model.passes < fresh.model.passes
     assert not journal.exists() and an.Measurement.load(journal.parent).table.equals(rest.table)
     for key, table in whole.tables.items():
-        pd.testing.assert_frame_equal(rest.tables[key], table, check_exact=same_bits(name, whole), rtol=1e-3, atol=1e-6)
+        measured = rest.tables[key].columns.drop("overlap", errors="ignore")  # which 0.1.0 did not measure
+        table = table[measured]
+        pd.testing.assert_frame_equal(
+            rest.tables[key][measured], table, check_exact=same_bits(name, whole), rtol=1e-3, atol=1e-6
+        )
 
 
 def same_bits(name: str, fresh: an.Measurement) -> bool:
     """Whether this machine gives the very bits of the one that made the fixtures."""
-    return an.Measurement.load(folder_of(name)).table.equals(fresh.table)
+    then = an.Measurement.load(folder_of(name)).table
+    return then.equals(fresh.table[then.columns])
 
 
 @pytest.mark.parametrize("name", tiny.KILLED)

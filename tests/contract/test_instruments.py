@@ -38,6 +38,9 @@ QUICK = {
 """Settings for instruments whose default is more work than a promise needs to be seen kept; contrast can be changed on
 images of any size."""
 
+WHOLE = {name: {"frozen": True} for name in ("hessian", "spectral_density", "landscape")}
+"""Settings with which a model that is frozen in parts is measured as before."""
+
 OF_A_RUN = {"trajectory", "interpolation"}
 """Instruments of the training run behind a model; here they get one."""
 
@@ -122,15 +125,16 @@ def test_the_model_is_left_as_it_was_after_a_failure(name, layout, failure):
 def test_the_same_call_gives_the_same_numbers_whatever_surrounds_it(name, layout):
     subject = network(layout)
     whole = data(subject, batch_size=IMAGES)
-    first = measure(name, subject, whole)
-    assert_same(first, measure(name, network(layout), whole))
+    settings = WHOLE.get(name, {})
+    first = measure(name, subject, whole, **settings)
+    assert_same(first, measure(name, network(layout), whole, **settings))
     lived_in(subject.model)
     torch.manual_seed(99)
     np.random.seed(99)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        assert_same(first, measure(name, subject, whole))
+        assert_same(first, measure(name, subject, whole, **settings))
     with torch.no_grad():
-        assert_same(first, measure(name, subject, whole))
+        assert_same(first, measure(name, subject, whole, **settings))
 
 
 @every_instrument

@@ -249,7 +249,7 @@ def spectral_density(name: str) -> Measurement:
     rows = moments([list(map(Node, eigenvalue, w)) for w in weight.values()], [25.0, 25.0], 1000)
     tables = {
         "table": pd.concat([pd.DataFrame({"model": name, **part}) for part in parts], ignore_index=True),
-        "moments": pd.DataFrame(rows, columns=["metric", "value", "standard_error"]),
+        "moments": pd.DataFrame(rows, columns=["metric", "value", "standard_error", "low", "high"]),
     }
     tables["moments"].insert(0, "model", name)
     facts = provenance("spectral_density", name, settings={"draws": 2})

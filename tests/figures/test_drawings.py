@@ -467,13 +467,15 @@ def test_the_spectral_density_counts_eigenvalues():
     assert band[:, 1].max() == pytest.approx(drawn["longer"].max())
 
 
-def test_the_spectral_density_says_its_trace_with_two_standard_errors():
+def test_the_spectral_density_says_its_trace_with_its_error():
     said = sentences(spectral_density("longer"))
     assert said == [
-        "longer: 1,000 eigenvalues from −1 to 6 add up to 75 ± 10 (the trace), of which L2 makes 25; those below "
-        "zero add up to −15 ± 10."
+        "longer: 1,000 eigenvalues from −1 to 6 add up to 75 ± 5 (standard error) (the trace), of which L2 makes 25; "
+        "those below zero add up to −15 ± 5 (standard error)."
     ]
     one = spectral_density("longer")
+    many = replace(one, tables={**one.tables, "moments": one.tables["moments"].assign(low=60.0, high=90.0)})
+    assert "add up to 75 (60 to 90) (the trace)" in sentences(many)[0]
     table = one.table.assign(eigenvalue=np.nan)
     nothing = replace(one, tables={**one.tables, "table": table})
     assert sentences(nothing) == ["longer: no eigenvalue could be measured."]

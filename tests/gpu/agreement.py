@@ -50,7 +50,7 @@ the residual that they are asked for; what follows from a few Lanczos steps in s
 SMALLEST = 1e-2
 """What the largest value of a column counts as if it is smaller: below, differences are taken as they are."""
 
-NOT_COMPARED = {"hessian": ("residual", "products"), "spectral_density": ("residual",)}
+NOT_COMPARED = {"hessian": ("residual", "products", "checking", "overlap"), "spectral_density": ("residual",)}
 """Columns that say how the search went: it may take another product."""
 
 

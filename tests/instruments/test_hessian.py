@@ -20,10 +20,13 @@ from tests.contract.state import differences, lived_in, of
 from tests.instruments.killed import OneByOne, measure
 from tests.loss.test_risk import NETWORKS, K, Softmax, data, dense, loss_by_hand, subject
 from torch import Tensor, nn
+from torch.autograd.functional import jacobian
+from torch.func import functional_call
 
-from alternet.data.augment import PAPER_CIFAR
+from alternet.data.augment import PAPER_CIFAR, Augmentation
 from alternet.data.image_batches import Batches
 from alternet.instruments.hessian import Hessian
+from alternet.loss.parameters import decayed
 from alternet.subject.subject import Subject
 
 EXACT: dict[str, Any] = {"precision": "float64", "tolerance": 1e-9, "max_products": 1000}
@@ -156,7 +159,8 @@ def test_batches_of_sixteen_are_augmented_from_the_seed() -> None:
 
 
 def test_the_summary_is_nep_and_ape_of_the_table() -> None:
-    m = Hessian().measure(subject(NETWORKS["vit"]), data(12))
+    m = Hessian().measure(subject(NETWORKS["vit"]), data(20))
+    assert (m.table["eigenvalue"].abs() > m.table["residual"]).all()  # or some would count as neither
     pool, rows = m.table["eigenvalue"], m.tables["summary"].set_index("metric")
     assert rows["value"].to_dict() == pytest.approx(
         {
@@ -166,6 +170,96 @@ def test_the_summary_is_nep_and_ape_of_the_table() -> None:
         }
     )
     assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
+
+
+def curvature_by_hand(net: Subject, batches: Batches) -> Tensor:
+    """Jᵀ·(∂²ℓ/∂z²)·J of the NLL, from the whole Jacobian and the softmax's covariance."""
+    images, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    model, x = copy.deepcopy(net.model).double().eval(), ((images - 0.5) / 0.25).double()
+    names = [name for name, _ in model.named_parameters()]
+
+    def logits(*parameters: Tensor) -> Tensor:
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            return functional_call(model, dict(zip(names, parameters, strict=True)), (x,))
+
+    parameters = tuple(p.detach() for p in model.parameters())
+    parts: Any = jacobian(logits, parameters)
+    whole = torch.cat([part.flatten(2) for part in parts], dim=2)
+    p = logits(*parameters).softmax(1)
+    covariance = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    weight = targets.double().sum(1) if targets.ndim == 2 else torch.ones(len(p), dtype=torch.float64)
+    return torch.einsum("nkp,nkl,nlq,n->pq", whole, covariance, whole, weight) / len(images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_the_two_parts_of_the_hessian_are_those_of_the_whole_jacobian(kind: str) -> None:
+    net, batches = subject(NETWORKS[kind]), data(4)
+    decays = [name in decayed(net.model) for name, p in net.model.named_parameters() for _ in range(p.numel())]
+    newton = curvature_by_hand(net, batches) + 0.05 * torch.diag(torch.tensor(decays).double())
+    rest = whole(kind) - newton
+    parts = {}
+    for part, matrix in {"gauss-newton": newton, "residual": rest}.items():
+        table = Hessian(**EXACT, of=part).measure(net, batches).table
+        np.testing.assert_allclose(table["eigenvalue"], eigenvalues(matrix), rtol=1e-6)
+        parts[part] = table
+    assert (parts["gauss-newton"]["eigenvalue"] > 0).all() and (parts["residual"]["eigenvalue"] < 0).any()
+    again = Hessian(**EXACT, of="gauss-newton", micro_batch=3).measure(net, batches).table
+    np.testing.assert_allclose(again["eigenvalue"], parts["gauss-newton"]["eigenvalue"], rtol=1e-6)
+
+
+def test_a_product_with_the_residual_costs_two() -> None:
+    net, batches = subject(NETWORKS["cnn"]), data(4)
+    one, two = (Hessian(max_products=4, of=of).measure(net, batches).table for of in ("gauss-newton", "residual"))
+    assert set(one["products"]) == {4} and set(two["products"]) == {8}
+
+
+@pytest.mark.slow
+def test_the_overlap_is_the_squared_cosine_of_gradient_and_eigenvector() -> None:
+    net, batches = subject(NETWORKS["cnn"]), data(4)
+    function, parameters = loss_by_hand(net, batches, 0.05, "textbook")
+    gradient = torch.cat([g.flatten() for g in torch.func.grad(function)(parameters).values()])
+    values, vectors = torch.linalg.eigh(whole("cnn"))
+    order = values.abs().argsort(descending=True)[:5]
+    expected = (vectors[:, order].T @ gradient / gradient.norm()).square()
+    table = Hessian(**EXACT).measure(net, batches).table
+    np.testing.assert_allclose(table["overlap"], expected, rtol=1e-5, atol=1e-9)
+
+
+def test_what_is_certified_says_so_and_what_it_cost() -> None:
+    net, batches = subject(NETWORKS["cnn"]), data(4)
+    bare, checked = (Hessian(certify=certify).measure(net, batches).table for certify in (False, True))
+    assert set(bare["certified"]) == set(bare["checking"]) == {0}
+    assert set(checked["certified"]) == {1} and (checked["checking"] > 0).all()
+    assert (checked["products"] == bare["products"] + checked["checking"]).all()
+
+
+def test_copies_of_an_eigenvalue_are_counted() -> None:
+    """Logistic regression with equal probabilities has each eigenvalue K − 1 times."""
+    net = subject(Softmax)
+    for parameter in net.model.parameters():
+        nn.init.zeros_(parameter)
+    batches = data(30, 30, side=2, mixed=False)
+    settings: dict[str, Any] = {"weight_decay": 0.0, "augment": "none", "batch_size": 30, "k": 4}
+    once, each = (Hessian(**settings, certify=certify).measure(net, batches).table for certify in (False, True))
+    first, second, third, fourth = each["eigenvalue"]
+    assert (
+        first == pytest.approx(second, rel=0.01) and third == pytest.approx(fourth, rel=0.01) and second > 1.05 * third
+    )
+    assert once["eigenvalue"][1] < 0.95 * first
+    assert set(each["certified"]) == {1}
+
+
+def test_what_rounding_makes_negative_is_not_counted() -> None:
+    """The loss of logistic regression is convex, and two images a batch leave most of its eigenvalues at zero."""
+    net, batches = subject(Softmax), data(10, 2, side=2, mixed=False).frozen(Augmentation(), seed=0)
+    settings: dict[str, Any] = {"weight_decay": 0.0, "k": 12, "certify": False, "precision": "float64"}
+    certain, paper = (Hessian(**settings, negative=rule).measure(net, batches) for rule in ("certain", "paper"))
+    assert certain.table.equals(paper.table)
+    assert (paper.table["eigenvalue"] < 0).any() and paper.table["eigenvalue"].min() > -1e-9
+    one, other = (m.tables["summary"].set_index("metric").loc["nep", "value"] for m in (certain, paper))
+    assert one == 0 and other == (paper.table["eigenvalue"] < 0).mean()
+    assert Hessian(convention="paper").negative == "paper"
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,50 @@ def test_a_model_without_any_standard_error_is_drawn_beside_one_with_them() -> N
     assert Measurement.concat([one, other]).draw().axes
 
 
+AROUND: dict[type[Instrument], dict[str, Any]] = {
+    Hessian: {"augment": "none", "k": 2, "weight_decay": 0.1},
+    SpectralDensity: {"augment": "none", "draws": 2, "steps": 4},
+    Landscape: {"augment": "none", **SETTINGS},
+}
+
+
+@pytest.mark.parametrize("kind", AROUND, ids=lambda kind: kind.spec.name)
+def test_frozen_parameters_are_none_unless_asked_for(kind: type[Instrument]) -> None:
+    def layers() -> Subject:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 5), nn.Tanh(), nn.Linear(5, 3))
+        return Subject(model, name="net", input_size=(3, 4, 4))
+
+    whole = kind(**AROUND[kind]).measure(layers(), data())
+    assert "frozen_left_out" not in whole.provenance
+    subject = layers()
+    subject.model[1].requires_grad_(False)
+    asked = kind(**AROUND[kind], frozen=True).measure(subject, data())
+    assert asked.table.equals(whole.table) and "frozen_left_out" not in asked.provenance
+    rest = kind(**AROUND[kind]).measure(subject, data())
+    assert rest.provenance["frozen_left_out"] == 5 * 49
+    assert not rest.table.equals(whole.table)
+    if kind is not Landscape:  # which takes no choice of parameters
+        head = kind(**AROUND[kind], parameters="3.*").measure(layers(), data())
+        assert rest.table.equals(head.table)
+    subject.model.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"All 4 parameters of 'net' that are meant are frozen, as 1.weight"):
+        kind(**AROUND[kind]).measure(subject, data())
+
+
+def test_a_result_of_an_earlier_version_is_taken_up_only_where_nothing_was_frozen(tmp_path: Path) -> None:
+    instrument, subject = SpectralDensity(augment="none", draws=1, steps=2), net(None)
+    instrument.measure(subject, data(), out=tmp_path)
+    path = tmp_path / "net" / "spectral_density" / "provenance.json"
+    old = json.loads(path.read_text())
+    del old["settings"]["frozen"]
+    path.write_text(json.dumps(old))
+    instrument.measure(subject, data(), out=tmp_path)
+    subject.model[1].bias.requires_grad_(False)
+    with pytest.raises(ValueError, match="another frozen_left_out"):
+        instrument.measure(subject, data(), out=tmp_path)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_test_images_where_those_of_the_training_are_asked_about_are_said(split: str, recwarn) -> None:
     images = batches("digits", split=split, limit=6)

@@ -1,11 +1,13 @@
 """Spectral density against dense Hessians: every moment of every random vector, and what the averages promise."""
 
 from functools import cache
+from math import inf
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import t
 from tests.instruments.test_hessian import whole
 from tests.loss.test_risk import NETWORKS, data, dense, loss_by_hand, subject
 from torch import Tensor
@@ -13,11 +15,12 @@ from torch import Tensor
 from alternet.instruments.spectral_density import SpectralDensity
 from alternet.instruments.spectral_density.measure import quadrature, signs
 from alternet.loss.parameters import decayed
+from alternet.loss.quadrature import Node, beyond, moments
 from alternet.measurement import Measurement
 from alternet.seeding import derived_seed
 
 DOUBLE = torch.float64
-FEW: dict[str, Any] = {"draws": 3, "steps": 6, "precision": "float64"}
+FEW: dict[str, Any] = {"draws": 3, "steps": 6, "precision": "float64", "exact": 0}
 
 
 @cache
@@ -62,6 +65,66 @@ def test_moments_are_means_over_the_vectors_with_their_standard_errors(kind: str
     assert moment(m, "parameters") == len(hessian)
     assert moment(m, "largest") == m.table["eigenvalue"].max()
     assert moment(m, "smallest") == m.table["eigenvalue"].min()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cnn", "vit"])
+def test_the_outermost_eigenvalues_are_counted_exactly(kind: str) -> None:
+    """What is left to the random vectors is the Hessian without them."""
+    hessian, settings = whole(kind), {"draws": 5, "steps": 40, "precision": "float64", "exact": 6}
+    m = SpectralDensity(**settings).measure(subject(NETWORKS[kind]), data(4))
+    values, vectors = torch.linalg.eigh(hessian)
+    order = values.abs().argsort(descending=True)
+    values, vectors = values[order], vectors[:, order]
+    count = int(moment(m, "exact"))
+    assert 0 < count < 6
+    rest = (vectors[:, count:] * values[count:]) @ vectors[:, count:].T
+    for metric, power in (("trace", 1), ("squared_norm", 2)):
+        matrix = torch.linalg.matrix_power(rest, power)
+        each = [float(values[:count].pow(power).sum() + v @ matrix @ v) for v in map(vector, [len(rest)] * 5, range(5))]
+        assert moment(m, metric) == pytest.approx(np.mean(each), rel=1e-5)
+        error = np.std(each, ddof=1) / 5**0.5
+        assert moment(m, metric, "standard_error") == pytest.approx(error, rel=1e-3)
+        assert moment(m, metric, "high") - moment(m, metric) == pytest.approx(t.ppf(0.975, 4) * error, rel=1e-3)
+    bare = SpectralDensity(**settings | {"exact": 0}).measure(subject(NETWORKS[kind]), data(4))
+    assert bare.table.equals(m.table) and moment(bare, "exact") == 0
+    assert moment(m, "squared_norm", "standard_error") < 0.5 * moment(bare, "squared_norm", "standard_error")
+
+
+def nodes_of(eigenvalues: np.ndarray, turned: np.ndarray, random: np.random.Generator) -> list[Node]:
+    """What as many steps as there are eigenvalues would say: all of these."""
+    v = turned.T @ random.choice([-1.0, 1.0], len(eigenvalues))
+    return [Node(value, part**2 / len(v)) for value, part in zip(eigenvalues.tolist(), v.tolist(), strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draws", [5, 8])
+def test_the_intervals_cover_the_truth_as_often_as_they_say(draws: int) -> None:
+    random = np.random.default_rng(draws)
+    eigenvalues = np.concatenate([[80.0, 40.0, 40.0, -20.0, 12.0], random.standard_normal(20)])
+    turned = np.linalg.qr(random.standard_normal((25, 25)))[0]
+    truth = {"trace": eigenvalues.sum(), "squared_norm": (eigenvalues**2).sum()}
+    known = [Node(value, 0.0) for value in sorted(eigenvalues, key=abs)[-8:]]
+    sets = []
+    for _ in range(2000):
+        nodes = [nodes_of(eigenvalues, turned, random) for _ in range(draws)]
+        sets.append({metric: row for metric, *row in moments(nodes, [0.0] * draws, 25, known)})
+    assert all(one["exact"][0] >= 5 for one in sets)
+    for metric, value in truth.items():
+        numbers = np.array([one[metric] for one in sets])
+        assert 0.92 <= ((numbers[:, 2] <= value) & (value <= numbers[:, 3])).mean() <= 0.99
+        spread = np.subtract(*np.quantile(numbers[:, 0], [0.975, 0.025]))
+        assert np.median(numbers[:, 3] - numbers[:, 2]) <= 1.3 * spread
+
+
+def test_without_a_gap_or_converged_nodes_nothing_is_taken_for_exact() -> None:
+    known, nodes = [Node(5.0, 0.0, 0.01), Node(4.0, 0.0, 0.01)], [Node(5.0, 0.1, 0.001), Node(1.0, 0.9, 3.0)]
+    assert beyond([nodes], known) == (4.5, [5.0])
+    assert beyond([[Node(5.0, 0.1, 0.1)]], known) == (inf, [])
+    assert beyond([nodes, [Node(1.0, 1.0)]], known) == (inf, [])  # a draw that has not come to see it
+    assert beyond([[*nodes, Node(-6.0, 0.1)]], known) == (inf, [])
+    assert beyond([nodes], [known[0], Node(4.97, 0.0, 0.01)]) == (inf, [])
+    assert beyond([nodes], known[:1]) == beyond([nodes], []) == (inf, [])
 
 
 @pytest.mark.slow

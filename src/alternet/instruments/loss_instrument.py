@@ -42,3 +42,13 @@ class LossInstrument(TwoConventions):
     as_paper: ClassVar = {"l2": "paper"}
     old_spellings: ClassVar = {"augment": {"paper": "strong", "paper-imagenet": "strong-imagenet"}}
     older: ClassVar = {"objective": "stated", "decays": "timm"}
+
+
+@settings
+class OfParameters(LossInstrument):
+    """An instrument of NLL + L2 as a function of the parameters: its derivatives, or its values around them."""
+
+    frozen: bool = False
+    """Whether parameters with `requires_grad=False` are varied like the others; by default they stay as they are."""
+
+    older: ClassVar = {**LossInstrument.older, "frozen": False}

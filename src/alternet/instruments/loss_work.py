@@ -70,6 +70,14 @@ class LossWork(PerItem):
         if instrument.objective == "run" and batches.augment is not None:
             weights = "averaged" if subject.averaged else "as stepped"
             self.facts = {"objective": {"weights": weights, "augment": batches.augment.facts}}
+        left_out = 0 if self.moves_frozen else sum(p.numel() for p in subject.model.parameters() if not p.requires_grad)
+        if left_out:  # of a model without any there is nothing to say, and results of earlier versions do not say it
+            self.facts = {**self.facts, "frozen_left_out": left_out}
+
+    @property
+    def moves_frozen(self) -> bool:
+        """Whether frozen parameters are varied: where it is asked for, and on the way to other weights."""
+        return getattr(self.instrument, "frozen", True)
 
     def begin(self) -> None:
         self.risk = self.undo.enter_context(self.loss())
@@ -77,7 +85,8 @@ class LossWork(PerItem):
     def loss(self, **options: Any) -> Risk:
         """The loss that is measured, a model in half precision in single precision; `options` go to `Risk`."""
         asked = self.instrument
-        options = {"dtype": torch.promote_types(self.subject.dtype, torch.float32)} | options
+        dtype = torch.promote_types(self.subject.dtype, torch.float32)
+        options = {"dtype": dtype, "frozen": self.moves_frozen} | options
         return Risk(
             self.subject,
             self.batches,

@@ -56,18 +56,20 @@ class ParameterVector:
         return torch.cat([parameters[name].reshape(-1) for name in self.shapes])
 
 
-def chosen(subject: "Subject", pattern: str) -> list[str]:
+def chosen(subject: "Subject", pattern: str, *, frozen: bool = False) -> list[str]:
     """Names of the parameters that a pattern means.
 
     Args:
         subject: The model.
         pattern: `all`; a kind of unit (`msa`, `mlp`, `conv`, ...), meaning all parameters in such units; or names of
             parameters with wildcards, as in `blocks.3.*`.
+        frozen: Whether those with `requires_grad=False` are among them.
 
     Parameters that are whole numbers are none of a vector's: they cannot move a little.
 
     Raises:
-        ValueError: Nothing answers to the pattern; near names are offered. Or what answers to it is complex.
+        ValueError: Nothing answers to the pattern; near names are offered. Or all that does is frozen, or it is
+            complex.
 
     Examples:
         >>> from alternet.subject.subject import Subject
@@ -76,6 +78,7 @@ def chosen(subject: "Subject", pattern: str) -> list[str]:
     """
     own = dict(subject.model.named_parameters())
     names = [name for name, p in own.items() if p.is_floating_point() or p.is_complex()]
+    frozen_ones = set() if frozen else {name for name in names if not own[name].requires_grad}
     kinds = "msa, mlp, conv, ..."
     if not names:
         raise ValueError(f"{subject.name!r} has no parameter to vary. Give a model that can be trained.")
@@ -90,12 +93,17 @@ def chosen(subject: "Subject", pattern: str) -> list[str]:
             f"No parameter of {subject.name!r} answers to {pattern!r}. Give all, a kind of unit that it has "
             f"({kinds}), or names with wildcards, for example {nearest(pattern, names, shown=5)}."
         )
-    if among := [name for name in found if own[name].is_complex()]:
+    if not (moving := [name for name in found if name not in frozen_ones]):
+        raise ValueError(
+            f"All {len(found)} parameters of {subject.name!r} that are meant are frozen, as {found[0]}. Call "
+            "requires_grad_(True) on what may vary, or set frozen=true to vary them as they are."
+        )
+    if among := [name for name in moving if own[name].is_complex()]:
         raise ValueError(
             f"{subject.name!r} has the complex parameter {among[0]}, expected real ones. Hold its real and imaginary "
             "parts in a real one, and make it complex in the forward pass with torch.view_as_complex."
         )
-    return found
+    return moving
 
 
 def decayed(model: nn.Module) -> set[str]:

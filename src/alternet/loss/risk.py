@@ -85,6 +85,7 @@ class Risk:
         decays: Literal["timm", "all"] = "timm",
         l2: Literal["textbook", "paper"] = "textbook",
         parameters: str = "all",
+        frozen: bool = False,
         batch_norm: Literal["running", "batch"] = "running",
         micro_batch: int = 0,
         dtype: torch.dtype | None = None,
@@ -99,6 +100,7 @@ class Risk:
                 `alternet.loss.parameters.decayed`.
             l2: Which penalty, see `alternet.loss.penalty`.
             parameters: Which parameters the vector holds, see `alternet.loss.parameters.chosen`; the others stay.
+            frozen: Whether it holds those with `requires_grad=False` too.
             batch_norm: Whether BatchNorm uses its running statistics or those of each batch.
             micro_batch: Images that pass the network at a time in derivatives, 0 for whole batches. It changes no
                 number, only the memory needed.
@@ -127,7 +129,7 @@ class Risk:
         own = {name: self._converted(p) for name, p in subject.model.named_parameters()}
         acted_on = set(own) if decays == "all" else decayed(subject.model)
         self._penalty: Penalty = SquaredNorm(acted_on) if l2 == "textbook" else SumOfNorms()
-        self.space = ParameterVector({name: own[name].shape for name in chosen(subject, parameters)})
+        self.space = ParameterVector({name: own[name].shape for name in chosen(subject, parameters, frozen=frozen)})
         self._others = {name: p for name, p in own.items() if name not in self.space.shapes}
         self._theta = self.space.join(own)
         self._places = _places(subject.model)
@@ -228,6 +230,13 @@ class Risk:
         """Copies, so that batch statistics change none of the model's own."""
         return {name: self._converted(b) for name, b in self.subject.model.named_buffers()}
 
+    def answer(self, images: Tensor, theta: Vector | None = None) -> tuple[list[Tensor], Logits]:
+        """The parameters as leaves that gradients reach, and the logits that they give."""
+        parameters = self._parameters(theta)
+        leaves = [parameters[name].detach().requires_grad_() for name in self.space.names]
+        parameters |= dict(zip(self.space.names, leaves, strict=True))
+        return leaves, self._logits(parameters | self._buffers(), images)
+
     def _logits(self, state: dict[str, Tensor], images: Tensor) -> Logits:
         """The model's answer with these parameters and buffers."""
         return self._called(state, lambda: self._answer(images))
@@ -300,20 +309,22 @@ class Curvature:
 
     Attributes:
         products: How many Hessian-vector products were made, the honest unit of cost.
+        parts: The images and targets that pass the network at a time.
+        images: How many images the batch has.
     """
 
     def __init__(self, risk: Risk, images: Tensor, targets: Tensor, theta: Vector | None = None) -> None:
         """Prepare the batch; nothing is computed yet."""
         self.risk, self.theta, self.products = risk, theta, 0
         size = risk.micro_batch or len(images)
-        self._parts: list[Batch] = list(zip(images.split(size), targets.split(size), strict=True))
-        self._images = len(images)
+        self.parts: list[Batch] = list(zip(images.split(size), targets.split(size), strict=True))
+        self.images = len(images)
         self._kept: tuple[list[Tensor], list[Tensor]] | None = None
 
     @property
     def gradient(self) -> Vector:
         """Derivative of NLL + L2; of a batch in one part its graph is kept, and costs no product another time."""
-        return self._nll_gradient(create=len(self._parts) == 1) + self.risk._penalty_gradient(self.theta)
+        return self._nll_gradient(create=len(self.parts) == 1) + self.risk._penalty_gradient(self.theta)
 
     @property
     def nll_gradient(self) -> Vector:
@@ -322,7 +333,7 @@ class Curvature:
 
     def _nll_gradient(self, *, create: bool) -> Vector:
         total = torch.zeros_like(self.risk._theta)
-        for part in self._parts:
+        for part in self.parts:
             with self._graph(part, create=create) as (_, gradients):
                 total += _flat(gradients)
         return total
@@ -336,7 +347,7 @@ class Curvature:
         columns = [vectors] if vectors.ndim == 1 else list(vectors.unbind(1))
         self.products += len(columns)
         totals = [torch.zeros_like(self.risk._theta) for _ in columns]
-        for part in self._parts:
+        for part in self.parts:
             with self._graph(part, create=True) as (leaves, gradients):
                 for total, column in zip(totals, columns, strict=True):
                     total += self._times(leaves, gradients, column)
@@ -363,19 +374,16 @@ class Curvature:
             return
         images, targets = part
         with torch.enable_grad():
-            parameters = self.risk._parameters(self.theta)
-            leaves = [parameters[name].detach().requires_grad_() for name in self.risk.space.names]
-            parameters |= dict(zip(self.risk.space.names, leaves, strict=True))
             with sdpa_kernel(SDPBackend.MATH):
-                logits = self.risk._logits(parameters | self.risk._buffers(), images)
-            loss = nll(logits, targets) / self._images
+                leaves, logits = self.risk.answer(images, self.theta)
+            loss = nll(logits, targets) / self.images
             with refused_in_a_line(self.risk.subject.name):
                 gradients: Any = torch.autograd.grad(
                     loss, leaves, create_graph=create, allow_unused=True, materialize_grads=True
                 )
                 if create:
                     require_second_derivative(gradients)
-        if create and len(self._parts) == 1:
+        if create and len(self.parts) == 1:
             self._kept = (leaves, list(gradients))
         yield leaves, list(gradients)
 

@@ -73,10 +73,10 @@ class WeightPath:
                 raise ValueError(f"{file} holds weights that are not finite, or the final weights do. Train again.")
         return total
 
-    def combination(self, factors: Tensor) -> Tensor:
-        """Σ factor · w over the files, for each column of factors [t, k]: float64 [k, p] in the order of the model."""
+    def combination(self, factors: Tensor, names: Sequence[str] | None = None) -> Tensor:
+        """Σ factor · w over the files, for each column of factors [t, k]: float64 [k, p] of the named parameters."""
         factors = factors.double()
-        parts = [torch.cat([factors.T @ p.double() for p in self._slices(n)], dim=1) for n in self.space.names]
+        parts = [torch.cat([factors.T @ p.double() for p in self._slices(n)], dim=1) for n in names or self.space.names]
         return torch.cat(parts, dim=1)
 
     def _slices(self, name: str) -> Iterator[Tensor]:

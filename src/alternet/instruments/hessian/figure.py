@@ -166,8 +166,8 @@ def _interval(one: Measurement, metric: str) -> str:
         return "undefined"
     factor, unit = (100, "%") if metric == "nep" else (1, "")
     value, low, high = factor * numbers[0]
-    # without a negative eigenvalue the bootstrap gives 0 to 0, which is no interval to show
-    known = not (np.isnan(low) or np.isnan(high) or (metric == "nep" and value == 0))
+    # without a negative eigenvalue results of 0.1.0 have 0 to 0, which is no interval to show
+    known = not (np.isnan(low) or np.isnan(high) or low == high)
     return f"{short(value)}{unit}" + (f" ({short(low)} to {short(high)})" if known else "")
 
 
@@ -181,14 +181,33 @@ def sentences(measurement: Measurement) -> list[str]:
             said.append(f"{model}: no eigenvalue could be measured.")
             continue
         batches = table["batch"].nunique()
-        negative = _interval(one, "nep") if (table[VALUE] < 0).any() else "none"
+        negative = _interval(one, "nep")
+        negative = negative.replace("0%", "none", 1) if negative.split()[0] == "0%" else negative
         worst = worst_residual(table)
         quality = f"the worst residual is {worst:.1g} of the largest eigenvalue of its batch" if worst else "all exact"
         said.append(
             f"{model}: of {len(table)} eigenvalues of {batches} {'batches' if batches > 1 else 'batch'} {negative} are "
-            f"negative (NEP), the mean of the positive ones is {_interval(one, 'ape')} (APE); {quality}."
+            f"negative (NEP), the mean of the positive ones is {_interval(one, 'ape')} (APE); "
+            f"{quality}{_certified(table)}.{_too_few(one)}"
         )
     return said
+
+
+def _certified(table: pd.DataFrame) -> str:
+    """Of how many batches further eigenvalues were looked for in vain; results of 0.1.0 do not say it."""
+    if "certified" not in table:
+        return ""
+    batches = table.groupby("batch")["certified"].min()
+    if batches.all():
+        return ", certified"
+    return f", certified for {int(batches.sum())} of {len(batches)} batches" if batches.any() else ", not certified"
+
+
+def _too_few(one: Measurement) -> str:
+    """Which of NEP and APE has a value and no interval."""
+    rows = one.tables["summary"].set_index("metric")
+    without = [name.upper() for name in ("nep", "ape") if rows["value"].notna()[name] and rows["low"].isna()[name]]
+    return f" Too few batches for an interval of {' and '.join(without)}." if without else ""
 
 
 def worst_residual(table: pd.DataFrame) -> float:

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
+from torch import Tensor
 
-from alternet.instruments.loss_work import CurvatureWork
+from alternet.instruments.loss_work import PRECISIONS, CurvatureWork
 from alternet.instruments.work import Tables
-from alternet.loss.lanczos import Vector
-from alternet.loss.norms import unit
+from alternet.loss.gauss_newton import part_of
+from alternet.loss.krylov import Vector
+from alternet.loss.norms import norm, unit
 from alternet.loss.risk import Curvature
 from alternet.loss.spectrum import summary
 from alternet.seeding import derived_seed
@@ -39,6 +41,10 @@ class Pair(NamedTuple):
     residual: float
     products: int
     images: int
+    # rows of journals of earlier versions have no further ones
+    checking: int = 0
+    certified: int = 0
+    overlap: float | None = None
 
 
 class HessianWork(CurvatureWork):
@@ -56,16 +62,45 @@ class HessianWork(CurvatureWork):
         for images, targets in self.risk.batches.shard(number, len(self.risk.batches)):  # none if none can be read
             curvature = self.risk.on(images, targets)
             generator = torch.Generator().manual_seed(derived_seed(asked.seed, "hessian", number))
-            found = asked.lanczos()(curvature, start(curvature, generator), generator=generator)
-            pairs = zip(found.values.tolist(), found.residuals.tolist(), strict=True)
-            rows += [Pair(number, rank, *pair, found.products, len(images)) for rank, pair in enumerate(pairs)]
+            operator = part_of(curvature, asked.of)
+            found = asked.lanczos()(operator, start(curvature, generator), generator=generator)
+            products = (2 if asked.of == "residual" else 1) * torch.tensor([found.products, found.checking])
+            cost, checking = products.tolist()
+            along = overlaps(found.vectors, curvature.gradient)
+            pairs = zip(found.values.tolist(), found.residuals.tolist(), along, strict=True)
+            rows += [
+                Pair(number, rank, value, residual, cost, len(images), checking, int(found.certified), overlap)
+                for rank, (value, residual, overlap) in enumerate(pairs)
+            ]
         return rows
 
     def tables(self, rows: Sequence[Pair]) -> Tables:
         if not rows:
             raise ValueError("hessian found no image to measure. Check that the files can be read.")
         batches, eigenvalues = [row.batch for row in rows], [row.eigenvalue for row in rows]
-        return {"table": rows, "summary": summary(batches, eigenvalues, seed=self.instrument.seed)}
+        errors = [0.0] * len(rows) if self.instrument.negative == "paper" else self.errors(rows)
+        return {"table": rows, "summary": summary(batches, eigenvalues, errors)}
+
+    def errors(self, rows: Sequence[Pair]) -> list[float]:
+        """How far each eigenvalue may be off: its residual, or the rounding of the batch's largest."""
+        precision = torch.finfo(PRECISIONS[self.instrument.precision]).eps
+        largest: dict[int, float] = {}
+        for row in rows:
+            largest[row.batch] = max(largest.get(row.batch, 0.0), abs(row.eigenvalue))
+        return [max(row.residual, precision * largest[row.batch]) for row in rows]
+
+
+def overlaps(vectors: Tensor, gradient: Vector) -> list[float | None]:
+    """What part of the squared length of the gradient lies along each unit vector [k, p]; none of a gradient of zero.
+
+    Examples:
+        >>> overlaps(torch.eye(3)[:2], torch.tensor([3.0, 0.0, 4.0]))
+        [0.36, 0.0]
+    """
+    length = float(norm(gradient))
+    if not length:
+        return [None] * len(vectors)
+    return [(float(vector.double() @ gradient.double()) / length) ** 2 for vector in vectors]
 
 
 def start(curvature: Curvature, generator: torch.Generator) -> Vector:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from alternet.instruments.loss_instrument import LossInstrument
+from alternet.instruments.loss_instrument import LossInstrument, OfParameters
 from alternet.instruments.spec import Spec, integer, number
 from alternet.settings import Count, Positive, settings
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @settings
-class Landscape(LossInstrument):
+class Landscape(OfParameters):
     """NLL + L2 on a grid around the weights, an item a grid point, then along random directions for its flatness.
 
     Where the loss is not finite, nll, loss and accuracy are undefined. Running statistics of BatchNorm and all other

@@ -147,7 +147,7 @@ class LandscapeWork(LossWork):
                     "snapshot_every=1."
                 )
             # unit vectors, times the way from the initial weights to the final ones: the unit of the axes
-            return path.combination(components.factors[:, :2]) * gram[0, 0].sqrt()
+            return path.combination(components.factors[:, :2], tuple(shapes)) * gram[0, 0].sqrt()
 
     def _sharpest(self) -> Iterable[Tensor]:
         """The Hessian's first two eigenvectors, or those of its block of the parameters that take part."""

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from alternet.instruments.loss_instrument import LossInstrument
+from alternet.instruments.loss_instrument import OfParameters
 from alternet.instruments.spec import Spec, integer, number, text
-from alternet.settings import Count, settings
+from alternet.settings import Count, Natural, settings
 
 if TYPE_CHECKING:
     from alternet.data.image_batches import Batches
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @settings
-class SpectralDensity(LossInstrument):
+class SpectralDensity(OfParameters):
     """The density of the Hessian's eigenvalues by stochastic Lanczos quadrature, an item a random vector.
 
     Examples:
@@ -30,6 +30,10 @@ class SpectralDensity(LossInstrument):
     """Steps of Lanczos from each, two or more: that many products over all the data, and as many vectors of the length
     of θ in memory. More steps tell nearer eigenvalues apart. Of one step alone λ² would not be exact."""
 
+    exact: Natural = 10
+    """Eigenvalues of largest magnitude that are looked for beforehand, copies included. Those that a gap parts from the
+    rest are counted exactly in what the eigenvalues add up to, and the random vectors stand for the rest alone."""
+
     parameters: str = "all"
     """Which parameters: `all`, a kind of unit (`msa`, `mlp`, `conv`, ...), or names with wildcards."""
 
@@ -42,6 +46,7 @@ class SpectralDensity(LossInstrument):
     batch_size: Count = 64
     """Images in a batch; only the mixing of images depends on it."""
 
+    older: ClassVar = {**OfParameters.older, "exact": 0}
     spec: ClassVar = Spec(
         name="spectral_density",
         order=110,
@@ -52,11 +57,11 @@ class SpectralDensity(LossInstrument):
             "as a few nodes, and the kernel hides what is nearer to each other than an eightieth of the axis, which "
             "stretches what is small. What lies below 1 is less than one eigenvalue. The trace grows with the number "
             "of parameters and, like every measure of sharpness, depends on how the weights are scaled, so it "
-            "compares networks of one architecture. Errors (two standard errors) are those of the random vectors, not"
-            " of the choice of images."
+            "compares networks of one architecture. Intervals (95 %) are those of the random vectors, not of the "
+            "choice of images."
         ),
         paper="Ghorbani et al. 2019",
-        cost="512 Hessian-vector products over all the data by default",
+        cost="about 550 Hessian-vector products over all the data by default",
         example="alternet measure spectral-density -m run:runs/mine --data cifar100 --limit 512 --out out",
         tables={
             "table": {
@@ -67,9 +72,13 @@ class SpectralDensity(LossInstrument):
                 "residual": number("‖H·v − λ·v‖ of its Ritz vector", drawn=False),
             },
             "moments": {
-                "metric": text("trace, its parts, squared_norm, smallest, largest, parameters"),
+                "metric": text("trace, its parts, squared_norm, smallest, largest, parameters, exact"),
                 "value": number("its value"),
                 "standard_error": number("of it, over the random vectors", missing=True),
+                "low": number(
+                    "low end of its 95 % interval; none from fewer than five vectors", missing=True, drawn=False
+                ),
+                "high": number("high end of its 95 % interval", missing=True, drawn=False),
             },
         },
         needs=frozenset({"labels", "gradients"}),

@@ -99,8 +99,11 @@ def legend(measurement: Measurement) -> list[Entry]:
 
 def _with_error(one: Measurement, metric: str) -> str:
     rows = one.tables["moments"]
-    error = float(rows.loc[rows["metric"] == metric, "standard_error"].mean())
-    return _minus(short(value(one, metric))) + (f" ± {short(2 * error)}" if error > 0 else "")
+    row, said = rows[rows["metric"] == metric], _minus(short(value(one, metric)))
+    if "low" in row and row["high"].mean() > row["low"].mean():
+        return f"{said} ({_minus(short(row['low'].mean()))} to {_minus(short(row['high'].mean()))})"
+    error = float(row["standard_error"].mean())
+    return f"{said} ± {short(error)} (standard error)" if error > 0 else said
 
 
 def _minus(text: str) -> str:

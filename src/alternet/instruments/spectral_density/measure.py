@@ -7,20 +7,22 @@ E[vᵀ·f(H)·v] = tr f(H) (Hutchinson 1990), and m steps of Lanczos from v give
 
 with the eigenvalues θ_j of the small matrix as nodes and the squared first entries of its eigenvectors as weights
 (Ubaru, Chen and Saad 2017). It is exact for polynomials up to the degree 2m − 1, so the trace and ‖H‖_F² have no error
-but that of the random vectors. The weights, smoothed, are the density (Ghorbani et al. 2019).
+but that of the random vectors, and of that the outermost eigenvalues, found beforehand, have no part: see
+`alternet.loss.quadrature`. The weights, smoothed, are the density (Ghorbani et al. 2019).
 
 Unlike `Hessian`, which sees the few extreme eigenvalues of small batches, this sees all of one Hessian, but coarsely.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from alternet.instruments.loss_work import CurvatureWork
 from alternet.instruments.work import Tables
-from alternet.loss.lanczos import Krylov, Operator, Ritz
+from alternet.loss.krylov import Krylov, Operator, Ritz
+from alternet.loss.lanczos import Lanczos
 from alternet.loss.quadrature import Node, moments
 from alternet.seeding import derived_seed
 
@@ -39,17 +41,33 @@ class Draw(NamedTuple):
     residuals: list[float]
 
 
+class Known(NamedTuple):
+    """The eigenvalues of largest magnitude with their residuals; none where they were not certified."""
+
+    kind: str
+    eigenvalues: list[float]
+    residuals: list[float]
+
+
+def recorded(first: Any, *values: Any) -> Draw | Known:
+    """What a row of a journal is."""
+    return Known(first, *values) if first == "known" else Draw(first, *values)
+
+
 class SpectralDensityWork(CurvatureWork):
-    """An item is a random vector, by its number."""
+    """An item is a random vector, by its number, or the eigenvalues that are counted exactly."""
 
     instrument: "SpectralDensity"
-    record: ClassVar = Draw
+    record: ClassVar = staticmethod(recorded)
 
-    def items(self) -> Sequence[tuple[int]]:
-        return [(draw,) for draw in range(self.instrument.draws)]
+    def items(self) -> Sequence[tuple[int | str]]:
+        known: list[tuple[int | str]] = [("known",)] if self.instrument.exact else []
+        return [*known, *((draw,) for draw in range(self.instrument.draws))]
 
-    def rows(self, item: tuple[int]) -> Sequence[Draw]:
+    def rows(self, item: tuple[int | str]) -> Sequence[Draw | Known]:
         (draw,), risk = item, self.risk
+        if draw == "known":
+            return [self.known()]
         generator = torch.Generator().manual_seed(derived_seed(self.instrument.seed, "spectral_density", draw))
         vector = signs(risk.theta, generator)
         l2 = float((vector * risk.penalty_product(vector)).sum(dtype=torch.float64))
@@ -57,17 +75,35 @@ class SpectralDensityWork(CurvatureWork):
         # the random vector is the first of the basis, so these are its squared parts along the Ritz vectors
         weights = ritz.coordinates[0].square()
         nodes = sorted(zip(ritz.values.tolist(), weights.tolist(), ritz.residuals.tolist(), strict=True))
-        return [Draw(draw, l2, risk.space.size, *map(list, zip(*nodes, strict=True)))]
+        return [Draw(int(draw), l2, risk.space.size, *map(list, zip(*nodes, strict=True)))]
 
-    def tables(self, rows: Sequence[Draw]) -> Tables:
+    def known(self) -> Known:
+        """The eigenvalues of largest magnitude."""
+        risk, k = self.risk, self.instrument.exact
+        generator = torch.Generator().manual_seed(derived_seed(self.instrument.seed, "spectral_density", "known"))
+        lanczos = Lanczos(k=k, basis=max(32, 2 * k + 8), max_products=40 * k + 200)
+        found = lanczos(risk.product, signs(risk.theta, generator), generator=generator)
+        if not found.certified:
+            return Known("known", [], [])
+        return Known("known", found.values.tolist(), found.residuals.tolist())
+
+    def tables(self, rows: Sequence[Draw | Known]) -> Tables:
         """The nodes, and what the eigenvalues add up to."""
+        drawn = [row for row in rows if isinstance(row, Draw)]
+        draws = [list(map(Node, row.eigenvalues, row.weights, row.residuals)) for row in drawn]
         nodes = [
             (row.draw, number, *node)
-            for row in rows
-            for number, node in enumerate(zip(row.eigenvalues, row.weights, row.residuals, strict=True))
+            for row, made in zip(drawn, draws, strict=True)
+            for number, node in enumerate(made)
         ]
-        draws = [list(map(Node, row.eigenvalues, row.weights)) for row in rows]
-        return {"table": nodes, "moments": moments(draws, [row.l2_trace for row in rows], rows[0].parameters)}
+        known = [
+            Node(value, 0.0, residual)
+            for row in rows
+            if isinstance(row, Known)
+            for value, residual in zip(row.eigenvalues, row.residuals, strict=True)
+        ]
+        l2 = [row.l2_trace for row in drawn]
+        return {"table": nodes, "moments": moments(draws, l2, drawn[0].parameters, known)}
 
 
 def signs(like: Tensor, generator: torch.Generator) -> Tensor:
