@@ -46,6 +46,7 @@ class EinsumWindowAttention(nn.Module):
         super().__init__()
         self.heads, self.head_dim = ours.heads, ours.q.out_channels // ours.heads
         self.window_size = ours.window_size
+        assert ours.relative_position_bias is not None
         self.bias = nn.Parameter(ours.relative_position_bias.detach().clone())
         place = torch.cartesian_prod(torch.arange(ours.window_size), torch.arange(ours.window_size))
         self.index: Tensor = place[None] - place[:, None] + ours.window_size - 1

@@ -1,8 +1,10 @@
 """Transplants: what changes, what stays, in which families; and what is refused."""
 
 import json
+import re
 from copy import deepcopy
 from itertools import product
+from pathlib import Path
 
 import pytest
 import timm
@@ -333,3 +335,15 @@ def test_a_plan_for_another_network_is_refused():
         grafted(wider, plan)
     with pytest.raises(ValueError, match="no setting 'colour'"):
         Graft(**as_data(plan)[0], colour=1)
+
+
+@pytest.mark.slow
+def test_the_page_runs():
+    page = (Path(__file__).parents[2] / "docs" / "transplants.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, "docs/transplants.md", "exec"), names)
+    assert {key: v.shape for key, v in names["again"].state_dict().items()} == {
+        key: v.shape for key, v in names["mine"].state_dict().items()
+    }
