@@ -64,7 +64,9 @@ class LossWork(PerItem):
             augmentation = AUGMENTATIONS[instrument.augment](subject)
             batches = batches.frozen(augmentation, seed=instrument.seed, batch_size=instrument.batch_size)
         super().__init__(instrument, subject, batches)
-        left_out = 0 if self.moves_frozen else sum(p.numel() for p in subject.model.parameters() if not p.requires_grad)
+        # numbers that cannot have a gradient are no parameters in the first place
+        real = [p for p in subject.model.parameters() if p.is_floating_point()]
+        left_out = 0 if self.moves_frozen else sum(p.numel() for p in real if not p.requires_grad)
         if left_out:  # of a model without any there is nothing to say, and results of earlier versions do not say it
             self.facts = {**self.facts, "frozen_left_out": left_out}
 
