@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from alternet.data.augment import WEAK
@@ -15,6 +16,7 @@ from alternet.data.datasets import batches
 from alternet.data.image_batches import Batches
 from alternet.instruments.base import Instrument
 from alternet.instruments.hessian import Hessian
+from alternet.instruments.interpolation import Interpolation
 from alternet.instruments.landscape import Landscape
 from alternet.instruments.spectral_density import SpectralDensity
 from alternet.measurement import Measurement
@@ -204,6 +206,15 @@ def test_frozen_parameters_are_none_unless_asked_for(kind: type[Instrument]) -> 
     subject.model.requires_grad_(False)
     with pytest.raises(ValueError, match=r"All 4 parameters of 'net' that are meant are frozen, as 1.weight"):
         kind(**AROUND[kind]).measure(subject, data())
+
+
+def test_the_way_to_other_weights_moves_what_is_frozen_too(tmp_path: Path) -> None:
+    subject, other = net(None), {name: 2 * p.detach() for name, p in net(None).model.named_parameters()}
+    save_file(other, tmp_path / "other.safetensors")
+    line = Interpolation(towards=str(tmp_path / "other.safetensors"), steps=2, beyond=0, augment="none")
+    before = line.measure(subject, data()).table
+    subject.model.requires_grad_(False)
+    assert line.measure(subject, data()).table.equals(before)
 
 
 def test_a_result_of_an_earlier_version_is_taken_up_only_where_nothing_was_frozen(tmp_path: Path) -> None:

@@ -214,11 +214,11 @@ class Numbers(Softmax):
 
 def test_parameters_that_are_no_real_numbers_do_not_vary() -> None:
     whole = Subject(Numbers(torch.arange(K)), name="net")
-    assert chosen(whole, "all") == ["fc.weight", "fc.bias"]
-    with Risk(whole, data(side=2)) as risk:
+    assert chosen(whole, "all", frozen=True) == ["fc.weight", "fc.bias"]
+    with Risk(whole, data(side=2), frozen=True) as risk:
         assert risk.gradient().norm() > 0
     with pytest.raises(ValueError, match="'net' has the complex parameter numbers, expected real ones"):
-        chosen(Subject(Numbers(torch.ones(K, dtype=torch.complex64)), name="net"), "all")
+        chosen(Subject(Numbers(torch.ones(K, dtype=torch.complex64)), name="net"), "all", frozen=True)
     with pytest.raises(ValueError, match="'net' has no parameter to vary"):
         chosen(Subject(nn.Flatten(), name="net"), "all")
 

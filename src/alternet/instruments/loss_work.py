@@ -70,7 +70,9 @@ class LossWork(PerItem):
         if instrument.objective == "run" and batches.augment is not None:
             weights = "averaged" if subject.averaged else "as stepped"
             self.facts = {"objective": {"weights": weights, "augment": batches.augment.facts}}
-        left_out = 0 if self.moves_frozen else sum(p.numel() for p in subject.model.parameters() if not p.requires_grad)
+        # numbers that cannot have a gradient are no parameters in the first place
+        real = [p for p in subject.model.parameters() if p.is_floating_point()]
+        left_out = 0 if self.moves_frozen else sum(p.numel() for p in real if not p.requires_grad)
         if left_out:  # of a model without any there is nothing to say, and results of earlier versions do not say it
             self.facts = {**self.facts, "frozen_left_out": left_out}
 
