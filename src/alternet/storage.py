@@ -62,6 +62,41 @@ def require_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]
             )
 
 
+def require_same_networks(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any], *, again: str) -> str:
+    """Refuse a folder whose result was made of another network with the same weights.
+
+    Args:
+        folder: The folder.
+        stored: `architectures` of the models by name, and `versions` of the packages, as they are stored; a result of
+            version 0.1.0 states no architectures.
+        now: The same of the result asked for.
+        again: What is done in an empty folder, for the message.
+
+    Returns:
+        Why the architectures could not be compared, empty where they were.
+
+    Raises:
+        ValueError: Another network it is.
+    """
+    before = stored.get("architectures")
+    if not before:
+        return f"{folder} does not state the architecture of its network, so only its weights were compared."
+    made, here = stored.get("versions") or {}, now["versions"]
+    if others := [name for name in ("torch", "timm") if made.get(name) != here[name]]:
+        then = ", ".join(f"{name} {made.get(name)}, now {here[name]}" for name in others)
+        return f"{folder} was made with {then}, so of its network only the weights were compared, not the architecture."
+    for name, is_now in now["architectures"].items():
+        if (was := before.get(name)) != is_now:
+            if was and was["of"] != is_now["of"]:
+                return f"{folder} and the model {name} state their architectures differently, so they were not compared."
+            raise ValueError(
+                f"{folder} holds the result of another network than {name} is now: the weights are the same, but not "
+                "the architecture (activations, heads, windows, dropout, or other operations and their settings). "
+                f"Give another --out, or delete that folder to {again}."
+            )
+    return ""
+
+
 def _differences(before: Any, now: Any) -> str:
     if isinstance(before, dict) and isinstance(now, dict):
         differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
@@ -115,9 +150,20 @@ class Journal:
         {'0': [[1.5]]}
     """
 
-    def __init__(self, folder: Path, identity: str, *older: str, part: int = 0) -> None:
-        """The journal in a folder; `older` are other identities of the same measurement that are taken up as well."""
+    def __init__(
+        self, folder: Path, identity: str, *older: str, part: int = 0, networks: Mapping[str, Any] | None = None
+    ) -> None:
+        """The journal in a folder.
+
+        Args:
+            folder: The folder.
+            identity: What is being measured.
+            older: Other identities of the same measurement that are taken up as well.
+            part: Number of the process.
+            networks: What is known of the models beside the identity, as `require_same_networks` takes it.
+        """
         self.folder, self.identity, self.older = folder, identity, older
+        self.networks = dict(networks or {})
         self.path = folder / f"items.{part}.jsonl"
 
     def done(self) -> dict[str, list]:
@@ -129,18 +175,20 @@ class Journal:
         rows: dict[str, list] = {}
         for path in sorted(self.folder.glob("items.*.jsonl")):
             lines = list(_whole_lines(path))
-            if lines and lines[0] not in [{"identity": one} for one in (self.identity, *self.older)]:
+            if lines and lines[0].get("identity") not in (self.identity, *self.older):
                 raise ValueError(
                     f"{self.folder} holds a half-finished measurement with other settings, weights or data. "
                     "Give another --out, or delete that folder to start again."
                 )
+            if lines and self.networks:
+                require_same_networks(self.folder, lines[0], self.networks, again="start again")
             rows.update({line["item"]: line["rows"] for line in lines[1:]})
         return rows
 
     def __enter__(self) -> "Journal":
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = "".join(json.dumps(line) + "\n" for line in _whole_lines(self.path)) if self.path.exists() else ""
-        write_atomically(self.path, whole or json.dumps({"identity": self.identity}) + "\n")
+        write_atomically(self.path, whole or json.dumps({"identity": self.identity, **self.networks}) + "\n")
         self._file = self.path.open("a", encoding="utf-8")
         return self
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -80,18 +79,17 @@ def _add(total: Sums, part: Mapping[str, Tensor]) -> None:
         total[key] = double(value) if before is None else before + double(value)
 
 
-def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Sequence[str]) -> Tables:
+def itemise(work: PerItem, *, label: str, journal: Journal | None) -> Tables:
     """Every item once, dealt out to the processes, in any order and after any number of interruptions.
 
     Args:
         work: What is measured.
         label: What the progress bar says.
-        folder: Where the journal of finished items lies; None keeps none.
-        identities: What the journal must say that it is of: as it is written today, then in older spellings.
+        journal: Where this process notes finished items; None keeps none.
     """
     done: dict[str, list[Row]] = {}
-    if folder is not None:
-        (done, *_) = together(lambda: Journal(folder, *identities).done() if rank() == 0 else {})
+    if journal is not None:
+        (done, *_) = together(lambda: journal.done() if rank() == 0 else {})
         try:  # before the work, not after it
             _records(work, [row for rows in done.values() for row in rows])
         except (TypeError, ValueError, RuntimeError) as error:
@@ -107,7 +105,7 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
             mine = [key for key in items if key not in done][rank() :: world_size()]
             todo = track(mine, label=label, total=len(mine))
             fresh = ((key, [plain(row) for row in work.rows(items[key])]) for key in todo)
-            return list(items), dict(fresh if folder is None else _noted(fresh, folder, identities))
+            return list(items), dict(fresh if journal is None else _noted(fresh, journal))
 
     parts = together(my_share)
     for _, fresh in parts:
@@ -119,11 +117,9 @@ def _records(work: PerItem, rows: Sequence[Row]) -> Sequence[Any]:
     return rows if work.record is None else [work.record(*row) for row in rows]
 
 
-def _noted(
-    finished: Iterator[tuple[str, list[Row]]], folder: Path, identities: Sequence[str]
-) -> Iterator[tuple[str, list[Row]]]:
+def _noted(finished: Iterator[tuple[str, list[Row]]], journal: Journal) -> Iterator[tuple[str, list[Row]]]:
     """Pass finished items on once they are on the disk."""
-    with Journal(folder, *identities, part=rank()) as journal:
+    with journal:
         for key, rows in finished:
             try:
                 journal.add(key, rows)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import tempfile
 import time
 import warnings
@@ -20,13 +21,14 @@ from alternet.instruments.passes import itemise, plain, stream, together
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.seeding import random_state_kept
-from alternet.storage import Journal, require_same, versions
+from alternet.storage import Journal, require_same, require_same_networks, versions
 from alternet.subject.subject import Subject
-from alternet.untouched import untouched
+from alternet.untouched import AsFound, untouched
 
 if TYPE_CHECKING:
     from alternet.instruments.base import Instrument
 
+LOG = logging.getLogger("alternet")
 Result = Measurement | Exception
 
 
@@ -65,9 +67,7 @@ def measure_each(
     for instrument in instruments:
         try:
             _require_measurable(instrument, batches)
-            with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
-                job = _Job(instrument, instrument.open(subject, batches), out)
-            stored = job.taken_up()
+            job, stored = _opened(instrument, subject, batches, out)
         except Exception as error:
             yield instrument, error
             continue
@@ -102,6 +102,19 @@ def _require_measurable(instrument: "Instrument", batches: Batches) -> None:
         )
 
 
+def _opened(
+    instrument: "Instrument", subject: Subject, batches: Batches, out: Path | None
+) -> "tuple[_Job, Measurement | None]":
+    """The work of an instrument, and its stored result if there is one."""
+    found = AsFound(subject.model)
+    try:
+        with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
+            job = _Job(instrument, instrument.open(subject, batches), out)
+        return job, job.taken_up()
+    finally:
+        found.put_back()
+
+
 @dataclass(frozen=True)
 class _Job:
     """One instrument with its work on one model and data, and where its result belongs."""
@@ -130,6 +143,19 @@ class _Job:
         # as it comes back from a file, tuples as lists, to be compared with what is stored
         return json.loads(json.dumps(facts))
 
+    @cached_property
+    def networks(self) -> dict[str, Any]:
+        """What the models compute, whatever their weights are, and the packages that this is said in the terms of."""
+        models, shape = (self.work.subject, *self.work.others), self.work.batches.shape
+        return {"architectures": {model.name: model.architecture(shape) for model in models}, "versions": versions()}
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where this process notes the items that it has finished."""
+        if self.folder is None:
+            return None
+        return Journal(self.folder, *self.digests, part=rank(), networks=self.networks)
+
     @property
     def digests(self) -> list[str]:
         """What a journal is known by: the digest of the identity, then that with settings in their old spelling."""
@@ -156,6 +182,9 @@ class _Job:
             if isinstance(settings := facts.get("settings"), dict):
                 facts["settings"] = {name: self.instrument.today(name, value) for name, value in settings.items()}
             require_same(folder, facts, self.identity, holds="measurement", again="measure again")
+            now = self.networks if "architectures" in found.provenance else {}  # a pass, which others do without
+            if said := require_same_networks(folder, found.provenance, now, again="measure again"):
+                LOG.warning(said)
             return found
 
         return together(stored)[0]
@@ -198,18 +227,24 @@ def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
 def _tables(jobs: Sequence[_Job]) -> list[Tables]:
     subject = jobs[0].work.subject
     label = f"{' + '.join(job.instrument.spec.name for job in jobs)} · {subject.name}"
-    with (
-        # no trace of the modes that the caller's code runs in
-        torch.inference_mode(False),
-        torch.autocast(subject.device.type, enabled=False),
-        untouched(subject.model),
-    ):
-        if works := [job.work for job in jobs if isinstance(job.work, OnePass)]:
-            return stream(works, label=label)
-        (job,) = jobs
-        if not isinstance(job.work, PerItem):
-            raise TypeError(f"{type(job.instrument).__name__} opened {job.work!r}, expected a OnePass or a PerItem.")
-        return [itemise(job.work, label=label, folder=job.folder, identities=job.digests)]
+    found = AsFound(subject.model)
+    try:
+        with (
+            # no trace of the modes that the caller's code runs in
+            torch.inference_mode(False),
+            torch.autocast(subject.device.type, enabled=False),
+            untouched(subject.model),
+        ):
+            if works := [job.work for job in jobs if isinstance(job.work, OnePass)]:
+                return stream(works, label=label)
+            (job,) = jobs
+            if not isinstance(job.work, PerItem):
+                raise TypeError(
+                    f"{type(job.instrument).__name__} opened {job.work!r}, expected a OnePass or a PerItem."
+                )
+            return [itemise(job.work, label=label, journal=job.journal)]
+    finally:
+        found.put_back()
 
 
 def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
@@ -221,7 +256,7 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
         "split": work.batches.split,
         "device": work.subject.device.type,
         "processes": world_size(),
-        "versions": versions(),
+        **job.networks,
     }
     measurement = Measurement(
         instrument=job.instrument.spec.name,

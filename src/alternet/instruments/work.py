@@ -31,6 +31,7 @@ class Work(ABC):  # noqa: B024 - its two kinds have the abstract methods
         batches: The data as this work looks at it; what the provenance describes.
         facts: What decides the numbers beside settings, model and data, as plain values. It stands in the provenance,
             and a stored result is taken up again only if it agrees.
+        others: Further models that decide the numbers.
         undo: What is closed on leaving.
     """
 
@@ -38,6 +39,7 @@ class Work(ABC):  # noqa: B024 - its two kinds have the abstract methods
         """State the data; may read files, but runs no model and decodes no image."""
         self.instrument, self.subject, self.batches = instrument, subject, batches
         self.facts: Mapping[str, Any] = {}
+        self.others: Sequence[Subject] = ()
         self.undo = ExitStack()
 
     def __enter__(self) -> Self:

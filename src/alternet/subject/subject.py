@@ -1,17 +1,21 @@
 """The model under study with the facts that belong to it: name, input, normalisation, output, weights' checksum."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from alternet.shapes import Images, Logits
+from alternet.stamp import stamp_of
+from alternet.subject.architecture import Architecture, architecture_of, settings_of
 from alternet.taps.find import Tap, find_taps
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +61,7 @@ class Subject:
         if (self.mean is None) != (self.std is None):
             raise ValueError(f"Subject {self.name!r} got only one of mean and std; state both or neither.")
 
-    @cached_property
+    @property
     def taps(self) -> tuple[Tap, ...]:
         """Every unit of the network in forward order, found by tracing one forward pass."""
         return self.taps_on(self.example())
@@ -65,18 +69,38 @@ class Subject:
     def taps_on(self, images: Images) -> tuple[Tap, ...]:
         """The units for images of this size: addresses are the same for every size, maps are not.
 
-        Each size is traced once, on the images of whoever asks first.
+        Each size is traced once, on the images of whoever asks first, until modules are put in or taken out.
         """
+        if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
+            images = images.repeat(2, 1, 1, 1)
+        facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
+        modules = tuple((path, id(module)) for path, module in self.model.named_modules())
         size = tuple(images.shape[1:])
-        if size not in self._taps_by_size:
-            if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
-                images = images.repeat(2, 1, 1, 1)
-            facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
-            self._taps_by_size[size] = find_taps(self.model, self.normalise(images[:2]), **facts)
-        return self._taps_by_size[size]
+        return self._remembered(
+            ("taps", size), modules, lambda: find_taps(self.model, self.normalise(images[:2]), **facts)
+        )
+
+    def architecture(self, shape: tuple[int, ...]) -> Architecture:
+        """The checksum of what the network computes for images of this shape (c, h, w), whatever its weights are."""
+        images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+        modules = tuple(
+            (path, id(module), tuple(settings_of(module)), tuple(module._forward_hooks), tuple(module._forward_pre_hooks))
+            for path, module in self.model.named_modules()
+        )
+        built = (modules, stamp_of(self.model.buffers()))
+        return self._remembered(
+            ("architecture", shape), built, lambda: architecture_of(self.model, lambda: self.model(self.normalise(images)))
+        )
+
+    def _remembered(self, what: Any, stamp: Any, made: Callable[[], T]) -> T:
+        """What was made of the model, anew if its stamp has changed since."""
+        before = self._memory.get(what)
+        if before is None or before[0] != stamp:
+            before = self._memory[what] = (stamp, made())
+        return before[1]
 
     @cached_property
-    def _taps_by_size(self) -> dict[tuple[int, ...], tuple[Tap, ...]]:
+    def _memory(self) -> dict[Any, tuple[Any, Any]]:
         return {}
 
     @property
@@ -122,17 +146,12 @@ class Subject:
         """The model's class scores for images in [0, 1]."""
         return logits_of(self.model(self.normalise(images)), self.name)
 
-    @cached_property
+    @property
     def weights_sha256(self) -> str:
-        """Checksum of all parameters and persistent buffers: names, types, shapes and values."""
-        digest = hashlib.sha256()
-        for name, tensor in self.model.state_dict().items():
-            if not isinstance(tensor, Tensor):  # the extra state of a module may be anything
-                continue
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            # as a vector first, because a scalar cannot be viewed as bytes; as bytes, because NumPy has no bfloat16
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        """Checksum of all parameters and persistent buffers: names, types, shapes and values, as they are now."""
+        # the extra state of a module may be anything
+        state = {name: value for name, value in self.model.state_dict().items() if isinstance(value, Tensor)}
+        return self._remembered("weights", (*state, *stamp_of(state.values())), lambda: _checksum(state))
 
 
 def logits_of(output: Any, name: str = "the model") -> Logits:
@@ -153,6 +172,15 @@ def logits_of(output: Any, name: str = "the model") -> Logits:
             f"{name} returned {got}, expected logits [n, classes]. Wrap the model so that it returns its class scores."
         )
     return output
+
+
+def _checksum(state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # as a vector first, because a scalar cannot be viewed as bytes; as bytes, because NumPy has no bfloat16
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _declared(model: nn.Module) -> dict[str, Any]:

@@ -6,7 +6,7 @@ tensor, and of every view that shares its memory, so that "x += f(x)" and "x = x
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,15 +143,15 @@ def name_of(func: Callable) -> str:
     return getattr(func.__self__, "__name__", name) if name == "__get__" else name  # type: ignore[attr-defined]
 
 
-@contextmanager
-def nothing_hidden() -> Iterator[None]:
+class nothing_hidden(AbstractContextManager):  # noqa: N801 - used like torch.no_grad; see `untouched` for why a class
     """Keep `nn.TransformerEncoderLayer` and `nn.MultiheadAttention` from their fused path, which no hook can see."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+
+    def __enter__(self) -> None:
+        self._before = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+
+    def __exit__(self, *error: object) -> None:
+        torch.backends.mha.set_fastpath_enabled(self._before)
 
 
 @contextmanager

@@ -129,6 +129,7 @@ class SimilarityWork(OnePass):
         super().__init__(instrument, subject, shuffled)
         self.second = _beside(subject, instrument.other)
         self.facts = {} if self.second is None else {"other": self.second.facts}
+        self.others = [] if self.second is None else [self.second]
 
     def begin(self) -> None:
         if self.second is not None:
@@ -176,6 +177,14 @@ class SimilarityWork(OnePass):
         return {"table": rows, "units": units}
 
 
+def _same(one: Subject, other: Subject) -> bool:
+    """Whether two models are one, under one name."""
+    if (one.name, one.weights_sha256) != (other.name, other.weights_sha256):
+        return False
+    shape = one.input_size or other.input_size
+    return one.model is other.model or shape is None or one.architecture(shape) == other.architecture(shape)
+
+
 def _beside(subject: Subject, other: str | Subject | None) -> Subject | None:
     """The second model, unless there is none or it is the first one again."""
     if isinstance(other, str):
@@ -188,11 +197,12 @@ def _beside(subject: Subject, other: str | Subject | None) -> Subject | None:
                 "Build it yourself and give the Subject: Similarity(other=Subject(...))."
             )
         other = load(other, img_size=height, device=subject.device)
-    if other is None or (other.name, other.weights_sha256) == (subject.name, subject.weights_sha256):
+    if other is None or _same(subject, other):
         return None
     if other.name == subject.name:
         raise ValueError(
-            f"similarity got two models named {other.name!r} with different weights. Give one of them another name."
+            f"similarity got two models named {other.name!r} with different weights or of different architectures. "
+            "Give one of them another name."
         )
     channels = [model.input_size[0] for model in (subject, other) if model.input_size]
     if len(set(channels)) > 1:
