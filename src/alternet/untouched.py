@@ -1,7 +1,7 @@
 """Hand a model back exactly as it was: the one place that saves and restores a model's state."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -60,6 +60,11 @@ class untouched(AbstractContextManager):  # noqa: N801 - used like torch.no_grad
         except BaseException:  # Ctrl-C may come at this moment as well
             self._found.put_back()
             raise
+
+
+def no_inference() -> AbstractContextManager:
+    """No trace inside of an inference mode that the caller's code runs in, nor of what leaving it late would set."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
 class AsFound:

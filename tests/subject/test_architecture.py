@@ -134,7 +134,7 @@ def test_networks_of_the_same_weights_are_told_apart(pair):
 
 
 def test_a_window_of_timm_is_told_apart():
-    one, other = swin(), swin(shift=False) if False else swin(always_partition=True, strict_img_size=False)
+    one, other = swin(), swin()
     other.layers[0].blocks[1].shift_size = (0, 0)
     first, second = subject(one), subject(other, one)
     assert first.architecture((3, 32, 32)) != second.architecture((3, 32, 32))

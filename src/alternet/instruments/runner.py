@@ -7,6 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.seeding import random_state_kept
 from alternet.storage import Journal, require_same, require_same_networks, versions
 from alternet.subject.subject import Subject
-from alternet.untouched import AsFound, untouched
+from alternet.untouched import AsFound, no_inference, untouched
 
 if TYPE_CHECKING:
     from alternet.instruments.base import Instrument
@@ -227,12 +228,12 @@ def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
 def _tables(jobs: Sequence[_Job]) -> list[Tables]:
     subject = jobs[0].work.subject
     label = f"{' + '.join(job.instrument.spec.name for job in jobs)} · {subject.name}"
-    found = AsFound(subject.model)
+    device, found = subject.device.type, AsFound(subject.model)
     try:
         with (
             # no trace of the modes that the caller's code runs in
-            torch.inference_mode(False),
-            torch.autocast(subject.device.type, enabled=False),
+            no_inference(),
+            torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext(),
             untouched(subject.model),
         ):
             if works := [job.work for job in jobs if isinstance(job.work, OnePass)]:

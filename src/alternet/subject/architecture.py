@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from alternet.taps.trace import name_of, nothing_hidden, tensors_in
-from alternet.untouched import untouched
+from alternet.untouched import no_inference, untouched
 
 Architecture = dict[str, str]
 """`sha256`, and what it is `of`: the `graph` of a pass, or the `modules` alone where none could be made."""
@@ -77,10 +77,15 @@ def _digest(lines: list[str]) -> str:
 
 
 def _calls(model: nn.Module, forward: Callable[[], Any]) -> list[str]:
-    with untouched(model), torch.inference_mode(False), nothing_hidden(), _Signature(model) as signature:
-        for cache in device_caches(model):
-            cache.clear()
-        output = forward()
+    own = [(vars(module), dict(settings_of(module))) for module in model.modules()]
+    try:
+        with untouched(model), no_inference(), nothing_hidden(), _Signature(model) as signature:
+            for cache in device_caches(model):
+                cache.clear()
+            output = forward()
+    finally:
+        for attributes, settings in own:  # a network may count its passes, and this one is none of a measurement
+            attributes.update(settings)
     return [*signature.lines, f"gives {signature.told(list(tensors_in(output)))}"]
 
 

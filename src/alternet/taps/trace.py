@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from alternet.untouched import no_inference
+
 
 @dataclass(frozen=True)
 class Ref:
@@ -261,7 +263,7 @@ def record(model: nn.Module, images: Tensor) -> Trace:
     recorder = Recorder(model, images)
     with ExitStack() as around:
         # Tensors made in inference mode keep no version, by which writing in place is noticed.
-        for context in (torch.inference_mode(False), torch.no_grad(), nothing_hidden()):
+        for context in (no_inference(), torch.no_grad(), nothing_hidden()):
             around.enter_context(context)
         around.enter_context(scopes_followed(model, recorder.enter, recorder.leave))
         around.enter_context(recorder)
