@@ -1,16 +1,26 @@
 """Files that survive a kill: atomic writes, a journal of finished rows, and safe names for folders."""
 
 import json
+import logging
 import os
+import platform
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from alternet import __version__
 from alternet.errors import shortened
+
+LOG = logging.getLogger("alternet")
+
+LOCK, HOLDER = ".lock", ".lock-holder"
+"""In a folder that is being written: what is locked, and who has locked it."""
 
 
 def safe_name(name: str) -> str:
@@ -88,7 +98,9 @@ def require_same_networks(folder: Path, stored: Mapping[str, Any], now: Mapping[
     for name, is_now in now["architectures"].items():
         if (was := before.get(name)) != is_now:
             if was and was["of"] != is_now["of"]:
-                return f"{folder} and the model {name} state their architectures differently, so they were not compared."
+                return (
+                    f"{folder} and the model {name} state their architectures differently, so they were not compared."
+                )
             raise ValueError(
                 f"{folder} holds the result of another network than {name} is now: the weights are the same, but not "
                 "the architecture (activations, heads, windows, dropout, or other operations and their settings). "
@@ -114,7 +126,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         OSError: The disk is full or the folder cannot be written; an older file at `path` is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    data = as_bytes(content)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -130,9 +142,58 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
+def as_bytes(content: str | bytes) -> bytes:
+    """What `write_atomically` writes."""
+    return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented UTF-8 JSON, atomically."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Write into a folder alone, or not at all: a lock that the kernel releases when its owner ends, however it ends.
+
+    The lock file stays, since a lock on a file that another process deletes guards nothing. Where the file system knows
+    no locks, the block runs without one.
+
+    Raises:
+        ValueError: Somebody else is writing there.
+
+    Examples:
+        >>> with sole_writer(getfixture("tmp_path")):
+        ...     pass
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # not by thread: a generator that holds it may be closed by another one
+    lock, note = FileLock(folder / LOCK, timeout=0, thread_local=False), folder / HOLDER
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(
+            f"{folder} is being written by {_holder(note)}. Wait until that has ended and start again, or give another "
+            "--out."
+        ) from error
+    except NotImplementedError:
+        LOG.warning("%s lies on a file system without locks: nothing keeps two commands from writing there.", folder)
+        yield
+        return
+    try:
+        with suppress(OSError):
+            note.write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", encoding="utf-8")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(note: Path) -> str:
+    try:
+        return note.read_text(encoding="utf-8").strip() or "another process"
+    except OSError:
+        return "another process"
 
 
 class Journal:

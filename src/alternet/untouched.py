@@ -25,7 +25,7 @@ _COPIES: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 """A copy of each buffer that is kept at the moment, by its identity: one for all blocks within one another."""
 
 
-class untouched(AbstractContextManager):  # noqa: N801 - used like torch.no_grad
+class untouched(AbstractContextManager):
     """Evaluation mode without gradients inside; everything as before outside, also after an error or an interrupt.
 
     Parameter values are the business of views that change them. Such blocks may stand within one another.
@@ -75,7 +75,7 @@ class AsFound:
     Python, NumPy and torch, and the modes of torch.
 
     An interrupt at the very moment at which a `with` block begins to close leaves it unclosed. So where a model must
-    come back whatever happens, `put_back` follows in a `finally` around the block; whoever calls it twice loses nothing.
+    come back whatever happens, `put_back` follows in a `finally` around the block; calling it twice loses nothing.
 
     Examples:
         >>> net = nn.Linear(2, 1)
@@ -96,14 +96,7 @@ class AsFound:
 
     def put_back(self) -> None:
         """Put back whatever is otherwise than it was; at no moment is anything worse than before."""
-        if _get_current_function_mode_stack() != self._modes:
-            while _get_current_function_mode_stack():
-                _pop_mode()
-            for mode in self._modes:
-                _push_mode(mode)
-        for (get, put), value in zip(_SWITCHES, self._switches, strict=True):
-            if get() != value:
-                put(value)
+        self._put_modes_back()
         for attributes, held in self._held:
             _restore(attributes, held)
         for parameter, requires_grad, grad in self._parameters:
@@ -116,6 +109,16 @@ class AsFound:
                 with torch.no_grad():
                     buffer.copy_(value)
         set_random_state(self._random)
+
+    def _put_modes_back(self) -> None:
+        if _get_current_function_mode_stack() != self._modes:
+            while _get_current_function_mode_stack():
+                _pop_mode()
+            for mode in self._modes:
+                _push_mode(mode)
+        for (get, put), value in zip(_SWITCHES, self._switches, strict=True):
+            if get() != value:
+                put(value)
 
 
 def _held_by(module: nn.Module) -> dict[str, tuple[Any, Any]]:
@@ -142,15 +145,20 @@ def _restore(attributes: dict[str, Any], held: Mapping[str, tuple[Any, Any]]) ->
             attributes[name] = value
         if isinstance(value, list) and not _same(value, content):
             value[:] = content
-        elif isinstance(value, dict) and not (list(value) == list(content) and _same(value.values(), content.values())):
-            # into the same dictionary, which handles of hooks refer to
-            for key in [key for key in value if key not in content]:
-                del value[key]
-            for key, part in content.items():
-                value[key] = part
-            if list(value) != list(content):
-                for key in content:
-                    value[key] = value.pop(key)
+        elif isinstance(value, dict):
+            _refill(value, content)
+
+
+def _refill(found: dict[Any, Any], content: Mapping[Any, Any]) -> None:
+    """Into the same dictionary, which handles of hooks refer to."""
+    for key in [key for key in found if key not in content]:
+        del found[key]
+    for key, part in content.items():
+        if found.get(key, found) is not part:
+            found[key] = part
+    if list(found) != list(content):
+        for key in content:
+            found[key] = found.pop(key)
 
 
 def _same(now: Any, before: Any) -> bool:

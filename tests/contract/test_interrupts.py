@@ -3,8 +3,7 @@
 import signal
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -101,24 +100,22 @@ def weights(model: nn.Module) -> dict[str, tuple[int, Tensor]]:
     }
 
 
-@contextmanager
-def interrupted(after: float) -> Iterator[list[bool]]:
-    """A KeyboardInterrupt so many seconds from now, if the block still runs; tells whether it came."""
-    came: list[bool] = []
+def interrupted(work: Callable[[], object], after: float) -> bool:
+    """Let work run until a KeyboardInterrupt so many seconds from now; tells whether it came."""
 
     def interrupt(*_: object) -> None:
-        came.append(True)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, after)
-        yield came
+        work()
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
-        assert came
+        return True
     finally:
         signal.signal(signal.SIGALRM, before)
+    return False
 
 
 def changes(name: str, network: str, moments: int, **settings) -> tuple[list[list[str]], int]:
@@ -134,9 +131,7 @@ def changes(name: str, network: str, moments: int, **settings) -> tuple[list[lis
     generator = torch.Generator().manual_seed(0)
     for _ in range(moments):
         after = seconds * float(torch.rand((), generator=generator)) + 1e-6
-        with interrupted(after) as hit:
-            measure(name, net, images, **settings)
-        came += bool(hit)
+        came += interrupted(lambda: measure(name, net, images, **settings), after)  # noqa: B023 - called at once
         if now := differences(tensors, weights(net.model)) + differences(before, of(net.model)):
             found.append(now)
             net = subject(network)

@@ -39,7 +39,9 @@ class Attention(nn.Module):
 class Convolutions(nn.Module):
     """A residual unit with settings of its modules."""
 
-    def __init__(self, act: Callable[[], nn.Module] = nn.ReLU, *, eps: float = 1e-5, swapped: bool = False, **conv) -> None:
+    def __init__(
+        self, act: Callable[[], nn.Module] = nn.ReLU, *, eps: float = 1e-5, swapped: bool = False, **conv
+    ) -> None:
         super().__init__()
         self.stem, self.act = nn.Conv2d(3, 8, 3, **{"stride": 2, "padding": 1} | conv), act()
         self.norm, self.one, self.two = nn.BatchNorm2d(8, eps=eps), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
@@ -153,10 +155,13 @@ def test_the_same_network_made_again_is_the_same(pair):
 
 @pytest.mark.slow
 def test_another_process_says_the_same():
-    call = "from tests.subject.test_architecture import *; print([subject(m()).architecture((3,16,16))['sha256'] for p in PAIRS.values() for m in p])"
-    here = [subject(make()).architecture((3, 16, 16))["sha256"] for pair in PAIRS.values() for make in pair]
+    call = "from tests.subject.test_architecture import everyone; print(everyone())"
     out = subprocess.run([sys.executable, "-W", "ignore", "-c", call], check=True, capture_output=True, text=True)
-    assert out.stdout.strip() == str(here)
+    assert out.stdout.strip() == str(everyone())
+
+
+def everyone() -> list[str]:
+    return [subject(make()).architecture((3, 16, 16))["sha256"] for pair in PAIRS.values() for make in pair]
 
 
 def test_a_network_that_no_pass_can_be_made_with_is_told_by_its_modules():

@@ -1,15 +1,15 @@
 """Passes: how work meets the data, as sums over one pass or item by item, shared among all processes."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alternet.distributed import gather, rank, world_size
+from alternet.distributed import rank, together, world_size
 from alternet.instruments.moments import double
 from alternet.instruments.work import Batch, OnePass, PerItem, Row, Tables
 from alternet.probe.probe import Probe
@@ -17,7 +17,6 @@ from alternet.progress import track
 from alternet.storage import Journal
 from alternet.taps.find import Tap
 
-T = TypeVar("T")
 Sums = dict[str, Tensor]
 
 
@@ -139,24 +138,3 @@ def plain(row: Row) -> Row:
         [1.5, 2, 'conv']
     """
     return [value.item() if isinstance(value, Tensor | np.generic) else value for value in row]
-
-
-def together(work: Callable[[], T]) -> list[T]:
-    """What the work gave in every process, in order of rank; an error in one of them is an error in all.
-
-    So no process waits for another one that has given up.
-    """
-    mine, error = None, None
-    try:
-        mine = work()
-    except Exception as failure:
-        error = failure
-    # the error goes to the others as text: not every exception can be pickled
-    told = None if error is None else f"{type(error).__name__}: {error}"
-    outcomes: list[tuple[Any, str | None]] = gather((mine, told))
-    if error is not None:
-        raise error
-    for number, (_, failure) in enumerate(outcomes):
-        if failure is not None:
-            raise RuntimeError(f"Process {number} of {world_size()} failed. {failure}")
-    return [result for result, _ in outcomes]

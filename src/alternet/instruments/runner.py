@@ -7,8 +7,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ import pandas as pd
 import torch
 
 from alternet.data.image_batches import Batches
-from alternet.distributed import gather, rank, world_size
-from alternet.instruments.passes import itemise, plain, stream, together
+from alternet.distributed import gather, rank, together, world_size
+from alternet.instruments.passes import itemise, plain, stream
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.seeding import random_state_kept
-from alternet.storage import Journal, require_same, require_same_networks, versions
+from alternet.storage import Journal, require_same, require_same_networks, sole_writer, versions
 from alternet.subject.subject import Subject
 from alternet.untouched import AsFound, no_inference, untouched
 
@@ -64,11 +64,18 @@ def measure_each(
         Each instrument, as soon as it is finished, with its measurement or with the error that kept it from one. What
         `out` already holds comes first. An error in one instrument does not cost the others their results.
     """
+    with ExitStack() as locks:
+        yield from _each(instruments, subject, batches, out, locks)
+
+
+def _each(
+    instruments: "Sequence[Instrument]", subject: Subject, batches: Batches, out: Path | None, locks: ExitStack
+) -> "Iterator[tuple[Instrument, Result]]":
     passes: dict[Any, list[_Job]] = {}
     for instrument in instruments:
         try:
             _require_measurable(instrument, batches)
-            job, stored = _opened(instrument, subject, batches, out)
+            job, stored = _opened(instrument, subject, batches, out, locks)
         except Exception as error:
             yield instrument, error
             continue
@@ -82,6 +89,7 @@ def measure_each(
 
     for jobs in passes.values():
         for job, result in _measured(jobs):
+            job.lock.close()
             yield job.instrument, result
 
 
@@ -104,13 +112,14 @@ def _require_measurable(instrument: "Instrument", batches: Batches) -> None:
 
 
 def _opened(
-    instrument: "Instrument", subject: Subject, batches: Batches, out: Path | None
+    instrument: "Instrument", subject: Subject, batches: Batches, out: Path | None, locks: ExitStack
 ) -> "tuple[_Job, Measurement | None]":
     """The work of an instrument, and its stored result if there is one."""
     found = AsFound(subject.model)
     try:
         with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
             job = _Job(instrument, instrument.open(subject, batches), out)
+        locks.push(job.lock)
         return job, job.taken_up()
     finally:
         found.put_back()
@@ -123,6 +132,8 @@ class _Job:
     instrument: "Instrument"
     work: Work
     out: Path | None
+    lock: ExitStack = field(default_factory=ExitStack)
+    """What is held as long as this is being measured: nobody else writes into the folder."""
 
     @property
     def folder(self) -> Path | None:
@@ -177,6 +188,8 @@ class _Job:
                 return None
             if not (folder / PROVENANCE).exists():
                 _require_writable(folder)
+                self.lock.enter_context(sole_writer(folder))
+            if not (folder / PROVENANCE).exists():  # nor has anybody else just finished
                 return None
             found = Measurement.load(folder)
             facts = dict(found.provenance)
@@ -271,7 +284,7 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
         if rank() != 0:
             return
         try:
-            measurement.save(out)
+            measurement.store(folder)
         except OSError as error:
             raise NotStoredError(
                 f"The measurement is complete but could not be written to {folder} ({error.strerror or error}). Make "

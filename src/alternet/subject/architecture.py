@@ -43,11 +43,11 @@ def architecture_of(model: nn.Module, forward: Callable[[], Any]) -> Architectur
     """
     modules = [f"{path} {type(m).__name__}({_plain(m.extra_repr())})" for path, m in model.named_modules()]
     try:
-        return {"sha256": _digest([*modules, *_calls(model, forward)]), "of": "graph"}
+        of, rest = "graph", _calls(model, forward)
     except Exception:  # whatever keeps it from a pass is told by whoever measures it
-        pass
-    own = [f"{path}.{name}={_plain(value)}" for path, m in model.named_modules() for name, value in settings_of(m)]
-    return {"sha256": _digest([*modules, *own]), "of": "modules"}
+        of = "modules"
+        rest = [f"{path}.{name}={_plain(value)}" for path, m in model.named_modules() for name, value in settings_of(m)]
+    return {"sha256": hashlib.sha256("\n".join([*modules, *rest]).encode("utf-8", "replace")).hexdigest(), "of": of}
 
 
 def settings_of(module: nn.Module) -> Iterator[tuple[str, object]]:
@@ -58,7 +58,7 @@ def settings_of(module: nn.Module) -> Iterator[tuple[str, object]]:
 
 
 def device_caches(model: nn.Module) -> list[dict[str, Tensor]]:
-    """Dictionaries in which modules keep tensors by device; what is in them was made of the weights in a former pass."""
+    """Dictionaries in which modules keep tensors by device, made of the weights in a former pass."""
     held = [value for module in model.modules() for value in vars(module).values() if isinstance(value, dict) and value]
     return [d for d in held if all(isinstance(k, str) and _PLACE.fullmatch(k) and isinstance(d[k], Tensor) for k in d)]
 
@@ -70,10 +70,6 @@ def _scalar(value: object) -> bool:
 def _plain(text: object) -> str:
     """Text without the addresses that Python writes into it."""
     return re.sub(r"0x[0-9a-fA-F]+", "", str(text))
-
-
-def _digest(lines: list[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _calls(model: nn.Module, forward: Callable[[], Any]) -> list[str]:

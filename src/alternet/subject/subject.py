@@ -84,12 +84,20 @@ class Subject:
         """The checksum of what the network computes for images of this shape (c, h, w), whatever its weights are."""
         images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
         modules = tuple(
-            (path, id(module), tuple(settings_of(module)), tuple(module._forward_hooks), tuple(module._forward_pre_hooks))
+            (
+                path,
+                id(module),
+                tuple(settings_of(module)),
+                tuple(module._forward_hooks),
+                tuple(module._forward_pre_hooks),
+            )
             for path, module in self.model.named_modules()
         )
         built = (modules, stamp_of(self.model.buffers()))
         return self._remembered(
-            ("architecture", shape), built, lambda: architecture_of(self.model, lambda: self.model(self.normalise(images)))
+            ("architecture", shape),
+            built,
+            lambda: architecture_of(self.model, lambda: self.model(self.normalise(images))),
         )
 
     def _remembered(self, what: Any, stamp: Any, made: Callable[[], T]) -> T:

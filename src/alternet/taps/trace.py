@@ -145,8 +145,10 @@ def name_of(func: Callable) -> str:
     return getattr(func.__self__, "__name__", name) if name == "__get__" else name  # type: ignore[attr-defined]
 
 
-class nothing_hidden(AbstractContextManager):  # noqa: N801 - used like torch.no_grad; see `untouched` for why a class
+class nothing_hidden(AbstractContextManager):
     """Keep `nn.TransformerEncoderLayer` and `nn.MultiheadAttention` from their fused path, which no hook can see."""
+
+    # no generator, as `untouched` is none
 
     def __enter__(self) -> None:
         self._before = torch.backends.mha.get_fastpath_enabled()
