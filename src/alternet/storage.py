@@ -156,8 +156,7 @@ def write_json(path: Path, value: Any) -> None:
 def sole_writer(folder: Path) -> Iterator[None]:
     """Write into a folder alone, or not at all: a lock that the kernel releases when its owner ends, however it ends.
 
-    The lock file stays, since a lock on a file that another process deletes guards nothing. Where the file system knows
-    no locks, the block runs without one.
+    Where the file system knows no locks, the block runs without one.
 
     Raises:
         ValueError: Somebody else is writing there.
@@ -185,7 +184,9 @@ def sole_writer(folder: Path) -> Iterator[None]:
             note.write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", encoding="utf-8")
         yield
     finally:
-        note.unlink(missing_ok=True)
+        for file in (note, folder / LOCK):  # filelock notices a file that was deleted while it waited for it
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
         lock.release()
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from alternet.data.image_batches import Batches
 from alternet.instruments.calibration import Calibration
+from alternet.instruments.fourier_heatmap import FourierHeatmap
 from alternet.subject.subject import Subject
 
 
@@ -219,3 +220,23 @@ def test_under_other_versions_the_architecture_is_not_compared_and_that_is_said(
     path.write_text(text.replace(f'"timm": "{timm.__version__}"', '"timm": "0.9.0"'))
     Calibration().measure(subject(other, one), data(), out=tmp_path)
     assert "was made with timm 0.9.0, now" in caplog.text and "not the architecture" in caplog.text
+
+
+def test_a_half_finished_result_of_another_network_is_refused(tmp_path):
+    one, other = Convolutions(), Convolutions(nn.GELU)
+    net, calls = subject(one), []
+
+    def stop(*_: object) -> None:
+        calls.append(0)
+        if len(calls) > 6:
+            raise KeyboardInterrupt
+
+    handle = one.norm.register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        FourierHeatmap(side=3).measure(net, data(), out=tmp_path)
+    handle.remove()
+    assert list(tmp_path.rglob("items.0.jsonl"))
+    with pytest.raises(ValueError, match=r"another network than net is now.*to start again"):
+        FourierHeatmap(side=3).measure(subject(other, one), data(), out=tmp_path)
+    whole = FourierHeatmap(side=3).measure(subject(copy.deepcopy(one)), data())
+    assert FourierHeatmap(side=3).measure(net, data(), out=tmp_path).table.equals(whole.table)

@@ -18,7 +18,7 @@ from alternet.subject.creating import create_for_data
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
 from alternet.training.recipe import Recipe
-from alternet.training.run_writer import RunWriter
+from alternet.training.run_writer import RunWriter, told
 from alternet.training.train_data import TrainData
 from alternet.training.trainer import Trainer
 
@@ -72,7 +72,13 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         own |= model_args or {}
         network, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
         identity = _identity(model, arguments, images, recipe)
-        together(lambda: alone.enter_context(sole_writer(folder)) if rank() == 0 and not run.finished else None)
+
+        def begin() -> None:
+            if rank() == 0 and not run.finished:
+                with told(folder):
+                    alone.enter_context(sole_writer(folder))
+
+        together(begin)
         run.require_same(identity, Recipe().as_dict())
         if not run.finished:
             gather(None)  # every process has looked before the first one writes
