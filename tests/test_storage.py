@@ -130,9 +130,9 @@ def test_a_journal_goes_when_its_tables_are_safe(tmp_path):
 def test_only_one_writes_into_a_folder(tmp_path):
     folder = tmp_path / "deep" / "folder"
     with sole_writer(folder):
-        with pytest.raises(ValueError, match=rf"is being written by process {os.getpid()} on .*another --out"):
-            with sole_writer(folder):
-                pass
+        refused = pytest.raises(ValueError, match=rf"is being written by process {os.getpid()} on .*another --out")
+        with refused, sole_writer(folder):
+            pass
         with sole_writer(tmp_path / "deep"):
             pass
     with pytest.raises(ZeroDivisionError), sole_writer(folder):
