@@ -4,6 +4,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -36,26 +37,26 @@ class Net(nn.Module):
 
 
 def tied() -> Net:
-    net = Net()
+    net: Any = Net()
     net.branches[1][1].weight = net.branches[0][1].weight
     return net
 
 
 def shared() -> Net:
-    net = Net()
+    net: Any = Net()
     net.branches[1] = net.branches[0]
     return net
 
 
 def parametrised() -> Net:
-    net = Net()
+    net: Any = Net()
     parametrizations.weight_norm(net.stem)
     parametrizations.orthogonal(net.branches[0][1])
     return net
 
 
 def hooked() -> Net:
-    net = Net()
+    net: Any = Net()
     with warnings.catch_warnings(action="ignore"):
         weight_norm(net.stem)
         weight_norm(net.head)
@@ -65,7 +66,7 @@ def hooked() -> Net:
 
 
 def frozen() -> Net:
-    net = Net()
+    net: Any = Net()
     net.stem.requires_grad_(False)
     net.branches[1][0].weight.requires_grad_(False)
     return net

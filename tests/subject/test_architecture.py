@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import timm
@@ -41,7 +42,7 @@ class Convolutions(nn.Module):
     """A residual unit with settings of its modules."""
 
     def __init__(
-        self, act: Callable[[], nn.Module] = nn.ReLU, *, eps: float = 1e-5, swapped: bool = False, **conv
+        self, act: Callable[[], nn.Module] = nn.ReLU, *, eps: float = 1e-5, swapped: bool = False, **conv: Any
     ) -> None:
         super().__init__()
         self.stem, self.act = nn.Conv2d(3, 8, 3, **{"stride": 2, "padding": 1} | conv), act()
@@ -67,7 +68,7 @@ def encoder(**settings) -> nn.Module:
     return nn.Sequential(*parts, nn.Linear(16, 5))
 
 
-OPEN = {"enable_nested_tensor": False}
+OPEN: Any = {"enable_nested_tensor": False}
 
 
 class Turned(nn.Module):
@@ -80,17 +81,17 @@ class Mean(nn.Module):
         return x.mean(1)
 
 
-def vit(**settings) -> nn.Module:
-    small = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 5}
+def vit(**settings) -> Any:
+    small: Any = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 5}
     return timm.create_model("vit_tiny_patch16_224", **small | settings)
 
 
-def swin(**settings) -> nn.Module:
-    small = {"img_size": 32, "patch_size": 2, "embed_dim": 8, "depths": (2,), "num_heads": (2,), "num_classes": 5}
+def swin(**settings) -> Any:
+    small: Any = {"img_size": 32, "patch_size": 2, "embed_dim": 8, "depths": (2,), "num_heads": (2,), "num_classes": 5}
     return timm.create_model("swin_tiny_patch4_window7_224", **small | {"window_size": 4} | settings)
 
 
-def resnet(**settings) -> nn.Module:
+def resnet(**settings) -> Any:
     return timm.create_model("test_resnet", num_classes=5, **settings)
 
 
@@ -175,7 +176,7 @@ def test_a_network_that_no_pass_can_be_made_with_is_told_by_its_modules():
 
 
 def test_what_is_changed_in_a_model_is_noticed():
-    net = subject(Convolutions())
+    net: Any = subject(Convolutions())
     taps, before, weights = net.taps, net.architecture((3, 16, 16)), net.weights_sha256
     assert net.taps is taps
     net.model.act = nn.GELU()
@@ -205,7 +206,7 @@ def test_a_stored_result_of_another_network_is_refused(tmp_path):
 
 
 def test_a_model_that_was_trained_on_is_measured_anew(tmp_path):
-    net = subject(Convolutions())
+    net: Any = subject(Convolutions())
     Calibration().measure(net, data(), out=tmp_path)
     net.model.head.bias.data.add_(1)
     with pytest.raises(ValueError, match="another model"):
