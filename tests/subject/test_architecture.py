@@ -45,9 +45,10 @@ class Convolutions(nn.Module):
         self, act: Callable[[], nn.Module] = nn.ReLU, *, eps: float = 1e-5, swapped: bool = False, **conv: Any
     ) -> None:
         super().__init__()
-        self.stem, self.act = nn.Conv2d(3, 8, 3, **{"stride": 2, "padding": 1} | conv), act()
+        options: Any = {"stride": 2, "padding": 1, **conv}
+        self.stem, self.act = nn.Conv2d(3, 8, 3, **options), act()
         self.norm, self.one, self.two = nn.BatchNorm2d(8, eps=eps), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
-        self.drop, self.head, self.swapped = nn.Dropout(conv.get("p", 0.1)), nn.Linear(8, 5), swapped
+        self.drop, self.head, self.swapped = nn.Dropout(0.1), nn.Linear(8, 5), swapped
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.norm(self.stem(x)))
