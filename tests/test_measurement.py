@@ -1,9 +1,12 @@
 """Measurement: floats that round-trip, names that stay apart, and files that are whole or refused."""
 
 import errno
+import hashlib
 import json
 import math
 import os
+import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -126,8 +129,6 @@ def test_a_full_disk_costs_no_earlier_result(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        measurement("a", values=[9.0]).save(tmp_path)
-    with pytest.raises(OSError, match="No space left"):
         measurement("b").save(tmp_path)
     monkeypatch.undo()
     (only,) = find_measurements(tmp_path)
@@ -139,8 +140,36 @@ def test_the_provenance_is_plain_json(tmp_path):
     text = next(tmp_path.rglob(PROVENANCE)).read_text(encoding="utf-8")
     facts = {"instrument": "fourier", "model": {"name": "naïve"}, "seed": 0}
     types = {"model": "text", "unit": "number", "tap": "text", "value": "number"}
-    assert json.loads(text) == facts | {"rows": {"table": len(FLOATS)}, "columns": {"table": types}}
+    table = next(tmp_path.rglob("table.csv"))
+    stored = {"rows": {"table": len(FLOATS)}, "columns": {"table": types}, "sha256": {"table": checksum(table)}}
+    assert json.loads(text) == facts | stored
     assert "naïve" in text
+
+
+def checksum(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_table_beside_the_provenance_of_another_is_refused(tmp_path):
+    """Two commands at once once left the table of one beside the provenance of the other."""
+    measurement("a").save(tmp_path / "one")
+    measurement("a", values=[value + 1 for value in FLOATS]).save(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "a" / "fourier" / "table.csv", tmp_path / "one" / "a" / "fourier")
+    with pytest.raises(ValueError, match=r"table\.csv is not the table that provenance\.json was written for"):
+        Measurement.load(tmp_path / "one" / "a" / "fourier")
+
+
+def test_save_overwrites_no_other_measurement(tmp_path):
+    first = measurement("a")
+    first.save(tmp_path)
+    first.save(tmp_path)  # the same again is none
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(ValueError, match=r"other numbers in table\.csv"):
+        measurement("a", values=[9.0] * len(FLOATS)).save(tmp_path)
+    (facts,) = first.provenances
+    with pytest.raises(ValueError, match="a measurement with another settings"):
+        replace(first, provenances=({**facts, "settings": {"bins": 5}},)).save(tmp_path)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
 @pytest.mark.parametrize("name", ["a\rb", "a\r", "\r", 'a"\rb', "a\r\nb", "a\nb", "a,b", "a;b\r,c"], ids=repr)

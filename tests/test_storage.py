@@ -3,11 +3,14 @@
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from alternet.storage import Journal, safe_name, write_atomically, write_json
+from alternet.storage import Journal, safe_name, sole_writer, write_atomically, write_json
 
 
 @pytest.mark.parametrize(
@@ -122,3 +125,32 @@ def test_a_journal_goes_when_its_tables_are_safe(tmp_path):
     (tmp_path / "table.csv").touch()
     Journal(tmp_path, identity="a").remove()
     assert [path.name for path in Path(tmp_path).iterdir()] == ["table.csv"]
+
+
+def test_only_one_writes_into_a_folder(tmp_path):
+    folder = tmp_path / "deep" / "folder"
+    with sole_writer(folder):
+        refused = pytest.raises(ValueError, match=rf"is being written by process {os.getpid()} on .*another --out")
+        with refused, sole_writer(folder):
+            pass
+        with sole_writer(tmp_path / "deep"):
+            pass
+    with pytest.raises(ZeroDivisionError), sole_writer(folder):
+        raise ZeroDivisionError
+    with sole_writer(folder):
+        pass
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.slow
+def test_a_lock_ends_with_its_owner(tmp_path):
+    code = "lock = sole_writer(Path(sys.argv[1])); lock.__enter__(); print(1, flush=True); input()"
+    call = [sys.executable, "-c", f"import sys; from alternet.storage import *; {code}", str(tmp_path)]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as owner:
+        assert owner.stdout is not None and owner.stdout.readline()
+        with pytest.raises(ValueError, match=f"process {owner.pid} "), sole_writer(tmp_path):
+            pass
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    with sole_writer(tmp_path):
+        pass

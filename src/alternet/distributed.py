@@ -5,7 +5,7 @@ and `world_size()` and join it with the functions below; outside torchrun these 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -64,3 +64,24 @@ def gather(value: T) -> list[T]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def together(work: Callable[[], T]) -> list[T]:
+    """What the work gave in every process, in order of rank; an error in one of them is an error in all.
+
+    So no process waits for another one that has given up.
+    """
+    mine, error = None, None
+    try:
+        mine = work()
+    except Exception as failure:
+        error = failure
+    # the error goes to the others as text: not every exception can be pickled
+    told = None if error is None else f"{type(error).__name__}: {error}"
+    outcomes: list[tuple[Any, str | None]] = gather((mine, told))
+    if error is not None:
+        raise error
+    for number, (_, failure) in enumerate(outcomes):
+        if failure is not None:
+            raise RuntimeError(f"Process {number} of {world_size()} failed. {failure}")
+    return [result for result, _ in outcomes]

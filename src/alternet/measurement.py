@@ -1,5 +1,6 @@
 """Measurement: what an instrument found, as tidy tables, with where every number comes from."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from alternet.storage import safe_name, write_atomically, write_json
+from alternet.storage import as_bytes, require_same, safe_name, sole_writer, write_atomically, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +27,12 @@ MARKS = tuple(f" ({mark})" for mark in (RANDOM, RANDOM_HEAD, PARTLY_RANDOM))
 
 TYPES = "columns"
 """Whether each column holds text or numbers, likewise: a layer called 0 is no number."""
+
+SUMS = "sha256"
+"""Checksum of each table's file, likewise; results of version 0.1.0 have none."""
+
+DECIDING = ("instrument", "version", "settings", "model", "input", "dtype", "data", "architectures")
+"""What two measurements of one thing have in common; the rest of a provenance is circumstances."""
 
 NAMES = ("model", "model_b", "tap", "tap_a", "tap_b", "kind", "metric", "corruption", "shape", "texture")
 """Columns of text in results of version 0.1.0, which did not say so."""
@@ -119,7 +126,8 @@ class Measurement:
             The folder `out`. The provenance is written last, so a folder that has one is complete.
 
         Raises:
-            ValueError: Two of the models would share a folder.
+            ValueError: Two of the models would share a folder, or a folder holds another measurement, or is being
+                written by somebody else.
             OSError: The folder cannot be written.
         """
         folders = [folder_of(out, model, self.instrument) for model in self.models]
@@ -127,17 +135,39 @@ class Measurement:
             raise ValueError(
                 f"Several of {', '.join(self.models)} would share {', '.join(twice)}. Save them one by one."
             )
-        for model in self.models:
-            folder, part = folder_of(out, model, self.instrument), self.of(model)
-            for name, table in part.tables.items():
-                write_atomically(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-            rows = {name: len(table) for name, table in part.tables.items()}
-            types = {
-                name: {str(key): "number" if is_numeric_dtype(table[key]) else "text" for key in table}
-                for name, table in part.tables.items()
-            }
-            write_json(folder / PROVENANCE, {**part.provenance, ROWS: rows, TYPES: types})
+        for model, folder in zip(self.models, folders, strict=True):
+            with sole_writer(folder):
+                self.of(model)._require_place(folder)
+                self.of(model).store(folder)
         return Path(out)
+
+    def store(self, folder: Path) -> None:
+        """Write the measurement of one model into its folder, for whom has that to itself: see `save`."""
+        texts = {name: table.to_csv(index=False, lineterminator="\n") for name, table in self.tables.items()}
+        for name, text in texts.items():
+            write_atomically(folder / f"{name}.csv", text)
+        rows = {name: len(table) for name, table in self.tables.items()}
+        types = {
+            name: {str(key): "number" if is_numeric_dtype(table[key]) else "text" for key in table}
+            for name, table in self.tables.items()
+        }
+        sums = {name: checksum(as_bytes(text)) for name, text in texts.items()}
+        write_json(folder / PROVENANCE, {**self.provenance, ROWS: rows, TYPES: types, SUMS: sums})
+
+    def _require_place(self, folder: Path) -> None:
+        """Refuse a folder that holds another measurement: results are not overwritten."""
+        if not (folder / PROVENANCE).exists():
+            return
+        stored, again = Measurement.load(folder), "save this one there"
+        mine = json.loads(json.dumps({fact: self.provenance[fact] for fact in DECIDING if fact in self.provenance}))
+        require_same(folder, stored.provenance, mine, holds="measurement", again=again)
+        for name, table in self.tables.items():
+            text = table.to_csv(index=False, lineterminator="\n")
+            if not (folder / f"{name}.csv").is_file() or (folder / f"{name}.csv").read_bytes() != as_bytes(text):
+                raise ValueError(
+                    f"{folder} holds a measurement of the same thing with other numbers in {name}.csv. Give another "
+                    f"folder, or delete that one to {again}."
+                )
 
     @staticmethod
     def load(folder: str | Path) -> "Measurement":
@@ -151,7 +181,10 @@ class Measurement:
             raise ValueError(f"{folder} is not a finished measurement: it has no {PROVENANCE}. Measure it again.")
         try:
             provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-            types = provenance.pop(TYPES, {})
+            types, sums = provenance.pop(TYPES, {}), provenance.pop(SUMS, {})
+            for name, sum_then in sums.items():
+                if (folder / f"{name}.csv").is_file() and checksum((folder / f"{name}.csv").read_bytes()) != sum_then:
+                    raise ValueError(f"{name}.csv is not the table that {PROVENANCE} was written for")
             tables = {path.stem: _read(path, types.get(path.stem)) for path in sorted(folder.glob("*.csv"))}
             _require_whole(tables, provenance.pop(ROWS, {"table": None}))
             measurement = Measurement(instrument=provenance["instrument"], tables=tables, provenances=(provenance,))
@@ -217,6 +250,11 @@ def find_measurements(out: str | Path) -> list[Measurement]:
     if not found:
         raise ValueError(f"No finished measurement under {out}: expected {out}/<model>/<instrument>/{PROVENANCE}.")
     return found
+
+
+def checksum(content: bytes) -> str:
+    """SHA-256 of a file's content."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _require_whole(tables: Mapping[str, pd.DataFrame], rows: Mapping[str, int | None]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,18 +21,39 @@ def random_state_kept(seed: int | None = None) -> Iterator[None]:
         ...     bool(first == torch.rand(()))
         True
     """
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    before = random_state()
     try:
-        with torch.random.fork_rng(devices=devices):
-            if seed is not None:
-                random.seed(seed)
-                np.random.seed(seed % 2**32)  # NumPy takes no larger ones
-                torch.manual_seed(seed)
-            yield
+        if seed is not None:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # NumPy takes no larger ones
+            torch.manual_seed(seed)
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        set_random_state(before)
+
+
+def random_state() -> tuple[Any, ...]:
+    """The state of the global random generators of Python, NumPy, torch on the CPU and, once used, on every GPU."""
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), gpus
+
+
+def set_random_state(state: tuple[Any, ...]) -> None:
+    """Put the global random generators into a state that `random_state` gave.
+
+    Examples:
+        >>> state = random_state()
+        >>> first = torch.rand(())
+        >>> set_random_state(state)
+        >>> bool(first == torch.rand(()))
+        True
+    """
+    python, numpy, cpu, gpus = state
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(cpu)
+    if gpus:
+        torch.cuda.set_rng_state_all(gpus)
 
 
 @contextmanager

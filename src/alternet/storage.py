@@ -2,16 +2,26 @@
 
 import hashlib
 import json
+import logging
 import os
+import platform
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from alternet import __version__
 from alternet.errors import shortened
+
+LOG = logging.getLogger("alternet")
+
+LOCK, HOLDER = ".lock", ".lock-holder"
+"""In a folder that is being written: what is locked, and who has locked it."""
 
 
 def safe_name(name: str) -> str:
@@ -69,6 +79,43 @@ def require_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]
             )
 
 
+def require_same_networks(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any], *, again: str) -> str:
+    """Refuse a folder whose result was made of another network with the same weights.
+
+    Args:
+        folder: The folder.
+        stored: `architectures` of the models by name, and `versions` of the packages, as they are stored; a result of
+            version 0.1.0 states no architectures.
+        now: The same of the result asked for.
+        again: What is done in an empty folder, for the message.
+
+    Returns:
+        Why the architectures could not be compared, empty where they were.
+
+    Raises:
+        ValueError: Another network it is.
+    """
+    before = stored.get("architectures")
+    if not before:
+        return f"{folder} does not state the architecture of its network, so only its weights were compared."
+    made, here = stored.get("versions") or {}, now["versions"]
+    if others := [name for name in ("torch", "timm") if made.get(name) != here[name]]:
+        then = ", ".join(f"{name} {made.get(name)}, now {here[name]}" for name in others)
+        return f"{folder} was made with {then}, so of its network only the weights were compared, not the architecture."
+    for name, is_now in now["architectures"].items():
+        if (was := before.get(name)) != is_now:
+            if was and was["of"] != is_now["of"]:
+                return (
+                    f"{folder} and the model {name} state their architectures differently, so they were not compared."
+                )
+            raise ValueError(
+                f"{folder} holds the result of another network than {name} is now: the weights are the same, but not "
+                "the architecture (activations, heads, windows, dropout, or other operations and their settings). "
+                f"Give another --out, or delete that folder to {again}."
+            )
+    return ""
+
+
 def _differences(before: Any, now: Any) -> str:
     if isinstance(before, dict) and isinstance(now, dict):
         differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
@@ -86,7 +133,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         OSError: The disk is full or the folder cannot be written; an older file at `path` is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    data = as_bytes(content)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -102,9 +149,59 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
+def as_bytes(content: str | bytes) -> bytes:
+    """What `write_atomically` writes."""
+    return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented UTF-8 JSON, atomically."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Write into a folder alone, or not at all: a lock that the kernel releases when its owner ends, however it ends.
+
+    Where the file system knows no locks, the block runs without one.
+
+    Raises:
+        ValueError: Somebody else is writing there.
+
+    Examples:
+        >>> with sole_writer(getfixture("tmp_path")):
+        ...     pass
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # not by thread: a generator that holds it may be closed by another one
+    lock, note = FileLock(folder / LOCK, timeout=0, thread_local=False), folder / HOLDER
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(
+            f"{folder} is being written by {_holder(note)}. Wait until that has ended and start again, or give another "
+            "--out."
+        ) from error
+    except NotImplementedError:
+        LOG.warning("%s lies on a file system without locks: nothing keeps two commands from writing there.", folder)
+        yield
+        return
+    try:
+        with suppress(OSError):
+            note.write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", encoding="utf-8")
+        yield
+    finally:
+        for file in (note, folder / LOCK):  # filelock notices a file that was deleted while it waited for it
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(note: Path) -> str:
+    try:
+        return note.read_text(encoding="utf-8").strip() or "another process"
+    except OSError:
+        return "another process"
 
 
 class Journal:
@@ -122,9 +219,20 @@ class Journal:
         {'0': [[1.5]]}
     """
 
-    def __init__(self, folder: Path, identity: str, *older: str, part: int = 0) -> None:
-        """The journal in a folder; `older` are other identities of the same measurement that are taken up as well."""
+    def __init__(
+        self, folder: Path, identity: str, *older: str, part: int = 0, networks: Mapping[str, Any] | None = None
+    ) -> None:
+        """The journal in a folder.
+
+        Args:
+            folder: The folder.
+            identity: What is being measured.
+            older: Other identities of the same measurement that are taken up as well.
+            part: Number of the process.
+            networks: What is known of the models beside the identity, as `require_same_networks` takes it.
+        """
         self.folder, self.identity, self.older = folder, identity, older
+        self.networks = dict(networks or {})
         self.path = folder / f"items.{part}.jsonl"
 
     def done(self) -> dict[str, list]:
@@ -136,18 +244,20 @@ class Journal:
         rows: dict[str, list] = {}
         for path in sorted(self.folder.glob("items.*.jsonl")):
             lines = list(_whole_lines(path))
-            if lines and lines[0] not in [{"identity": one} for one in (self.identity, *self.older)]:
+            if lines and lines[0].get("identity") not in (self.identity, *self.older):
                 raise ValueError(
                     f"{self.folder} holds a half-finished measurement with other settings, weights or data. "
                     "Give another --out, or delete that folder to start again."
                 )
+            if lines and self.networks:
+                require_same_networks(self.folder, lines[0], self.networks, again="start again")
             rows.update({line["item"]: line["rows"] for line in lines[1:]})
         return rows
 
     def __enter__(self) -> "Journal":
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = "".join(json.dumps(line) + "\n" for line in _whole_lines(self.path)) if self.path.exists() else ""
-        write_atomically(self.path, whole or json.dumps({"identity": self.identity}) + "\n")
+        write_atomically(self.path, whole or json.dumps({"identity": self.identity, **self.networks}) + "\n")
         self._file = self.path.open("a", encoding="utf-8")
         return self
 

@@ -225,7 +225,7 @@ def test_the_fingerprint_is_the_same_on_every_machine() -> None:
 
 def test_workers_change_nothing(made: Batches) -> None:
     for data in (made, made.frozen(FLIP, seed=2)):
-        with_workers = replace(data, workers=2, _kept={})
+        with_workers = replace(data, workers=2, _kept=type(data._kept)())
         assert all(torch.equal(*pair) for pair in zip(joined(data), joined(with_workers), strict=True))
 
 
@@ -262,3 +262,26 @@ def test_unsuitable_settings_are_refused(made: Batches) -> None:
     with pytest.raises(ValueError, match="workers must not be negative"):
         replace(made, workers=-1)
     assert Batches is BatchesOfModule and batches is make
+
+
+def test_images_that_are_written_into_are_noticed() -> None:
+    images, targets = torch.rand(6, 3, 8, 8), torch.arange(6) % 3
+    data = Batches.of(images, targets)
+    frozen = data.frozen(Augmentation(hflip=0.5), seed=1)
+    before = data.fingerprint, frozen.fingerprint, next(iter(frozen))[0]
+    assert (data.fingerprint, frozen.fingerprint) == before[:2]
+    images.mul_(0.5)
+    assert data.fingerprint != before[0] and frozen.fingerprint != before[1]
+    assert not torch.equal(next(iter(frozen))[0], before[2])
+    darker = data.fingerprint
+    images.data[0] = 0.0  # which no version counts
+    targets[0] = 2
+    assert data.fingerprint != darker
+
+
+def test_shards_do_not_go_on_with_frozen_images_that_were_written_into() -> None:
+    images = torch.rand(6, 3, 8, 8)
+    frozen = Batches.of(images, torch.arange(6) % 3, batch_size=3).frozen(Augmentation(), seed=1)
+    before = [batch for batch, _ in frozen]
+    images.mul_(0.5)
+    assert not torch.equal(next(iter(frozen.shard(0, 2)))[0], before[0])

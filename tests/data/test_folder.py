@@ -171,6 +171,18 @@ def test_the_fingerprint_knows_the_files_not_their_place(save: Save, tmp_path: P
     assert batches(tmp_path / "there", img_size=16).fingerprint != here
 
 
+@pytest.mark.parametrize("kind", ["bmp", "tiff", "ppm", "gif", "png", "jpg"])
+def test_the_fingerprint_knows_the_pixels_in_the_middle(tmp_path: Path, kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 100, 3), np.uint8)
+    prints = []
+    for name, black in (("whole", False), ("half", True)):
+        (tmp_path / name).mkdir()
+        pixels[40:80] = 0 if black else pixels[40:80]
+        Image.fromarray(pixels).save(tmp_path / name / f"a.{kind}")
+        prints.append(batches(tmp_path / name, img_size=16).fingerprint)
+    assert prints[0] != prints[1]
+
+
 def _first_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[60] ^= 255

@@ -23,6 +23,7 @@ from alternet.instruments.variance.measure import VarianceWork
 from alternet.instruments.work import OnePass, PerItem
 from alternet.measurement import Measurement
 from alternet.settings import settings
+from alternet.storage import sole_writer
 from alternet.subject.subject import Subject
 
 
@@ -311,6 +312,24 @@ def test_a_finished_measurement_leaves_no_journal(subject, batches, tmp_path):
         "table.csv",
     ]
     pd.testing.assert_frame_equal(Squares().measure(subject, batches).table, m.table)
+
+
+def test_two_do_not_measure_into_one_folder_at_once(subject, batches, tmp_path):
+    with sole_writer(tmp_path / "tiny_net" / "squares"):
+        with pytest.raises(ValueError, match="squares is being written by process .* give another --out"):
+            Squares().measure(subject, batches, out=tmp_path)
+        kept = Variance().measure(subject, batches, out=tmp_path)
+    Squares().measure(subject, batches, out=tmp_path)
+    with sole_writer(tmp_path / "tiny_net" / "variance"):  # what is finished is not written
+        pd.testing.assert_frame_equal(Variance().measure(subject, batches, out=tmp_path).table, kept.table)
+
+
+def test_the_folder_is_free_again_after_a_failure(subject, batches, tmp_path, monkeypatch):
+    monkeypatch.setattr(SquaresWork, "rows", full)
+    with pytest.raises(OSError, match="No space left"):
+        Squares().measure(subject, batches, out=tmp_path)
+    with sole_writer(tmp_path / "tiny_net" / "squares"):
+        pass
 
 
 def full(*_, **__):

@@ -168,9 +168,9 @@ def test_plain_logits_of_images_of_another_size_need_no_trace() -> None:
     batch = images(3, 8, 12)
     with Probe(net) as probe, probe.silence("body.0.branch"):
         expected = probe.observe(batch, ignore)
-        net.__dict__["_taps_by_size"].clear()
+        net.__dict__["_memory"].clear()
         assert torch.equal(probe.logits(batch), expected)
-        assert not net.__dict__["_taps_by_size"]
+        assert not net.__dict__["_memory"]
 
 
 @pytest.mark.parametrize("branch", ["attn", "mlp"])

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from tests.training.toy import ToyTrainSet, pictures, toy
 
+from alternet.storage import sole_writer
 from alternet.subject.creating import create_for_data
 from alternet.training import Recipe, Row, TrainData, TrainingRun, train
 from alternet.training.checkpoint import read_checkpoint
@@ -306,3 +307,9 @@ def test_a_convolutional_network_takes_any_size_and_the_arguments_build_it_again
     model, arguments = create_for_data("test_resnet", (1, 16, 24), 7, {"drop_path_rate": 0.1}, seed=0)
     assert arguments == {"in_chans": 1, "drop_path_rate": 0.1}
     assert model.eval()(torch.rand(2, 1, 16, 24)).shape == (2, 7)
+
+
+def test_two_do_not_train_into_one_folder_at_once(tmp_path: Path) -> None:
+    with sole_writer(tmp_path), pytest.raises(ValueError, match="is being written by process"):
+        run(tmp_path)
+    assert not (tmp_path / "run.json").exists()

@@ -199,7 +199,7 @@ def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, 
 
 def _everywhere(work: Callable[[], T]) -> T:
     """What the work gave here, if no process failed at it: so none waits for another that has given up."""
-    from alternet.instruments.passes import together
+    from alternet.distributed import together
 
     mine: list[T] = []
     together(lambda: mine.append(work()))

@@ -11,7 +11,6 @@ So a subset of the clean images is the same subset of every corrupted set.
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +56,10 @@ class PairedBatches(Batches):
         """The same images in the same order, from the published set."""
         return Batches(**_plain(self) | {"dataset": self.sets[corruption, severity], "transform": self.fitted})
 
-    @cached_property
     def _facts(self) -> dict[str, Any]:
         some = _spread(self.order)
         seen = {f"{name}/{severity}": pictures.facts(some) for (name, severity), pictures in self.sets.items()}
-        return super()._facts | {"corrupted": seen, "fitted": self.fitted.facts}
+        return super()._facts() | {"corrupted": seen, "fitted": self.fitted.facts}
 
 
 def paired(batches: Batches, folder: str | Path, corruptions: Sequence[str]) -> PairedBatches:
@@ -90,7 +88,7 @@ def paired(batches: Batches, folder: str | Path, corruptions: Sequence[str]) -> 
 
 def _plain(batches: Batches) -> dict[str, Any]:
     """The fields of the clean batches, so that what is skipped is listed with them."""
-    return {field.name: getattr(batches, field.name) for field in fields(Batches)}
+    return {field.name: getattr(batches, field.name) for field in fields(Batches) if field.init}
 
 
 def _spread(order: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_batches import Batches
@@ -156,6 +157,11 @@ class Corrupted(ImageDataset):
         """The pictures in this order; in place of one that cannot be read, the reason why."""
         for sample in self.source.samples(indices):
             yield sample if isinstance(sample, UnreadableImage) else self._made(sample)
+
+    @property
+    def in_memory(self) -> tuple[Tensor, ...]:
+        """Those of the clean pictures."""
+        return self.source.in_memory
 
     def facts(self, indices: Indices) -> dict[str, Any]:
         """Those of the clean pictures, and what is done to them."""

@@ -14,6 +14,7 @@ from alternet.data.augment import Augmentation, Augmented
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_dataset import ImageDataset, TensorImages
 from alternet.data.reading import Batch, Reading
+from alternet.stamp import Stamp, stamp_of, versions_of
 
 KEPT_BYTES = 4 * 2**30
 """How much of frozen batches is kept in memory; what is beyond is drawn again from the same seed when it is needed."""
@@ -58,7 +59,8 @@ class Batches:
     seed: int = 0
     part: tuple[int, int] = (0, 1)
     _skipped: dict[str, None] = field(default_factory=dict, repr=False)
-    _kept: dict[int, Batch] = field(default_factory=dict, repr=False)
+    _kept: "_Kept" = field(default_factory=lambda: _Kept(), repr=False)
+    _printed: dict[Stamp, str] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -152,22 +154,34 @@ class Batches:
         """Names of the pictures that could not be read, as far as they have been come across."""
         return tuple(sorted(self._skipped))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Stands for everything that decides the numbers: pictures, size, crop, augmentation; alike on every machine.
 
-        It does not depend on `batch_size`, except where the images of a batch are mixed.
+        It does not depend on `batch_size`, except where the images of a batch are mixed. Images in memory that were
+        written into have another one from then on.
         """
-        return hashlib.sha256(json.dumps(self._facts, sort_keys=True).encode()).hexdigest()[:16]
+        stamp = stamp_of(self.dataset.in_memory)
+        if stamp not in self._printed:
+            if self._printed:
+                self._kept.clear()
+                self._printed.clear()
+            facts = json.dumps(self._facts(), sort_keys=True)
+            self._printed[stamp] = hashlib.sha256(facts.encode()).hexdigest()[:16]
+        return self._printed[stamp]
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[Batch]:
-        missing = [number for number in self.numbers if number not in self._kept]
+        if (versions := versions_of(self.dataset.in_memory)) != self._kept.versions:
+            self._kept.clear()  # drawn from images that are others now
+            self._kept.versions = versions
+        kept = dict(self._kept)
+        missing = [number for number in self.numbers if number not in kept]
         fresh, drawn = self._reading.batches(missing, self.workers), set(missing)
         for number in self.numbers:
-            images, targets = next(fresh) if number in drawn else self._kept[number]
+            images, targets = next(fresh) if number in drawn else kept[number]
             if number in drawn and self.augment is not None:
                 whole = self.batch_size * int(np.prod(self.shape)) * images.element_size()
                 if (len(self._kept) + 1) * whole <= KEPT_BYTES:
@@ -218,7 +232,7 @@ class Batches:
         if self.dataset.indexable:
             # sorted, because the order that they have now shall not matter
             order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
-        return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept={})
+        return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept=_Kept())
 
     def frozen(self, augment: Augmentation, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
         """The images in a random order, augmented once, the same at every iteration.
@@ -281,7 +295,7 @@ class Batches:
     def _drawn(self, augment: Augmentation, seed: int, batch_size: int) -> "Batches":
         shuffle = np.random.RandomState(seed % 2**32).permutation
         order = shuffle(self.order) if self.dataset.indexable else self.order
-        return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept={})
+        return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept=_Kept())
 
     def _varied(self, augment: Augmentation) -> Augmented:
         return Augmented(
@@ -296,7 +310,6 @@ class Batches:
     def _augmented(self) -> Augmented | None:
         return None if self.augment is None else self._varied(self.augment)
 
-    @cached_property
     def _facts(self) -> dict[str, Any]:
         transform = self.transform.facts
         if self.transform.keeps(self.dataset.size):
@@ -319,3 +332,9 @@ class Batches:
             seed=self.seed,
             skipped=self._skipped,
         )
+
+
+class _Kept(dict[int, Batch]):
+    """Frozen batches by number, and the versions of the images in memory that they were drawn from."""
+
+    versions: Stamp = ()

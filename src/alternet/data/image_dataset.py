@@ -79,6 +79,11 @@ class ImageDataset(Dataset, ABC):
     def facts(self, indices: Indices) -> dict[str, Any]:
         """What identifies these pictures on any machine, as plain values."""
 
+    @property
+    def in_memory(self) -> tuple[Tensor, ...]:
+        """The pictures and class numbers, where they lie in memory and somebody may write into them."""
+        return ()
+
     def label(self, index: int) -> str:
         """What to call a picture that cannot be read."""
         return f"{self.name}[{index}]"
@@ -146,6 +151,12 @@ class ArrayImages(ImageDataset):
     def __getitem__(self, index: int) -> Sample:
         return Image.fromarray(self.images[index]), int(self.targets[index])
 
+    @property
+    def in_memory(self) -> tuple[Tensor, ...]:
+        """Arrays that nobody can write into are left out."""
+        arrays = (self.images, self.targets)
+        return tuple(torch.from_numpy(a) for a in arrays if a.flags.writeable and a.flags.c_contiguous)
+
     def pixels(self, indices: Indices) -> tuple[np.ndarray, np.ndarray]:
         """Pictures and class numbers by index."""
         return self.images[indices], self.targets[indices]
@@ -203,6 +214,11 @@ class TensorImages(ImageDataset):
             )
         colours = self.images[index].expand(3, -1, -1).mul(255).round().byte().permute(1, 2, 0)
         return Image.fromarray(colours.contiguous().numpy()), int(self.targets[index])
+
+    @property
+    def in_memory(self) -> tuple[Tensor, ...]:
+        """Both tensors, which may be the caller's own."""
+        return self.images, self.targets
 
     def statistics(self, colour: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel of these very images."""

@@ -1,16 +1,15 @@
 """Passes: how work meets the data, as sums over one pass or item by item, shared among all processes."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alternet.distributed import gather, rank, world_size
+from alternet.distributed import rank, together, world_size
 from alternet.instruments.moments import double
 from alternet.instruments.work import Batch, OnePass, PerItem, Row, Tables
 from alternet.probe.probe import Probe
@@ -18,7 +17,6 @@ from alternet.progress import track
 from alternet.storage import Journal
 from alternet.taps.find import Tap
 
-T = TypeVar("T")
 Sums = dict[str, Tensor]
 
 
@@ -82,18 +80,17 @@ def _add(total: Sums, part: Mapping[str, Tensor]) -> None:
         total[key] = double(value) if before is None else before + double(value)
 
 
-def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Sequence[str]) -> Tables:
+def itemise(work: PerItem, *, label: str, journal: Journal | None) -> Tables:
     """Every item once, dealt out to the processes, in any order and after any number of interruptions.
 
     Args:
         work: What is measured.
         label: What the progress bar says.
-        folder: Where the journal of finished items lies; None keeps none.
-        identities: What the journal must say that it is of: as it is written today, then in older spellings.
+        journal: Where this process notes finished items; None keeps none.
     """
     done: dict[str, list[Row]] = {}
-    if folder is not None:
-        (done, *_) = together(lambda: Journal(folder, *identities).done() if rank() == 0 else {})
+    if journal is not None:
+        (done, *_) = together(lambda: journal.done() if rank() == 0 else {})
         try:  # before the work, not after it
             _records(work, [row for rows in done.values() for row in rows])
         except (TypeError, ValueError, RuntimeError) as error:
@@ -109,7 +106,7 @@ def itemise(work: PerItem, *, label: str, folder: Path | None, identities: Seque
             mine = [key for key in items if key not in done][rank() :: world_size()]
             todo = track(mine, label=label, total=len(mine))
             fresh = ((key, [plain(row) for row in work.rows(items[key])]) for key in todo)
-            return list(items), dict(fresh if folder is None else _noted(fresh, folder, identities))
+            return list(items), dict(fresh if journal is None else _noted(fresh, journal))
 
     parts = together(my_share)
     for _, fresh in parts:
@@ -121,11 +118,9 @@ def _records(work: PerItem, rows: Sequence[Row]) -> Sequence[Any]:
     return rows if work.record is None else [work.record(*row) for row in rows]
 
 
-def _noted(
-    finished: Iterator[tuple[str, list[Row]]], folder: Path, identities: Sequence[str]
-) -> Iterator[tuple[str, list[Row]]]:
+def _noted(finished: Iterator[tuple[str, list[Row]]], journal: Journal) -> Iterator[tuple[str, list[Row]]]:
     """Pass finished items on once they are on the disk."""
-    with Journal(folder, *identities, part=rank()) as journal:
+    with journal:
         for key, rows in finished:
             try:
                 journal.add(key, rows)
@@ -145,24 +140,3 @@ def plain(row: Row) -> Row:
         [1.5, 2, 'conv']
     """
     return [value.item() if isinstance(value, Tensor | np.generic) else value for value in row]
-
-
-def together(work: Callable[[], T]) -> list[T]:
-    """What the work gave in every process, in order of rank; an error in one of them is an error in all.
-
-    So no process waits for another one that has given up.
-    """
-    mine, error = None, None
-    try:
-        mine = work()
-    except Exception as failure:
-        error = failure
-    # the error goes to the others as text: not every exception can be pickled
-    told = None if error is None else f"{type(error).__name__}: {error}"
-    outcomes: list[tuple[Any, str | None]] = gather((mine, told))
-    if error is not None:
-        raise error
-    for number, (_, failure) in enumerate(outcomes):
-        if failure is not None:
-            raise RuntimeError(f"Process {number} of {world_size()} failed. {failure}")
-    return [result for result, _ in outcomes]

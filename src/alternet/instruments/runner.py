@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,20 +18,21 @@ import torch
 
 from alternet.circumstances import circumstances
 from alternet.data.image_batches import Batches
-from alternet.distributed import gather, rank, world_size
+from alternet.distributed import gather, rank, together, world_size
 from alternet.errors import Doubt
-from alternet.instruments.passes import itemise, plain, stream, together
+from alternet.instruments.passes import itemise, plain, stream
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.seeding import random_state_kept
-from alternet.storage import Journal, require_same, versions
+from alternet.storage import Journal, require_same, require_same_networks, sole_writer, versions
 from alternet.subject.declared import classifies
 from alternet.subject.subject import Subject
-from alternet.untouched import untouched
+from alternet.untouched import AsFound, no_inference, untouched
 
 if TYPE_CHECKING:
     from alternet.instruments.base import Instrument
 
+LOG = logging.getLogger("alternet")
 Result = Measurement | Exception
 
 PREPARATION = "preparation"
@@ -69,13 +72,18 @@ def measure_each(
     """
     if doubt := subject.doubt:
         warnings.warn(doubt, Doubt, stacklevel=4)  # the line that called Instrument.measure
+    with ExitStack() as locks:
+        yield from _each(instruments, subject, batches, out, locks)
+
+
+def _each(
+    instruments: "Sequence[Instrument]", subject: Subject, batches: Batches, out: Path | None, locks: ExitStack
+) -> "Iterator[tuple[Instrument, Result]]":
     passes: dict[Any, list[_Job]] = {}
     for instrument in instruments:
         try:
             _require_measurable(instrument, subject, batches)
-            with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
-                job = _Job(instrument, instrument.open(subject, batches), out)
-            stored = job.taken_up()
+            job, stored = _opened(instrument, subject, batches, out, locks)
         except Exception as error:
             yield instrument, error
             continue
@@ -89,6 +97,7 @@ def measure_each(
 
     for jobs in passes.values():
         for job, result in _measured(jobs):
+            job.lock.close()
             yield job.instrument, result
 
 
@@ -115,6 +124,20 @@ def _require_measurable(instrument: "Instrument", subject: Subject, batches: Bat
         )
 
 
+def _opened(
+    instrument: "Instrument", subject: Subject, batches: Batches, out: Path | None, locks: ExitStack
+) -> "tuple[_Job, Measurement | None]":
+    """The work of an instrument, and its stored result if there is one."""
+    found = AsFound(subject.model)
+    try:
+        with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
+            job = _Job(instrument, instrument.open(subject, batches), out)
+        locks.push(job.lock)
+        return job, job.taken_up()
+    finally:
+        found.put_back()
+
+
 @dataclass(frozen=True)
 class _Job:
     """One instrument with its work on one model and data, and where its result belongs."""
@@ -122,6 +145,8 @@ class _Job:
     instrument: "Instrument"
     work: Work
     out: Path | None
+    lock: ExitStack = field(default_factory=ExitStack)
+    """What is held as long as this is being measured: nobody else writes into the folder."""
 
     @property
     def folder(self) -> Path | None:
@@ -143,6 +168,19 @@ class _Job:
         }
         # as it comes back from a file, tuples as lists, to be compared with what is stored
         return json.loads(json.dumps(facts))
+
+    @cached_property
+    def networks(self) -> dict[str, Any]:
+        """What the models compute, whatever their weights are, and the packages that this is said in the terms of."""
+        models, shape = (self.work.subject, *self.work.others), self.work.batches.shape
+        return {"architectures": {model.name: model.architecture(shape) for model in models}, "versions": versions()}
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where this process notes the items that it has finished."""
+        if self.folder is None:
+            return None
+        return Journal(self.folder, *self.digests, part=rank(), networks=self.networks)
 
     @property
     def digests(self) -> list[str]:
@@ -167,19 +205,30 @@ class _Job:
                 return None
             if not (folder / PROVENANCE).exists():
                 _require_writable(folder)
+                self.lock.enter_context(sole_writer(folder))
+            if not (folder / PROVENANCE).exists():  # nor has anybody else just finished
                 return None
             found = Measurement.load(folder)
-            facts = dict(found.provenance)
-            if isinstance(settings := facts.get("settings"), dict):
-                today = {name: self.instrument.today(name, value) for name, value in settings.items()}
-                facts["settings"] = {**self.instrument.older, **today}
-            if PREPARATION not in facts and isinstance(facts.get("input"), dict):
-                # of a first version, which named the size that the model declares; the fingerprint holds the true one
-                facts["input"] = {**facts["input"], "size": self.identity["input"]["size"]}
-            require_same(folder, facts, self.identity, holds="measurement", again="measure again")
+            require_same(
+                folder, self._today(found.provenance), self.identity, holds="measurement", again="measure again"
+            )
+            now = self.networks if "architectures" in found.provenance else {}  # a pass, which others do without
+            if said := require_same_networks(folder, found.provenance, now, again="measure again"):
+                LOG.warning(said)
             return found
 
         return together(stored)[0]
+
+    def _today(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        """What a provenance states, as this version states it."""
+        facts = dict(provenance)
+        if isinstance(settings := facts.get("settings"), dict):
+            today = {name: self.instrument.today(name, value) for name, value in settings.items()}
+            facts["settings"] = {**self.instrument.older, **today}
+        if PREPARATION not in facts and isinstance(facts.get("input"), dict):
+            # of a first version, which named the size that the model declares; the fingerprint holds the true one
+            facts["input"] = {**facts["input"], "size": self.identity["input"]["size"]}
+        return facts
 
 
 def _require_writable(folder: Path) -> None:
@@ -219,18 +268,24 @@ def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
 def _tables(jobs: Sequence[_Job]) -> list[Tables]:
     subject = jobs[0].work.subject
     label = f"{' + '.join(job.instrument.spec.name for job in jobs)} · {subject.name}"
-    with (
-        # no trace of the modes that the caller's code runs in
-        torch.inference_mode(False),
-        torch.autocast(subject.device.type, enabled=False),
-        untouched(subject.model),
-    ):
-        if works := [job.work for job in jobs if isinstance(job.work, OnePass)]:
-            return stream(works, label=label)
-        (job,) = jobs
-        if not isinstance(job.work, PerItem):
-            raise TypeError(f"{type(job.instrument).__name__} opened {job.work!r}, expected a OnePass or a PerItem.")
-        return [itemise(job.work, label=label, folder=job.folder, identities=job.digests)]
+    device, found = subject.device.type, AsFound(subject.model)
+    try:
+        with (
+            # no trace of the modes that the caller's code runs in
+            no_inference(),
+            torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext(),
+            untouched(subject.model),
+        ):
+            if works := [job.work for job in jobs if isinstance(job.work, OnePass)]:
+                return stream(works, label=label)
+            (job,) = jobs
+            if not isinstance(job.work, PerItem):
+                raise TypeError(
+                    f"{type(job.instrument).__name__} opened {job.work!r}, expected a OnePass or a PerItem."
+                )
+            return [itemise(job.work, label=label, journal=job.journal)]
+    finally:
+        found.put_back()
 
 
 def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
@@ -243,7 +298,7 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
         PREPARATION: work.batches.preparation,
         "origin": work.origin,
         "processes": world_size(),
-        "versions": versions(),
+        **job.networks,
         **circumstances(f"{job.instrument}.measure({work.subject.name!r}, {work.batches.name!r})", work.subject.device),
     }
     measurement = Measurement(
@@ -258,7 +313,7 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
         if rank() != 0:
             return
         try:
-            measurement.save(out)
+            measurement.store(folder)
         except OSError as error:
             raise NotStoredError(
                 f"The measurement is complete but could not be written to {folder} ({error.strerror or error}). Make "

@@ -32,6 +32,7 @@ class Work(ABC):  # noqa: B024 - its two kinds have the abstract methods
         facts: What decides the numbers beside settings, model and data, as plain values. It stands in the provenance,
             and a stored result is taken up again only if it agrees.
         origin: Where the model comes from, which decides nothing; add what is known of a second one.
+        others: Further models that decide the numbers.
         undo: What is closed on leaving.
     """
 
@@ -40,6 +41,7 @@ class Work(ABC):  # noqa: B024 - its two kinds have the abstract methods
         self.instrument, self.subject, self.batches = instrument, subject, batches
         self.facts: Mapping[str, Any] = {}
         self.origin: Mapping[str, Any] = subject.origin
+        self.others: Sequence[Subject] = ()
         self.undo = ExitStack()
 
     def __enter__(self) -> Self:

@@ -27,7 +27,7 @@ from alternet.loss.penalty import Penalty, SquaredNorm, SumOfNorms
 from alternet.shapes import Logits
 from alternet.subject.subject import Subject, logits_of
 from alternet.taps.trace import nothing_hidden
-from alternet.untouched import untouched
+from alternet.untouched import no_inference, untouched
 
 Vector = Float[Tensor, " p"]
 Batch = tuple[Tensor, Tensor]
@@ -142,7 +142,7 @@ class Risk:
             ValueError: The model answers differently when asked the same twice, or with what is no number.
         """
         undo = self._undo
-        undo.enter_context(torch.inference_mode(False))
+        undo.enter_context(no_inference())
         undo.enter_context(untouched(self.subject.model))
         undo.enter_context(nothing_hidden())
         try:

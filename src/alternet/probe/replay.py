@@ -28,6 +28,7 @@ from alternet.shapes import Logits
 from alternet.subject.subject import Subject, logits_of
 from alternet.taps.find import Address
 from alternet.taps.trace import nothing_hidden, scopes_followed
+from alternet.untouched import no_inference
 
 PLAIN = (Tensor, bool, int, float, str, type(None))
 """Types of which a copy is as good as the original, beside nests of them."""
@@ -106,7 +107,7 @@ class Replay:
         paths = {self.timeline.calls[number].path for number in (*run.given, *keep)}
         model = self.subject.model
         with (
-            torch.inference_mode(False),
+            no_inference(),
             torch.no_grad(),
             nothing_hidden(),
             _standing_in(model, paths, run.answer),

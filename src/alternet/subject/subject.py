@@ -2,19 +2,23 @@
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from alternet.errors import Doubt, not_seen
 from alternet.shapes import Images, Logits
+from alternet.stamp import stamp_of
+from alternet.subject.architecture import Architecture, architecture_of, settings_of
 from alternet.subject.declared import declared, quantised, unwrapped
 from alternet.taps.find import Tap, find_taps
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +99,7 @@ class Subject:
             )
         return ""
 
-    @cached_property
+    @property
     def taps(self) -> tuple[Tap, ...]:
         """Every unit of the network in forward order, found by tracing one forward pass."""
         return self.taps_on(self.example())
@@ -103,22 +107,52 @@ class Subject:
     def taps_on(self, images: Images) -> tuple[Tap, ...]:
         """The units for images of this size: addresses are the same for every size, maps are not.
 
-        Each size is traced once, on the images of whoever asks first.
+        Each size is traced once, on the images of whoever asks first, until modules are put in or taken out.
         """
+        if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
+            images = images.repeat(2, 1, 1, 1)
+        facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
+        modules = tuple((path, id(module)) for path, module in self.model.named_modules())
         size = tuple(images.shape[1:])
-        if size not in self._taps_by_size:
+
+        def find() -> tuple[Tap, ...]:
             if layers := self.origin.get("not_seen"):
                 warnings.warn(
-                    f"{self.name}: {not_seen(layers)} Measure it before it is quantised.", Doubt, stacklevel=2
+                    f"{self.name}: {not_seen(layers)} Measure it before it is quantised.", Doubt, stacklevel=4
                 )
-            if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
-                images = images.repeat(2, 1, 1, 1)
-            facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}
-            self._taps_by_size[size] = find_taps(self.model, self.normalise(images[:2]), **facts)
-        return self._taps_by_size[size]
+            return find_taps(self.model, self.normalise(images[:2]), **facts)
+
+        return self._remembered(("taps", size), modules, find)
+
+    def architecture(self, shape: tuple[int, ...]) -> Architecture:
+        """The checksum of what the network computes for images of this shape (c, h, w), whatever its weights are."""
+        images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+        modules = tuple(
+            (
+                path,
+                id(module),
+                tuple(settings_of(module)),
+                tuple(module._forward_hooks),
+                tuple(module._forward_pre_hooks),
+            )
+            for path, module in self.model.named_modules()
+        )
+        built = (modules, stamp_of(self.model.buffers()))
+        return self._remembered(
+            ("architecture", shape),
+            built,
+            lambda: architecture_of(self.model, lambda: self.model(self.normalise(images))),
+        )
+
+    def _remembered(self, what: Any, stamp: Any, made: Callable[[], T]) -> T:
+        """What was made of the model, anew if its stamp has changed since."""
+        before = self._memory.get(what)
+        if before is None or before[0] != stamp:
+            before = self._memory[what] = (stamp, made())
+        return before[1]
 
     @cached_property
-    def _taps_by_size(self) -> dict[tuple[int, ...], tuple[Tap, ...]]:
+    def _memory(self) -> dict[Any, tuple[Any, Any]]:
         return {}
 
     @property
@@ -164,27 +198,20 @@ class Subject:
         """The model's class scores for images in [0, 1]."""
         return logits_of(self.model(self.normalise(images)), self.name)
 
-    @cached_property
+    @property
     def weights_sha256(self) -> str:
-        """Checksum of all parameters and persistent buffers: names, types, shapes and values."""
-        digest = hashlib.sha256()
-        for name, tensor in self.model.state_dict().items():
-            _add(digest, name, tensor)
-        return digest.hexdigest()
+        """Checksum of all parameters and persistent buffers: names, types, shapes and values, as they are now."""
+        state = dict(pair for name, value in self.model.state_dict().items() for pair in _tensors(name, value))
+        return self._remembered("weights", (*state, *stamp_of(state.values())), lambda: _checksum(state))
 
 
-def _add(digest: "hashlib._Hash", name: str, value: Any) -> None:
-    """Add what stands under a name in a state dict: a tensor, or the packed weights of a quantised module."""
-    if isinstance(value, tuple | list):  # of such a module, weight and bias; any other extra state says nothing
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """What stands under a name in a state dict: a tensor, or weight and bias that a quantised module has packed."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, tuple | list):  # any other extra state says nothing
         for number, part in enumerate(value):
-            _add(digest, f"{name}.{number}", part)
-    if not isinstance(value, Tensor):
-        return
-    digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-    if value.is_quantized:
-        value = value.dequantize()
-    # as a vector first, because a scalar cannot be viewed as bytes; as bytes, because NumPy has no bfloat16
-    digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            yield from _tensors(f"{name}.{number}", part)
 
 
 _STATE = "State it: mean=..., std=..., or on the command line --set model.mean=... --set model.std=..."
@@ -244,3 +271,13 @@ def logits_of(output: Any, name: str = "the model") -> Logits:
             f"{name} returned {got}, expected logits [n, classes]. Wrap the model so that it returns its class scores."
         )
     return output
+
+
+def _checksum(state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        whole = tensor.dequantize() if tensor.is_quantized else tensor
+        # as a vector first, because a scalar cannot be viewed as bytes; as bytes, because NumPy has no bfloat16
+        digest.update(whole.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from alternet.errors import nearest
@@ -16,7 +15,7 @@ from alternet.taps.operations import ACTIVATIONS
 from alternet.taps.pixels import PixelMap
 from alternet.taps.trace import Scope, Trace, Value, record, scopes_around
 from alternet.taps.units import PROJECTED, ResidualSum, ResidualSums
-from alternet.untouched import untouched
+from alternet.untouched import no_inference, untouched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +108,7 @@ def find_taps(
         >>> [(tap.name, tap.kind, tap.shape) for tap in find_taps(net, torch.rand(2, 3, 8, 8))]
         [('0', 'stem', (8, 6, 6)), ('2', 'pool', (8, 3, 3))]
     """
-    with untouched(model), torch.inference_mode(False):
+    with untouched(model), no_inference():
         trace = record(model, inputs.clone())  # some models write into their input
     units = _TapFinder(trace, PixelMap(trace, prefix=prefix_tokens, grid=grid)).taps()
     if not units:

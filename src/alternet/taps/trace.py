@@ -6,13 +6,15 @@ tensor, and of every view that shares its memory, so that "x += f(x)" and "x = x
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from alternet.untouched import no_inference
 
 
 @dataclass(frozen=True)
@@ -143,15 +145,17 @@ def name_of(func: Callable) -> str:
     return getattr(func.__self__, "__name__", name) if name == "__get__" else name  # type: ignore[attr-defined]
 
 
-@contextmanager
-def nothing_hidden() -> Iterator[None]:
+class nothing_hidden(AbstractContextManager):
     """Keep `nn.TransformerEncoderLayer` and `nn.MultiheadAttention` from their fused path, which no hook can see."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+
+    # no generator, as `untouched` is none
+
+    def __enter__(self) -> None:
+        self._before = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+
+    def __exit__(self, *error: object) -> None:
+        torch.backends.mha.set_fastpath_enabled(self._before)
 
 
 @contextmanager
@@ -261,7 +265,7 @@ def record(model: nn.Module, images: Tensor) -> Trace:
     recorder = Recorder(model, images)
     with ExitStack() as around:
         # Tensors made in inference mode keep no version, by which writing in place is noticed.
-        for context in (torch.inference_mode(False), torch.no_grad(), nothing_hidden()):
+        for context in (no_inference(), torch.no_grad(), nothing_hidden()):
             around.enter_context(context)
         around.enter_context(scopes_followed(model, recorder.enter, recorder.leave))
         around.enter_context(recorder)

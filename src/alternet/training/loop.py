@@ -2,22 +2,23 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from alternet.data import batches
-from alternet.distributed import gather, local_device, processes, rank
+from alternet.distributed import gather, local_device, processes, rank, together
 from alternet.progress import track
 from alternet.runs import CHECKPOINT, Row, TrainingRun
 from alternet.seeding import derived_seed, random_state_kept
+from alternet.storage import sole_writer
 from alternet.subject.creating import create_for_data
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
 from alternet.training.recipe import Recipe
-from alternet.training.run_writer import RunWriter
+from alternet.training.run_writer import RunWriter, told
 from alternet.training.train_data import TrainData
 from alternet.training.trainer import Trainer
 
@@ -54,7 +55,8 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         report: Called with the row of the log after every epoch, in the first process.
 
     Raises:
-        ValueError: The model, data and recipe do not fit, or `out` holds the training of something else.
+        ValueError: The model, data and recipe do not fit, `out` holds the training of something else, or is being
+            written by somebody else.
         FloatingPointError: The loss or a weight is not finite any more. The last good checkpoint is kept.
         OSError: `out` cannot be written. The last checkpoint is intact.
 
@@ -64,12 +66,19 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         ['epoch', 'step', 'lr', 'train_loss', 'test_accuracy']
     """
     folder, run, target = Path(out), TrainingRun(Path(out)), local_device(None if device is None else str(device))
-    with processes(target), random_state_kept(), _resumable(folder):
+    with processes(target), random_state_kept(), _resumable(folder), ExitStack() as alone:
         images = _train_data(data, recipe, img_size, workers)
         own = {"drop_path_rate": recipe.drop_path} if recipe.drop_path > 0 else {}
         own |= model_args or {}
         network, name, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
         identity = _identity(name, arguments, images, recipe)
+
+        def begin() -> None:
+            if rank() == 0 and not run.finished:
+                with told(folder):
+                    alone.enter_context(sole_writer(folder))
+
+        together(begin)
         # a run that is older than this option goes on, since it decides what is kept and not what is trained
         run.require_same(identity, Recipe().as_dict() | {"snapshot_warmup": recipe.snapshot_warmup})
         if not run.finished:

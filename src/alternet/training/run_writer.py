@@ -34,7 +34,7 @@ class RunWriter:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], rows: Sequence[Row]) -> None:
         self.folder, self.identity = folder, identity
-        with _told(folder):
+        with told(folder):
             for cut_off in folder.glob(f".{CHECKPOINT}.*"):
                 cut_off.unlink()
             self._record(finished=False)
@@ -42,7 +42,7 @@ class RunWriter:
 
     def keep_epoch(self, trainer: Trainer, rows: Sequence[Row]) -> None:
         """Store an epoch: first what may be written twice, then the checkpoint, then the log that belongs to it."""
-        with _told(self.folder):
+        with told(self.folder):
             self.log.watch(rows[-1])
             self._snapshot(trainer, len(rows))
             write_checkpoint(self.folder / CHECKPOINT, {"rows": [dict(row) for row in rows], **trainer.state()})
@@ -50,13 +50,13 @@ class RunWriter:
 
     def keep_start(self, trainer: Trainer) -> None:
         """Store the weights that training begins with."""
-        with _told(self.folder):
+        with told(self.folder):
             self._snapshot(trainer, 0)
 
     def finish(self, trainer: Trainer, rows: Sequence[Row], skipped: Sequence[str]) -> None:
         """Store the weights, then that they are final; only then the checkpoint is of no more use."""
         networks = trainer.networks()
-        with _told(self.folder):
+        with told(self.folder):
             for name, file in FILES.items():
                 if name in networks:
                     write_weights(self.folder / file, networks[name].state_dict(), self._facts)
@@ -158,7 +158,7 @@ def snapshot_names(recipe: Recipe) -> dict[int, str]:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def told(folder: Path) -> Iterator[None]:
     """Say in one line which folder could not be written, and that nothing is lost."""
     try:
         yield

@@ -189,6 +189,7 @@ class SimilarityWork(OnePass):
         if self.second is not None:
             self.facts = {"other": self.second.facts}
             self.origin = {**subject.origin, "other": self.second.origin}
+            self.others = [self.second]
 
     def begin(self) -> None:
         if self.second is not None:
@@ -245,6 +246,14 @@ class SimilarityWork(OnePass):
         return {"table": rows, "units": units}
 
 
+def _same(one: Subject, other: Subject) -> bool:
+    """Whether two models are one, under one name."""
+    if (one.name, one.weights_sha256) != (other.name, other.weights_sha256):
+        return False
+    shape = one.input_size or other.input_size
+    return one.model is other.model or shape is None or one.architecture(shape) == other.architecture(shape)
+
+
 def _beside(subject: Subject, other: str | Subject | None) -> Subject | None:
     """The second model, unless there is none or it is the first one again."""
     if isinstance(other, str):
@@ -257,13 +266,14 @@ def _beside(subject: Subject, other: str | Subject | None) -> Subject | None:
                 "Build it yourself and give the Subject: Similarity(other=Subject(...))."
             )
         other = load(other, img_size=height, device=subject.device)
-    if other is None or (other.name, other.weights_sha256) == (subject.name, subject.weights_sha256):
+    if other is None or _same(subject, other):
         return None
     if other.doubt:
         warnings.warn(other.doubt, Doubt, stacklevel=6)
     if other.name == subject.name:
         raise ValueError(
-            f"similarity got two models named {other.name!r} with different weights. Give one of them another name."
+            f"similarity got two models named {other.name!r} with different weights or of different architectures. "
+            "Give one of them another name."
         )
     channels = [model.input_size[0] for model in (subject, other) if model.input_size]
     if len(set(channels)) > 1:

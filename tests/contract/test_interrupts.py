@@ -1,0 +1,164 @@
+"""Ctrl-C at any moment leaves the model as it was found, whatever the network and the instrument."""
+
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tests.contract.networks import CLASSES, data
+from tests.contract.optional import cases
+from tests.contract.state import differences, of
+from tests.contract.test_instruments import KINDS, SMALL, measure
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
+
+from alternet.data.image_batches import Batches
+from alternet.instruments.landscape import Landscape
+from alternet.subject.subject import Subject
+
+
+class Net(nn.Module):
+    """Two residual branches around a normalisation, all that the networks below have in common."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, stride=4, padding=1)
+        self.branches = nn.ModuleList(nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1)) for _ in "ab")
+        self.head = nn.Linear(4, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for branch in self.branches:
+            x = x + branch(x)
+        return self.head(x.mean((2, 3)))
+
+
+def tied() -> Net:
+    net: Any = Net()
+    net.branches[1][1].weight = net.branches[0][1].weight
+    return net
+
+
+def shared() -> Net:
+    net: Any = Net()
+    net.branches[1] = net.branches[0]
+    return net
+
+
+def parametrised() -> Net:
+    net: Any = Net()
+    parametrizations.weight_norm(net.stem)
+    parametrizations.orthogonal(net.branches[0][1])
+    return net
+
+
+def hooked() -> Net:
+    net: Any = Net()
+    with warnings.catch_warnings(action="ignore"):
+        weight_norm(net.stem)
+        weight_norm(net.head)
+        spectral_norm(net.branches[0][1])
+    net(torch.rand(2, 3, 16, 16))  # spectral norm has no weight before
+    return net
+
+
+def frozen() -> Net:
+    net: Any = Net()
+    net.stem.requires_grad_(False)
+    net.branches[1][0].weight.requires_grad_(False)
+    return net
+
+
+NETWORKS = {
+    "plain": Net,
+    "tied": tied,
+    "shared": shared,
+    "parametrised": parametrised,
+    "hooked": hooked,
+    "half": lambda: Net().bfloat16(),
+    "frozen": frozen,
+}
+
+
+def subject(network: str) -> Subject:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = NETWORKS[network]()
+    return Subject(model, name=network, input_size=(3, 16, 16), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3))
+
+
+def weights(model: nn.Module) -> dict[str, tuple[int, Tensor]]:
+    """Every tensor that a module holds, and whether it is still the same one."""
+    return {
+        f"{path}.{name}": (id(tensor), tensor.detach().clone())
+        for path, module in model.named_modules()
+        for held in (module._parameters, module._buffers, vars(module))
+        for name, tensor in held.items()
+        if isinstance(tensor, Tensor)
+    }
+
+
+def interrupted(work: Callable[[], object], after: float) -> bool:
+    """Let work run until a KeyboardInterrupt so many seconds from now; tells whether it came."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, after)
+        work()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    return False
+
+
+def changes(name: str, network: str, moments: int, **settings) -> tuple[list[list[str]], int]:
+    """What was otherwise than before after interrupts at so many random moments, and how many of them came."""
+    net = subject(network)
+    images: Batches = data(net)
+    settings = SMALL.get(name, {}) | settings
+    measure(name, net, images, **settings)
+    begun = time.perf_counter()
+    measure(name, net, images, **settings)
+    seconds = time.perf_counter() - begun
+    before, tensors, came, found = of(net.model), weights(net.model), 0, []
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(moments):
+        after = seconds * float(torch.rand((), generator=generator)) + 1e-6
+        came += interrupted(lambda: measure(name, net, images, **settings), after)  # noqa: B023 - called at once
+        if now := differences(tensors, weights(net.model)) + differences(before, of(net.model)):
+            found.append(now)
+            net = subject(network)
+            before, tensors = of(net.model), weights(net.model)
+    return found, came
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_landscape_that_is_measured_leaves_the_very_tensors(network):
+    net = subject(network)
+    before = weights(net.model)
+    Landscape(points=3, draws=3).measure(net, data(net))
+    assert differences(before, weights(net.model)) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("network", ["plain", "hooked"])
+def test_an_interrupt_at_any_moment_leaves_the_model_as_it_was(network):
+    found, came = changes("landscape", network, 40)
+    assert came > 10 and found == []
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", cases(KINDS))
+def test_500_interrupts_leave_the_model_as_it_was(name, network):
+    found, came = changes(name, network, 500 if name == "landscape" else 100)
+    assert came and found == []
