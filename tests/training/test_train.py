@@ -105,7 +105,7 @@ def test_the_snapshots_are_the_weights_of_their_time(whole: Path, tmp_path: Path
         ("warmup.safetensors", 1, 4),
         ("epoch-0002.safetensors", 2, 8),
     ]
-    fresh, _ = create_for_data("test_vit", (3, 8, 8), 4, {"patch_size": 4, "drop_path_rate": 0.3}, seed=AVERAGED.seed)
+    fresh, *_ = create_for_data("test_vit", (3, 8, 8), 4, {"patch_size": 4, "drop_path_rate": 0.3}, seed=AVERAGED.seed)
     first = load_file(whole / "snapshots/init.safetensors")
     assert all(torch.equal(value, first[name]) for name, value in fresh.state_dict().items())
 
@@ -304,7 +304,7 @@ def test_a_model_that_cannot_be_built_is_told(tmp_path: Path, model: str, recipe
 
 
 def test_a_convolutional_network_takes_any_size_and_the_arguments_build_it_again() -> None:
-    model, arguments = create_for_data("test_resnet", (1, 16, 24), 7, {"drop_path_rate": 0.1}, seed=0)
+    model, _, arguments = create_for_data("test_resnet", (1, 16, 24), 7, {"drop_path_rate": 0.1}, seed=0)
     assert arguments == {"in_chans": 1, "drop_path_rate": 0.1}
     assert model.eval()(torch.rand(2, 1, 16, 24)).shape == (2, 7)
 

@@ -99,7 +99,8 @@ def beyond(draws: Sequence[Sequence[Node]], known: Sequence[Node]) -> tuple[floa
     order of (residual / gap)².
 
     Examples:
-        >>> beyond([[Node(5.0, 0.1), Node(1.0, 0.9)]], [Node(-5.0, 0), Node(5.0, 0), Node(1.0, 0)])
+        >>> draw = [Node(-5.0, 0.1), Node(5.0, 0.1), Node(1.0, 0.8)]
+        >>> beyond([draw], [Node(-5.0, 0), Node(5.0, 0), Node(1.0, 0)])
         (3.0, [-5.0, 5.0])
     """
     falling = sorted(known, key=lambda node: -abs(node.eigenvalue))

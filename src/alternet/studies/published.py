@@ -54,7 +54,7 @@ def published_landscape(file: str | Path, model: str) -> Measurement:
         "model": {"name": model, "class": "as released"},
         "data": {"name": "cifar100, as released", "fingerprint": Path(file).name},
         "images": IMAGES,
-        "origin": "xxxnell/how-do-vits-work, Apache-2.0",
+        "origin": {"weights": {"from": "xxxnell/how-do-vits-work, Apache-2.0"}},
     }
     flat = pd.DataFrame([(model, *row) for row in rows], columns=["model", *COLUMNS])
     return Measurement(

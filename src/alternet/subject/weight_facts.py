@@ -83,7 +83,8 @@ def require_plain(arguments: Mapping[str, Any], source: str) -> dict[str, Any]:
     """
     require_own(arguments, source)
     for name, value in arguments.items():
-        if not _plain(value):
+        grafts = value if name == "plan" and isinstance(value, list) else []  # of a transplant
+        if not all(map(_plain, [part for graft in grafts for part in dict(graft).values()] if grafts else [value])):
             raise ValueError(f"{source} states {name}={value!r}, expected a name or numbers")
     return dict(arguments)
 
@@ -97,8 +98,6 @@ def require_own(arguments: Mapping[str, Any], source: str) -> None:
 def _plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_plain, value))
-    if isinstance(value, dict):  # a graft of a transplant
-        return all(isinstance(key, str) and key.isidentifier() and _plain(part) for key, part in value.items())
     return (
         value is None or isinstance(value, bool | int | float) or bool(isinstance(value, str) and NAME.fullmatch(value))
     )
