@@ -109,7 +109,10 @@ def weights(model: nn.Module) -> dict[str, tuple[int, Tensor]]:
 def interrupted(work: Callable[[], object], after: float) -> bool:
     """Let work run until a KeyboardInterrupt so many seconds from now; tells whether it came."""
 
+    came = []
+
     def interrupt(*_: object) -> None:
+        came.append(True)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
@@ -117,11 +120,12 @@ def interrupted(work: Callable[[], object], after: float) -> bool:
         signal.setitimer(signal.ITIMER_REAL, after)
         work()
         signal.setitimer(signal.ITIMER_REAL, 0)
-    except KeyboardInterrupt:
-        return True
+    except (KeyboardInterrupt, Exception):  # what is written in C makes an error of its own of an interrupt
+        if not came:
+            raise
     finally:
         signal.signal(signal.SIGALRM, before)
-    return False
+    return bool(came)
 
 
 def changes(
