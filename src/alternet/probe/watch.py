@@ -5,18 +5,16 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import Any
 
-from torch.overrides import TorchFunctionMode
-
 from alternet.probe.edits import Edits
 from alternet.shapes import FeatureMap
 from alternet.taps.find import Address, Tap
-from alternet.taps.trace import name_of, tensors_in
+from alternet.taps.trace import Onlooker, name_of, tensors_in
 
 Visit = Callable[[Tap, FeatureMap], None]
 """Takes each tap with its feature map as soon as it arises."""
 
 
-class ObservedPass(TorchFunctionMode):
+class ObservedPass(Onlooker):
     """The mode in which a pass runs; `scopes_followed` must call its `enter` and `leave`.
 
     Of the thousands of calls only those are counted whose function some address names: the rest costs nearly nothing.
@@ -34,18 +32,18 @@ class ObservedPass(TorchFunctionMode):
         self.unread = {tap.name for tap in taps}
         self.edited: set[tuple[str, str, int]] = set()
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def seen(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         name = name_of(func)
         if name not in self.functions:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
         spot = (self.path[-1], name)
         key = (*spot, self.counts[spot])
         self.counts[spot] += 1
         if key in self.edits:
             self.edited.add(key)
-            result = self.edits[key](func, args, kwargs or {})
+            result = self.edits[key](func, args, kwargs)
         else:
-            result = func(*args, **(kwargs or {}))
+            result = func(*args, **kwargs)
         if key in self.reads:
             self._read(self.reads[key], result)
         return result

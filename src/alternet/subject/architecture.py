@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from alternet.taps.trace import name_of, nothing_hidden, tensors_in
+from alternet.taps.trace import Onlooker, name_of, nothing_hidden, tensors_in
 from alternet.untouched import no_inference, untouched
 
 Architecture = dict[str, str]
@@ -85,7 +84,7 @@ def _calls(model: nn.Module, forward: Callable[[], Any]) -> list[str]:
     return [*signature.lines, f"gives {signature.told(list(tensors_in(output)))}"]
 
 
-class _Signature(TorchFunctionMode):
+class _Signature(Onlooker):
     """Writes down every call that gives or changes a tensor, in words that are the same in every process."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -99,10 +98,9 @@ class _Signature(TorchFunctionMode):
                     self.constants[tensor] = name
         for name, tensor in chain(model.named_parameters(), _persistent(model)):
             self.names[tensor] = name
-        self.seen = 0
+        self.unnamed = 0
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
+    def seen(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         given = [tensor for tensor in tensors_in((args, kwargs)) if not tensor.is_inference()]
         versions = [tensor._version for tensor in given]
         line = f"{name_of(func)} {self.told(args)} {self.told(kwargs)}"
@@ -130,8 +128,8 @@ class _Signature(TorchFunctionMode):
     def _named(self, tensor: Tensor) -> str:
         if tensor in self.constants:
             return f"{self.constants[tensor]} {_checksum(tensor)}"
-        self.seen += 1
-        return f"#{self.seen} {list(tensor.shape)}"
+        self.unnamed += 1
+        return f"#{self.unnamed} {list(tensor.shape)}"
 
 
 def _constant(thing: object) -> str:

@@ -4,15 +4,16 @@ The trace is a graph of values. A value is one state of one tensor: an operation
 tensor, and of every view that shares its memory, so that "x += f(x)" and "x = x + f(x)" give the same graph.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from alternet.untouched import no_inference
 
@@ -175,7 +176,34 @@ def scopes_followed(model: nn.Module, enter: Callable, leave: Callable) -> Itera
         yield
 
 
-class Recorder(TorchFunctionMode):
+class Onlooker(TorchFunctionMode, ABC):
+    """A mode that sees every call of a torch function while it is entered, and none afterwards.
+
+    torch takes a mode off its stack for the length of each call; after an interrupt at a bad moment it comes back only
+    when it was left already.
+    """
+
+    entered = False
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.entered = True
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.entered = False
+        if self in _get_current_function_mode_stack():
+            super().__exit__(*error)
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return self.seen(func, args, kwargs or {}) if self.entered else func(*args, **(kwargs or {}))
+
+    @abstractmethod
+    def seen(self, func: Callable, args: tuple, kwargs: dict) -> Any:
+        """Make the call, and give what it gave."""
+
+
+class Recorder(Onlooker):
     """Writes a `Trace` while it is the active mode."""
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
@@ -190,9 +218,8 @@ class Recorder(TorchFunctionMode):
         self.trace.scopes.append(self.scope)
         self.trace.image = self._new(images, None, 0, True)
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def seen(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         """Run one call and note it, if tensors came out or were changed."""
-        kwargs = kwargs or {}
         given = list(tensors_in((args, kwargs)))
         inputs = tuple(self._known(tensor) for tensor in given)
         noted = map_tensors((args, kwargs), lambda tensor: Ref(self._known(tensor)))
