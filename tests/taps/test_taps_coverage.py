@@ -1,11 +1,12 @@
-"""One small variant of every model module of timm and of torchvision, and a ViT of transformers.
+"""Small variants of every model module of timm and of torchvision, and a ViT of transformers.
 
-Asked of each: units, grids, kinds, silence, and the model left as it was.
+Asked of each: units, grids, kinds, silence, the model left as it was, and the same units at other sizes of images.
 
-`coverage.csv` names those of timm. Its columns: the module; the variant; the image size; settings of `create_model`;
-the classes of the layers that attend over the map, told by reading each module (not those that read the map into a
-class token); how many of the maps that timm itself offers (`forward_intermediates`) are maps of ours, and how many it
-offers.
+`coverage.csv` names those of timm, one for each design that a module holds. Its columns: the module; the variant; the
+image size; settings of `create_model`; a size that makes some grid odd and a rectangular one, empty where the model
+refuses all that were tried; the classes of the layers that attend over the map, told by reading each module (not those
+that read the map into a class token); how many of the maps that timm itself offers (`forward_intermediates`) are maps
+of ours, at every size, and how many it offers.
 """
 
 import csv
@@ -47,13 +48,18 @@ class Case:
     variant: str
     size: int
     settings: str
+    odd: str
+    wide: str
     attention: str
     maps: str
 
-    def subject(self) -> Subject:
+    def subject(self, height: int, width: int) -> Subject:
         torch.manual_seed(0)
-        model = timm.create_model(self.variant, num_classes=7, **json.loads(self.settings or "{}"))
-        return Subject(model.eval(), name=self.variant, input_size=(3, self.size, self.size))
+        settings = json.loads(self.settings or "{}")
+        if "img_size" in settings:
+            settings["img_size"] = (height, width)
+        model = timm.create_model(self.variant, num_classes=7, **settings)
+        return Subject(model.eval(), name=self.variant, input_size=(3, height, width))
 
 
 def enliven(model: nn.Module) -> None:
@@ -70,7 +76,7 @@ def table() -> list[Case]:
     return [row for row in rows if row.variant in set(timm.list_models())]
 
 
-CASES = {case.module: case for case in table()}
+CASES = {case.variant: case for case in table()}
 
 
 @dataclass
@@ -83,8 +89,8 @@ class Pass:
 
 
 ALWAYS = {
-    "convnext", "crossvit", "efficientnet", "levit", "maxxvit", "mlp_mixer", "mobilevit", "resnet", "resnet18",
-    "swin_transformer", "vision_transformer",
+    "crossvit_tiny_240", "gmlp_ti16_224", "levit_128s", "mobilevit_xxs", "resnet18", "swin_tiny_patch4_window7_224",
+    "test_coatnet", "test_convnext", "test_efficientnet", "test_resnet", "test_vit",
 }  # fmt: skip
 """Asked whenever tests run, one for each way to lay out a map; all others only in `make thorough`."""
 
@@ -95,13 +101,34 @@ def by_duration(names: Iterable[str]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("module", by_duration(CASES))
-def test_module(module: str) -> None:
-    """All that is asked of one module; in one test, so that its model is made once and not kept."""
-    case = CASES[module]
-    seen = what_is_asked_of_every_model(case.subject(), case.attention.split())
-    matches = maps_that_timm_offers(seen)
-    assert f"{sum(matches)}/{len(matches)}" == case.maps
+@pytest.mark.parametrize("variant", by_duration(CASES))
+def test_model(variant: str) -> None:
+    """All that is asked of one model at its own size; in one test, so that it is made once and not kept."""
+    case = CASES[variant]
+    seen = what_is_asked_of_every_model(case.subject(case.size, case.size), case.attention.split())
+    assert as_stated(maps_that_timm_offers(seen)) == case.maps
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("variant", [case.variant for case in CASES.values() if case.odd or case.wide])
+def test_model_at_other_sizes(variant: str) -> None:
+    """The same units, whatever the size, and the same maps of timm among them."""
+    case = CASES[variant]
+    own = units(case.subject(case.size, case.size))
+    for size in filter(None, (case.odd, case.wide)):
+        height, width = map(int, size.split("x"))
+        seen = observe_without_a_trace(case.subject(height, width))
+        every_feature_is_a_map(seen)
+        assert units(seen.subject) == own
+        assert as_stated(maps_that_timm_offers(seen)) == case.maps
+
+
+def units(subject: Subject) -> list[tuple[str, str, str | None]]:
+    return [(tap.name, tap.kind, tap.skip) for tap in subject.taps]
+
+
+def as_stated(matches: list[bool]) -> str:
+    return f"{sum(matches)}/{len(matches)}"
 
 
 TORCHVISION = {
@@ -131,6 +158,24 @@ TORCHVISION = {
 def test_torchvision(name: str) -> None:
     subject = load(f"tv:{name}")
     what_is_asked_of_every_model(subject, TORCHVISION[name].split())
+
+
+ONE_SIZE = {"maxvit_t", "vit_b_32"}
+"""Those of torchvision that refuse images of another size than they were made for."""
+
+ADAPTED = {"alexnet", "vgg11"}
+"""Those with a pool to a fixed size ahead of the classifier, which is a unit where it changes something."""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", sorted(set(TORCHVISION) - ONE_SIZE))
+@pytest.mark.parametrize("size", [(100, 100), (112, 160)])
+def test_torchvision_at_other_sizes(name: str, size: tuple[int, int]) -> None:
+    model = load(f"tv:{name}")
+    other = observe_without_a_trace(Subject(model.model, name=name, input_size=(3, *size)))
+    every_feature_is_a_map(other)
+    ours = [unit for unit in units(other.subject) if not (name in ADAPTED and unit[0] == "avgpool")]
+    assert ours == units(model)
 
 
 def test_every_module_of_torchvision_is_in_the_table() -> None:
@@ -237,7 +282,7 @@ def _silenced(subject: Subject, tap: Tap) -> tuple[Tensor, Tensor, Tensor, Tenso
 def test_every_module_of_timm_is_in_the_table() -> None:
     theirs = {name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith("timm.")}
     modules = {_registry._model_to_module[name] for name in theirs}
-    missing = modules - set(CASES) - set(UNSUPPORTED)
+    missing = modules - {case.module for case in CASES.values()} - set(UNSUPPORTED)
     assert timm.__version__ != TESTED or not missing
 
 
@@ -246,6 +291,6 @@ def test_the_documented_coverage_is_the_measured_one() -> None:
     stated = re.search(r"(\d+) of (\d+) model modules of timm ([\d.]+\d)", page)
     assert stated is not None
     with (HERE / "coverage.csv").open(newline="") as lines:
-        rows = sum(1 for _ in csv.DictReader(lines))
+        rows = len({row["module"] for row in csv.DictReader(lines)})
     assert stated.groups() == (str(rows), str(rows + len(UNSUPPORTED)), TESTED)
     assert rows >= 0.9 * (rows + len(UNSUPPORTED))

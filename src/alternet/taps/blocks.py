@@ -8,7 +8,7 @@ from torch import nn
 
 from alternet.taps.graph import MIXING, Graph
 from alternet.taps.kinds import BranchKinds
-from alternet.taps.layout import layout_of
+from alternet.taps.layout import layout_of, leaves_out, unreadable
 from alternet.taps.pixels import PixelMap
 from alternet.taps.trace import Scope, Value, scopes_around
 from alternet.taps.units import ResidualSum
@@ -62,7 +62,7 @@ class PlainBlocks:
         blocks: list[PlainBlock] = []
         current: PlainBlock | None = None
         pending: list[Value] = []
-        last = self.graph.trace.image
+        last, cut = self.graph.trace.image, None
         for start, end in pairwise(self.trunk):
             span = self.graph.between(start, end)
             last = last if self._grid(start) is None else start
@@ -72,6 +72,7 @@ class PlainBlocks:
             pending += self.kinds.layers_acting(span, end)
             if self._grid(end) is None:
                 current = None if pending else current
+                cut = end if cut is None and pending and leaves_out(self.pixels, end) else cut
             elif pending:
                 scope = self._module_of(pending)
                 if not blocks or blocks[-1].scope is not scope:
@@ -79,9 +80,12 @@ class PlainBlocks:
                 current = blocks[-1]
                 current.read = end
                 current.layers += pending
-                pending = []
+                pending, cut = [], None
             elif current is not None and self._belongs(current, end):
                 current.read = end
+        if cut is not None:  # padding that was cropped before the next map is none of our business
+            call = self.graph.values[cut].call
+            raise unreadable(self.pixels, cut, call.scope.path if call else "")
         return blocks
 
     def _belongs(self, block: PlainBlock, end: int) -> bool:
@@ -111,7 +115,11 @@ class PlainBlocks:
         Nothing of the streams of HRNet or CrossViT is on the trunk, so the first map of each would go unread.
         """
         blocks: list[PlainBlock] = []
-        for index in sorted({s.fork for s in self.sums}.difference(self.trunk)):
+        entries = sorted({s.fork for s in self.sums})
+        while entries:
+            index = entries.pop(0)
+            if index in self.trunk:
+                continue
             origin = self._origin(index)
             inside = any(index in self.graph.between(s.fork, s.branch) for s in self.sums)
             if origin is None or inside or self._grid(index) is None:
@@ -119,7 +127,9 @@ class PlainBlocks:
             scope = self._module_of([self.graph.values[origin]])
             own = [v for v in self._layers(scope, origin) if v.index <= origin]
             if own and all(block.scope is not scope for block in known + blocks):
-                blocks.append(PlainBlock(min(self.graph.parents(own[0].index)), index, scope, own))
+                start = min(self.graph.parents(own[0].index))
+                blocks.append(PlainBlock(start, index, scope, own))
+                entries.append(start)  # which a layer may have made that nothing else looks at, as in MobileViT
         return blocks
 
     def _layers(self, scope: Scope, end: int) -> list[Value]:
@@ -132,7 +142,7 @@ class PlainBlocks:
             parents, call = self.graph.parents(index), self.graph.values[index].call
             if call is None or not parents:
                 return None
-            if call.name in MIXING:
+            if call.name in MIXING and not call.name.startswith("interpolate"):
                 return index
             if call.name in ("add", "add_") and len(set(parents)) > 1:
                 return None

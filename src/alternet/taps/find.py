@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from alternet.errors import nearest
 from alternet.taps.blocks import PlainBlock, PlainBlocks
 from alternet.taps.graph import Graph
-from alternet.taps.kinds import BranchKinds
+from alternet.taps.kinds import BranchKinds, alike
 from alternet.taps.layout import Layout, layout_of
 from alternet.taps.operations import ACTIVATIONS
 from alternet.taps.pixels import PixelMap
@@ -174,7 +174,7 @@ class _TapFinder:
             again = seen[unit.name]
             layout = layout_of(self.pixels, unit.read)
             assert layout is not None
-            stage = next((place for place, grid in enumerate(grids) if _alike(grid, layout.grid)), len(grids))
+            stage = next((place for place, grid in enumerate(grids) if alike(grid, layout.grid)), len(grids))
             if stage == len(grids):
                 grids.append(layout.grid)
             tap = Tap(
@@ -228,7 +228,7 @@ class _TapFinder:
         kind = self.kinds.kind(block.layers) or "mlp"
         before, after = layout_of(self.pixels, block.start), layout_of(self.pixels, block.read)
         assert after is not None
-        coarser = before is not None and not _alike(before.grid, after.grid)
+        coarser = before is not None and not alike(before.grid, after.grid)
         convolutions = sum(self.kinds.of_layer(layer) == "conv" for layer in block.layers)
         if kind != "msa" and coarser and convolutions <= 1:
             kind = "pool"  # a strided convolution between stages as well; with more layers it is a block with a stride
@@ -253,11 +253,6 @@ class _TapFinder:
         if call.name == "opaque":
             return Address(module=call.scope.path, function="output", ordinal=call.scope.ordinal, place=place)
         return Address(module=call.scope.path, function=call.name, ordinal=call.ordinal, place=place)
-
-
-def _alike(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    """Whether two grids are of one resolution; a convolution without padding takes off a row and no more."""
-    return all(max(x, y) < 1.5 * min(x, y) for x, y in zip(a, b, strict=True))
 
 
 def _path(layers: list[Value], home: Scope | None = None) -> str:

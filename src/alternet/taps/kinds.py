@@ -1,17 +1,24 @@
 """The kind of a branch, told from the functions that ran in it: attention, convolution, MLP or token mixing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import ge
 
 import torch
 
 from alternet.taps.graph import Graph, operand
-from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, MOVES, POOLS, PRODUCTS, SEQUENCES
-from alternet.taps.pixels import PixelMap, distinct, varies
+from alternet.taps.operations import ATTENTION, CONVOLUTIONS, FOURIER, MOVES, POOLS, PRODUCTS, SEQUENCES, TO_A_SIZE
+from alternet.taps.pixels import PixelMap, placed, varies
 from alternet.taps.trace import Value
 
-ATTENTION_CLASSES = frozenset({"EfficientAdditiveAttention"})
-"""SwiftFormer sums tokens under learned weights and multiplies by the sum: attention by name, a gate to an observer."""
+RANKS = ("msa", "conv", "mixer", "mlp")
+"""Kinds by what decides: attention has linear layers as well, and so do most blocks with convolutions."""
+
+ATTENTION_CLASSES = frozenset(
+    {"EfficientAdditiveAttention", "SwiftFormerEfficientAdditiveAttention"}
+    | {"LinearSelfAttention", "MobileViTV2LinearSelfAttention"}
+)
+"""SwiftFormer and MobileViTv2 (in timm and in transformers) sum tokens under learned weights and multiply by the sum:
+attention by name, a gate to an observer."""
 
 MIXER_CLASSES = frozenset({"HSMSSD"})
 """EfficientViM's state-space layer multiplies two maps, as attention does, but mixes tokens through hidden states."""
@@ -29,8 +36,7 @@ class BranchKinds:
         kinds = {self.of_layer(value) for value in layers}
         if "roll" in moves:  # all that mixes positions in AS-MLP, whose layers mix channels alone
             kinds.add("mixer")
-        # The first that occurs decides: attention has linear layers as well, and so do most blocks with convolutions.
-        return next((kind for kind in ("msa", "conv", "mixer", "mlp") if kind in kinds), None)
+        return next((kind for kind in RANKS if kind in kinds), None)
 
     def layers_acting(self, span: Iterable[int], end: int) -> list[Value]:
         """The layers among these values that act on positions of the map that `end` is."""
@@ -52,7 +58,7 @@ class BranchKinds:
     def placed(self, index: int) -> bool:
         """Whether any element of a value stands for a pixel, or might."""
         where = self.pixels.of(index)
-        return where is None or bool(distinct(where).any())
+        return where is None or placed(where)
 
     def attends(self, value: Value) -> bool:
         """Whether a call is attention: a product of two maps, which are both made from the images."""
@@ -72,8 +78,12 @@ class BranchKinds:
             return None
         call = value.call
         assert call is not None
-        if call.name.startswith("adaptive") and value.shape == self.graph.values[call.inputs[0]].shape:
-            return None  # it changes nothing, as the last pool of a VGG at the size that it was made for
+        if call.name.startswith(TO_A_SIZE):
+            given, made = self.graph.values[call.inputs[0]].shape, value.shape
+            # It changes nothing, as the last pool of a VGG at the size that it was made for, or it makes up for an odd
+            # grid, as MobileViT does ahead of its patches.
+            if given == made or (call.name == "interpolate" and alike(given[2:], made[2:])):
+                return None
         if _classes(value) & MIXER_CLASSES:
             return "mixer"
         if self.attends(value):
@@ -90,11 +100,11 @@ class BranchKinds:
             return False
         source = next(i for i in call.inputs if self.graph.values[i].from_images)
         before, after = self.pixels.of(source), self.pixels.of(value.index)
-        if before is None or after is None or not distinct(before).any():
+        if before is None or after is None or not placed(before):
             return False
         if call.name in CONVOLUTIONS:  # over tokens in the place of channels
             return self.kernel(value) == 1 and before.ndim == 3 and varies(before, 1)
-        return not distinct(after).any() and varies(before, before.ndim - (1 if call.inputs[0] == source else 2))
+        return not placed(after) and varies(before, before.ndim - (1 if call.inputs[0] == source else 2))
 
     def spatial(self, value: Value) -> bool:
         """Whether a call is a convolution over several positions."""
@@ -123,3 +133,8 @@ def _classes(value: Value) -> set[str]:
     """Classes of the modules in which a call ran."""
     assert value.call is not None
     return {type(scope.module).__name__ for scope in value.call.scope.up()}
+
+
+def alike(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether two grids are of one resolution; a convolution without padding takes off a row and no more."""
+    return all(max(x, y) < 1.5 * min(x, y) for x, y in zip(a, b, strict=True))

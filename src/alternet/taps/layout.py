@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alternet.shapes import FeatureMap
-from alternet.taps.pixels import NCHW, TOKENS, PixelMap, distinct, varies
+from alternet.taps.pixels import NCHW, PADDING, TOKENS, PixelMap, distinct, one_entry, placed, varies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class Layout:
         channel_axis: The axis of the channels.
         grid: Height and width of the map.
         prefix: Entries before the grid: class, distillation and register tokens.
+        suffix: Entries behind the grid, likewise.
         order: Where each position, row by row, lies among the entries after the prefix; None if in that order.
 
     Example:
@@ -33,6 +34,7 @@ class Layout:
     grid: tuple[int, int]
     parts: int = 1
     prefix: int = 0
+    suffix: int = 0
     order: tuple[int, ...] | None = field(default=None, repr=False)
 
     def lay(self, feature: Float[Tensor, "..."]) -> FeatureMap:
@@ -47,10 +49,11 @@ class Layout:
         entries = feature.movedim((self.batch_axis, self.channel_axis), (0, -1))
         entries = entries.reshape(feature.shape[self.batch_axis] // self.parts, -1, entries.shape[-1])
         h, w = self.grid
-        if entries.shape[1] < self.prefix + h * w:
+        if entries.shape[1] != self.prefix + h * w + self.suffix:
             raise ValueError(
-                f"A feature of shape {tuple(feature.shape)} has {entries.shape[1]} positions, expected {self.prefix} "
-                f"prefix tokens and a {h}x{w} grid. Give images of the size that the model was traced with."
+                f"A feature of shape {tuple(feature.shape)} has {entries.shape[1]} positions, expected "
+                f"{self.prefix + self.suffix} prefix tokens and a {h}x{w} grid. Give images of the size that the model "
+                "was traced with."
             )
         if self.order is None:
             entries = entries[:, self.prefix : self.prefix + h * w]
@@ -67,11 +70,36 @@ def layout_of(pixels: PixelMap, index: int) -> Layout | None:
     return pixels.layouts[index]
 
 
+def leaves_out(pixels: PixelMap, index: int) -> bool:
+    """Whether a value has no layout although it is a map, since some of its elements stand for nothing in the image."""
+    where = pixels.of(index)
+    if where is None or where.ndim not in (TOKENS, NCHW) or layout_of(pixels, index) is not None:
+        return False
+    # Among heads and windows tokens may stand anywhere, padding may not.
+    return placed(where) and bool((distinct(where) <= (0 if where.ndim == TOKENS else PADDING)).any())
+
+
+def unreadable(pixels: PixelMap, index: int, path: str) -> ValueError:
+    """The error of a unit in the module of this path whose feature map has no layout."""
+    unit = f"the feature map of the unit in {path!r}, of shape {tuple(pixels.trace.values[index].shape)},"
+    if leaves_out(pixels, index):
+        return ValueError(
+            f"Some elements of {unit} are padding, which stands for nothing in the image; expected a map of the whole "
+            f"image and, at most, tokens ahead of it or behind it. Give images of a size that needs no padding; "
+            f"here it was {pixels.size[1]}x{pixels.size[2]}."
+        )
+    return ValueError(
+        f"How {unit} lies in the image cannot be told from the pass: a function that cannot be followed made it. "
+        "Expected tokens [n, prefix + h * w, c] with a declared grid; state it, as in Subject(model, name=..., "
+        "prefix_tokens=1, grid=(14, 14))."
+    )
+
+
 def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
     """The layout of a tensor, from the pixel that each element stands for."""
-    if where.ndim not in (TOKENS, NCHW) or not distinct(where).any():
+    if where.ndim not in (TOKENS, NCHW) or not placed(where):
         return None
-    sample, row, column = pixels.decode(distinct(where))
+    sample, _, _ = pixels.decode(distinct(where))
     # Samples lie along the axis at each place of which there is one sample alone.
     batch = []
     for axis in range(where.ndim):
@@ -88,7 +116,10 @@ def _layout(pixels: PixelMap, where: Tensor) -> Layout | None:
         channels = wide or [axis for axis in channels if axis in (1, where.ndim - 1)][:1]
     if len(channels) != 1 or len(batch) != 1:
         return None
-    places = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in (sample, row, column)]
+    entry = one_entry(distinct(where), channels[0])
+    if (entry == PADDING).any():
+        return None
+    places = [t.movedim((batch[0], channels[0]), (0, -1))[..., 0] for t in pixels.decode(entry)]
     return _on_grid(places, batch[0], channels[0], pixels.size[0])
 
 
@@ -103,7 +134,12 @@ def _on_grid(places: list[Tensor], batch: int, channel: int, n: int) -> Layout |
     parts, positions = sample.shape[0] // n, sample.ndim - 1
     sample, row, column = (t.reshape(n, -1) for t in (sample, row, column))
     real = row[0] >= 0
-    if positions > 1 and not real.all():  # only a sequence of tokens has room for some without a place
+    if not real.any():
+        return None
+    entries = real.nonzero()[:, 0]
+    prefix, end = int(entries.min()), int(entries.max()) + 1
+    # Only a sequence of tokens has room for some without a place, ahead of the grid or behind it.
+    if (positions > 1 and not real.all()) or len(entries) != end - prefix:
         return None
     alike = all(torch.equal(t[0], t[i]) for t in (row, column) for i in range(n))
     if not alike or not all((sample[i, real] == i).all() for i in range(n)):
@@ -115,8 +151,7 @@ def _on_grid(places: list[Tensor], batch: int, channel: int, n: int) -> Layout |
     if len(place) != h * w or len(place.unique()) != h * w:
         return None
     order = torch.empty(h * w, dtype=torch.long)
-    order[place] = real.nonzero()[:, 0]
-    prefix = int(order.min())
-    natural = torch.equal(order, torch.arange(prefix, prefix + h * w))
-    steps = None if natural else tuple((order - prefix).tolist())
-    return Layout(batch_axis=batch, channel_axis=channel, grid=(h, w), parts=parts, prefix=prefix, order=steps)
+    order[place] = entries - prefix
+    steps = None if torch.equal(order, torch.arange(h * w)) else tuple(order.tolist())
+    ends = {"prefix": prefix, "suffix": len(real) - end}
+    return Layout(batch_axis=batch, channel_axis=channel, grid=(h, w), parts=parts, order=steps, **ends)

@@ -35,6 +35,9 @@ POOLS = frozenset(
 )
 """Functions that give a map of other rows and columns, without weights."""
 
+TO_A_SIZE = ("adaptive", "interpolate", "upsample")
+"""How the names of those begin that are told how many rows and columns to give."""
+
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"})
 
 REDUCTIONS = frozenset(

@@ -1,10 +1,10 @@
 """Which pixel of the images every element of a traced tensor stands for, found by replaying the moves of the pass.
 
-Each value of the trace gets an integer tensor of its shape: 0 where the element belongs to no position (class tokens,
-padding, pooled vectors), else one plus the number of a pixel of the traced image batch. The image starts with its own
-pixels; views, permutations, windows, rolls and concatenations are replayed on these numbers; a convolution or pool
-keeps the pixel in the middle of what it strides over; a product keeps the positions of the operand whose channels it
-contracts.
+Each value of the trace gets an integer tensor of its shape: one plus the number of a pixel of the traced image batch;
+0 where the element belongs to no position (class tokens, pooled vectors), and -1 where it is padding, which widens a
+map and so must have gone again where the map is read. The image starts with its own pixels; views, permutations,
+windows, rolls and concatenations are replayed on these numbers; a convolution or pool keeps the pixel in the middle of
+what it strides over; a product keeps the positions of the operand whose channels it contracts.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,9 @@ from alternet.taps.trace import Call, Ref, Trace, Value, map_tensors, tensors_in
 
 TOKENS, NCHW = 3, 4
 """Numbers of axes of a map made of tokens (samples, tokens, channels), and of one that is not."""
+
+PADDING = -1
+"""Stands in the place of a pixel where a map was widened."""
 
 
 class PixelMap:
@@ -53,7 +56,7 @@ class PixelMap:
     def decode(self, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sample, row and column of each pixel; -1 where there is none."""
         _, h, w = self.size
-        pixel, none = where - 1, where == 0
+        pixel, none = where - 1, where <= 0
         parts = (pixel // (h * w), pixel // w % h, pixel % w)
         return tuple(part.masked_fill(none, -1) for part in parts)  # type: ignore[return-value]
 
@@ -99,6 +102,31 @@ def varies(where: Tensor, axis: int) -> bool:
     return not torch.equal(first, where.narrow(axis, 1, 1)) or not torch.equal(first.expand_as(where), where)
 
 
+def placed(where: Tensor) -> bool:
+    """Whether any element stands for a pixel."""
+    return bool((distinct(where) > 0).any())
+
+
+def joined(where: Tensor, axis: int) -> Tensor:
+    """The first pixel of what is joined along an axis; padding only where nothing but padding is joined.
+
+    Example:
+        >>> joined(torch.tensor([[4, 3, -1], [-1, 0, 0], [-1, -1, -1]]), 1).flatten()
+        tensor([ 3,  0, -1])
+    """
+    beyond = torch.iinfo(where.dtype).max
+    first = where.masked_fill(where <= 0, beyond).amin(axis, keepdim=True)
+    return torch.where(first < beyond, first, where.amax(axis, keepdim=True))
+
+
+def one_entry(where: Tensor, axis: int) -> Tensor:
+    """One entry of an axis that stands for channels: the first with a pixel, as others may be joined ahead of it."""
+    if not varies(where, axis):
+        return where.narrow(axis, 0, 1)
+    real = (where > 0).any(dim=tuple(a for a in range(where.ndim) if a != axis))
+    return where.narrow(axis, int(real.byte().argmax()), 1)
+
+
 def condensed(where: Tensor) -> Tensor:
     """The same pixels, with every axis along which they do not change held once in memory (stride 0)."""
     for axis, size in enumerate(where.shape):
@@ -121,20 +149,22 @@ def distinct(where: Tensor) -> Tensor:
 
 
 def elementwise(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
-    """Elementwise functions, normalisation, sums: the pixels of the operands, where they have any."""
+    """Elementwise functions, normalisation, sums: the pixels of the operand that has most, the first one of several."""
     given = sorted(i for i in call.inputs if pixels.trace.values[i].from_images)
     alike = [i for i in given if pixels.trace.values[i].shape == value.shape]
-    first = None
+    found, share = None, -1.0
     for index in alike or given:
         where = pixels.of(index)
         if where is None or where.ndim > value.tensor.ndim:
             continue
         if any(a not in (1, b) for a, b in zip(reversed(where.shape), reversed(value.shape), strict=False)):
             continue
-        if distinct(where).any():
-            return where.expand(value.shape)
-        first = where.expand(value.shape) if first is None else first
-    return first
+        real = (distinct(where) > 0).double().mean().item()
+        if real > share:
+            found, share = where, real
+        if share == 1:
+            break
+    return None if found is None else found.expand(value.shape)
 
 
 def moved(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
@@ -168,17 +198,21 @@ def moved(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
     return condensed(list(tensors_in(result))[value.place])
 
 
+def widened(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
+    """Padding: a constant lies nowhere, what is reflected or repeated where it came from."""
+    source = pixels.of(call.inputs[0])
+    if source is None or call.argument(2, "mode", "constant") != "constant":
+        return moved(pixels, call, value)
+    return condensed(torch.nn.functional.pad(source, call.argument(1, "pad"), value=PADDING))
+
+
 def resampled(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
     """Convolutions, pools and resizing: the real rows and columns, evenly spread over those that come out."""
     source = pixels.of(call.inputs[0])
     if source is None:
         return None
-    axes, source = range(2, value.tensor.ndim), source.narrow(1, 0, 1)
-    # A map that shrinks to one entry is pooled as a whole and has no position left, or the pool ahead of every
-    # classifier would be a unit. A window of two still is a stride: the last stage of a ResNet makes 1 × 1 of 2 × 2
-    # where images are small.
-    whole = 0 if call.name.startswith("adaptive") else 2
-    if all(value.shape[a] == 1 for a in axes) and any(source.shape[a] > whole for a in axes):
+    axes, source = range(2, value.tensor.ndim), one_entry(source, 1)
+    if all(value.shape[a] == 1 for a in axes) and _pooled_as_a_whole(pixels, call, source.shape[2:]):
         return torch.zeros(value.shape, dtype=torch.long)
     for axis in axes:
         real = (source > 0).any(dim=tuple(a for a in range(source.ndim) if a != axis)).nonzero().flatten()
@@ -189,9 +223,24 @@ def resampled(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
     return source.expand(value.shape)
 
 
+def _pooled_as_a_whole(pixels: PixelMap, call: Call, size: torch.Size) -> bool:
+    """Whether a map that shrinks to one entry has no position left, or the pool of every classifier would be a unit.
+
+    A smaller window is a stride, and so is one of two: where images are small, the last stage of a ResNet makes 1 × 1
+    of 2 × 2.
+    """
+    window = call.argument(1, "weight" if call.name in CONVOLUTIONS else "kernel_size")
+    if call.name.startswith("adaptive") or window is None:
+        return True
+    if isinstance(window, Ref):
+        window = pixels.trace.values[window.value].shape[2:]
+    window = (window,) * len(size) if isinstance(window, int) else window
+    return max(size) > 2 and all(w >= s for w, s in zip(window, size, strict=True))
+
+
 def enlarged(pixels: PixelMap, source: Tensor, value: Value) -> Tensor:
     """A map with more rows or columns than what it was made from: evenly spread over the image of the same sample."""
-    if value.tensor.ndim != NCHW or not distinct(source).any():
+    if value.tensor.ndim != NCHW or not placed(source):
         return torch.zeros(value.shape, dtype=torch.long)
     (_, height, width), (n, _, h, w) = pixels.size, value.shape
     sample = pixels.decode(source)[0].amax((1, 2, 3))
@@ -204,7 +253,7 @@ def _contracted(operand: Tensor, axis: int) -> Tensor:
     """Pixels after an axis is summed: gone where positions were summed up, kept where only channels were."""
     if not varies(operand, axis):
         return operand.narrow(axis, 0, 1)
-    low = operand.amin(axis, keepdim=True)
+    low = joined(operand, axis)
     # The sum went over all positions if nothing but the sample still varies, as in the squeeze of a gate or in token
     # mixing. Where rows still do, it went over channels, each entry of which brought along the pixels of a window
     # (patch merging): the result goes by the first pixel of the window.
@@ -249,7 +298,7 @@ def _of_rows_or_columns(pixels: PixelMap, left: Any, right: Any, shape: torch.Si
     if rows is None:
         return None
     rows = _contracted(rows, -1)
-    if distinct(rows).any():
+    if placed(rows):
         return rows.expand(shape)
     columns = pixels.of(right.value) if isinstance(right, Ref) else None
     return None if columns is None else _contracted(columns, -2).expand(shape)
@@ -270,7 +319,7 @@ def einsum(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
         source = source.permute(order)
         if len(order) > len(kept):
             source = source.flatten(len(kept) - 1)  # what is contracted is of size 1 by now
-        if distinct(source).any():
+        if placed(source):
             return source.reshape([source.shape[kept.index(k)] if k in kept else 1 for k in out]).expand(value.shape)
     return torch.zeros(value.shape, dtype=torch.long)
 
@@ -285,6 +334,7 @@ def recurrent(pixels: PixelMap, call: Call, value: Value) -> Tensor | None:
 
 RULES: dict[str, Callable[[PixelMap, Call, Value], Tensor | None]] = {
     **dict.fromkeys(MOVES, moved),
+    "pad": widened,
     **dict.fromkeys(CONVOLUTIONS | POOLS, resampled),
     **dict.fromkeys(REDUCTIONS, reduced),
     **dict.fromkeys(PRODUCTS, product),

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 from alternet.taps.graph import MIXING, Graph, operand
-from alternet.taps.kinds import ATTENTION_CLASSES, BranchKinds
-from alternet.taps.layout import layout_of
-from alternet.taps.operations import ACTIVATIONS, ADDITIONS, MOVES, POOLS, SAME
+from alternet.taps.kinds import ATTENTION_CLASSES, RANKS, BranchKinds
+from alternet.taps.layout import layout_of, leaves_out, unreadable
+from alternet.taps.operations import ACTIVATIONS, ADDITIONS, MOVES, POOLS, SAME, TO_A_SIZE
 from alternet.taps.pixels import NCHW, TOKENS, PixelMap, distinct
 from alternet.taps.trace import Call, Value
 
@@ -42,6 +42,7 @@ class ResidualSums:
         """Search as far as the graph goes."""
         self.graph, self.pixels, self.kinds = graph, pixels, kinds
         self.found: dict[int, ResidualSum] = {}
+        self.padded: dict[int, ResidualSum] = {}
         self.with_mere_sums: set[int] = set()
 
     def find(self) -> list[ResidualSum]:
@@ -51,19 +52,16 @@ class ResidualSums:
             if call is not None and value.from_images and call.name in ADDITIONS:
                 found = self._considered(value, call)
                 if found is not None:
-                    self.found[value.index] = found
+                    (self.padded if leaves_out(self.pixels, value.index) else self.found)[value.index] = found
+        for index, found in self.padded.items():  # within a branch it may be cropped again, in the stream it may not
+            if not any(index in self.graph.between(s.fork, s.branch) for s in self.found.values()):
+                self.found[index] = found
         self.drop_nested()
         self.drop_in_cells()
         for index in self.found:
             if layout_of(self.pixels, index) is None:
-                value = self.graph.values[index]
-                path = value.call.scope.path if value.call else ""
-                raise ValueError(
-                    f"How the feature map of the unit in {path!r}, of shape {tuple(value.shape)}, lies in the image "
-                    "cannot be told from the pass: a function that cannot be followed made it. Expected tokens "
-                    "[n, prefix + h * w, c] with a declared grid; state it, as in Subject(model, name=..., "
-                    "prefix_tokens=1, grid=(14, 14))."
-                )
+                home = self.graph.values[index].call
+                raise unreadable(self.pixels, index, home.scope.path if home else "")
         return self.linear_merged()
 
     def _considered(self, value: Value, call: Call) -> ResidualSum | None:
@@ -76,7 +74,8 @@ class ResidualSums:
         if a is None or b is None or a not in alike or b not in alike:
             return None
         fork = self.graph.fork(a, b)
-        lost = self.pixels.of(value.index) is None and value.tensor.ndim in (TOKENS, NCHW)
+        lost = value.tensor.ndim in (TOKENS, NCHW) and self.pixels.of(value.index) is None
+        lost = lost or leaves_out(self.pixels, value.index)
         if fork < 0 or (layout_of(self.pixels, value.index) is None and not lost):
             return None
         ways = {i: self._way(i, fork) for i in (a, b)}
@@ -109,8 +108,11 @@ class ResidualSums:
                 return PROJECTED
             (parent,) = parents
             if call.name in MOVES and self._cuts(parent, index):
-                return CUT
-            kind = kind if call.name in MOVES | SAME else SCALED
+                if not self._crops(parent, index):
+                    return CUT
+                kind = CUT  # unless a layer made the map larger than it should be, which the walk has yet to reach
+            elif call.name not in MOVES | SAME and kind != CUT:
+                kind = SCALED
             index = parent
         return kind
 
@@ -129,6 +131,14 @@ class ResidualSums:
             once = distinct(where)
             placed.append(int((once > 0).sum()) * (where.numel() // max(once.numel(), 1)))
         return placed[0] != placed[1]
+
+    def _crops(self, before: int, after: int) -> bool:
+        """Whether a move leaves out rows or columns and no channel, as behind an enlargement of an odd grid."""
+        wide, narrow = layout_of(self.pixels, before), layout_of(self.pixels, after)
+        if wide is None or narrow is None:
+            return False
+        given, left = self.graph.values[before].shape, self.graph.values[after].shape
+        return given[wide.channel_axis] == left[narrow.channel_axis]
 
     def _projected(self, a: int, b: int, fork: int) -> tuple[int, int] | None:
         """Skip and branch where the skip has a projection, as in the strided blocks of a ResNet.
@@ -178,6 +188,9 @@ class ResidualSums:
         assert home is not None
         if None in maps:
             return False
+        ways = (self.graph.values[i].call for i in self.graph.between(outer.fork, inner.fork))
+        if any(call is not None and call.name.startswith(TO_A_SIZE) for call in ways):
+            return False  # a map of a size of its own, which is the stream's by chance
         span = self.graph.mixing(self.graph.between(inner.fork, inner.branch))
         homes = [v.call.scope for v in span if v.call is not None and self.kinds.attends(v)]
         inlined = home.scope in homes or type(home.scope.module).__name__ in ATTENTION_CLASSES
@@ -194,7 +207,10 @@ class ResidualSums:
                 del self.found[index]
 
     def linear_merged(self) -> list[ResidualSum]:
-        """Several linear layers on one input added up (re-parameterised blocks) are one unit, read at the last sum."""
+        """Several linear layers on one input added up (re-parameterised blocks) are one unit, read at the last sum.
+
+        Its branch is that of the kind which comes first: a 1 × 1 convolution beside one of 3 × 3 does not change it.
+        """
         kept: list[ResidualSum] = []
         for found in (self.found[index] for index in sorted(self.found)):
             before = kept[-1] if kept else found
@@ -203,7 +219,13 @@ class ResidualSums:
             homes = {call.scope for s in pair if (call := self.graph.values[s.value].call)}
             linear = all(len(self.graph.mixing(self.graph.between(s.fork, s.branch))) == 1 for s in pair)
             if goes_on and len(homes) == 1 and linear:
-                kept[-1] = replace(found, skip_kind=None)
+                branch = min((found, before), key=self._rank).branch
+                kept[-1] = replace(found, skip_kind=None, branch=branch)
             else:
                 kept.append(found)
         return kept
+
+    def _rank(self, found: ResidualSum) -> int:
+        span = self.graph.between(found.fork, found.branch)
+        kind = self.kinds.kind(self.kinds.layers_acting(span, found.branch))
+        return RANKS.index(kind) if kind else len(RANKS)
