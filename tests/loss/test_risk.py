@@ -434,3 +434,26 @@ def test_the_penalty_is_summed_to_as_many_digits_as_the_parameters_have(shape: t
     exact = float(weight.double().square().sum())
     assert float(SquaredNorm({"w"}).value({"w": weight})) == pytest.approx(exact / 2, rel=2e-7)
     assert float(SumOfNorms().value({"w": weight, "v": weight})) == pytest.approx(2 * exact**0.5, rel=2e-7)
+
+
+@pytest.mark.parametrize("name", ["levit_128s", pytest.param("efficientformer_l1", marks=pytest.mark.slow)])
+def test_what_a_network_keeps_of_its_weights_is_not_that_of_others(name: str) -> None:
+    """LeViT reads its attention biases once a device, and from then on keeps them."""
+    torch.manual_seed(0)
+    net = Subject(timm.create_model(name, num_classes=K).eval(), name=name)
+    batches = Batches.of(torch.rand(2, *net.input_size), torch.tensor([0, 1]), classes=[str(k) for k in range(K)])
+    with torch.no_grad():  # as it is made, its branches are scaled with 0
+        for parameter in net.model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+        other = copy.deepcopy(net.model)
+        for key, parameter in other.named_parameters():
+            if key.endswith("attention_biases"):
+                parameter += 3 * torch.randn_like(parameter)
+    _ = net.taps  # a pass that fills the caches
+    with Risk(net, batches) as risk, Risk(Subject(other, name=name), batches) as expected:
+        theta = risk.space.join(dict(other.named_parameters()))
+        here, there = risk.value(), risk.value(theta)
+        assert there.nll == pytest.approx(expected.value().nll, rel=1e-6)
+        assert abs(there.nll - here.nll) > 1e-4
+        torch.testing.assert_close(risk.gradient(theta), expected.gradient(), rtol=1e-3, atol=1e-5)
+        assert risk.value().nll == here.nll

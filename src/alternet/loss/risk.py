@@ -25,6 +25,7 @@ from alternet.loss.likelihood import nll
 from alternet.loss.parameters import ParameterVector, chosen, decayed
 from alternet.loss.penalty import Penalty, SquaredNorm, SumOfNorms
 from alternet.shapes import Logits
+from alternet.subject.architecture import device_caches
 from alternet.subject.subject import Subject, logits_of
 from alternet.taps.trace import nothing_hidden
 from alternet.untouched import no_inference, untouched
@@ -133,6 +134,8 @@ class Risk:
         self._others = {name: p for name, p in own.items() if name not in self.space.shapes}
         self._theta = self.space.join(own)
         self._places = _places(subject.model)
+        held = (item for module in subject.model.modules() for item in vars(module).items())
+        self._may_cache = any(isinstance(value, dict) and not name.startswith("_") for name, value in held)
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -247,6 +250,8 @@ class Risk:
 
     def _called(self, state: Mapping[str, Tensor], work: Callable[[], T]) -> T:
         """What work gives while these parameters and buffers stand in the place of the model's own."""
+        for cache in device_caches(self.subject.model) if self._may_cache else ():
+            cache.clear()  # LeViT and its kin keep what they made of other weights
         stage = _Stage(self.subject.model)
         placed = {f"model.{place}": state[name] for place, name in self._places.items()}
         # every place of a tied tensor is named already, so torch need not look for them
