@@ -123,14 +123,14 @@ def test_a_folder_is_listed_once_for_all_models(tmp_path: Path, monkeypatch, cap
 
 
 def test_a_full_disk_costs_no_measurement(tmp_path: Path, monkeypatch, capsys):
-    save = Measurement.save
+    store = Measurement.store
 
-    def full(measurement: Measurement, out: Path) -> Path:
-        if Path(out) == tmp_path / "out":
+    def full(measurement: Measurement, folder: Path) -> None:
+        if folder.is_relative_to(tmp_path / "out"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return save(measurement, out)
+        store(measurement, folder)
 
-    monkeypatch.setattr(Measurement, "save", full)
+    monkeypatch.setattr(Measurement, "store", full)
     monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}")
     arguments = ["measure", "variance", "-m", "test_resnet", *DIGITS, "--out", f"{tmp_path / 'out'}"]
     assert run(arguments) == 1

@@ -42,6 +42,11 @@ def minus(text: str) -> str:
     return text.replace("-", "−")
 
 
+def lost(row) -> str:
+    at, most, least = (minus(f"{-100 * value + 0.0:.1f}") for value in (row.delta_accuracy, row.low, row.high))
+    return f"{at} (95 %: {least} to {most})"
+
+
 NOISE = "Accuracy under noise of one frequency band, RMS 0.05 of the image range"
 POLAR = "Distance from the final weights, and angle to the initial ones"
 PLANE = "The plane of the first two components"
@@ -49,18 +54,21 @@ DEPTH = "normalised depth (0: stem, 1: last unit)"
 ENDS = "x (0: the network, 1: the other weights)"
 
 CURVES = {
-    ("variance", "{model}", "unit"): lambda r: (r.depth, r.variance, f"{unit(r)}\n{r.variance:.4g}"),
+    ("variance", "{model}", "unit"): lambda r: (
+        r.depth,
+        r.variance,
+        f"{unit(r)}\n{r.variance:.4g} ± {r.standard_error:.2g}"
+        + ("" if math.isnan(r.step) else minus(f"\nstep {r.step:+.2g}, 95 %: {r.step_low:+.2g} to {r.step_high:+.2g}")),
+    ),
     ("lesion", "{model}", "unit"): lambda r: (
         r.depth,
         100 * r.delta_accuracy,
-        f"{unit(r)}\n{100 * r.delta_accuracy:.4g} ± {100 * r.standard_error:.2g} points\n"
-        f"accuracy {r.accuracy:.1%}, Δ NLL {r.delta_nll:+.3g}",
+        f"{unit(r)}\nloss {lost(r)} points\naccuracy {r.accuracy:.1%}, Δ NLL {r.delta_nll:+.3g}",
     ),
     ("frequency_noise", NOISE, "frequency"): lambda r: (
         r.frequency,
         100 * r.delta_accuracy,
-        f"{r.frequency:.2f}π: {minus(f'{100 * r.delta_accuracy:+.1f}')} ± 0.4 points\n"
-        f"accuracy {r.accuracy:.1%}, NLL {r.nll:.3f}",
+        f"{r.frequency:.2f}π: loss {lost(r)} points\naccuracy {r.accuracy:.1%}, NLL {r.nll:.3f}",
     ),
     ("interpolation", "NLL alone", "x"): lambda r: (r.x, r.nll, f"x = {r.x:.3g}: {r.nll:.4g}"),
     ("interpolation", "NLL + L2", "x"): lambda r: (r.x, r.loss, f"x = {r.x:.3g}: {r.loss:.4g}"),

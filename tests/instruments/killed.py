@@ -12,7 +12,7 @@ from torch import Tensor
 from alternet.instruments.hessian import Hessian
 from alternet.measurement import Measurement
 
-CHECKS = 2
+CHECKS = 3
 """Forward passes before the first batch: whether the model answers the same twice."""
 
 

@@ -1,5 +1,7 @@
 """Networks that show what was done to their images, for the instruments that perturb them."""
 
+from collections import deque
+
 import torch
 from torch import nn
 
@@ -27,7 +29,7 @@ class Seen(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.images = []
+        self.images = deque()  # a list would be put back as it was found
 
     def forward(self, x):
         self.images.append(x.clone())

@@ -370,7 +370,6 @@ class Detached(Softmax):
     [
         (OnceDifferentiable, "marked as once differentiable"),
         (Detached, "does not require grad"),
-        (lambda: torch.compile(Softmax(), backend="aot_eager"), "does not currently support double backward"),
     ],
 )
 def test_a_loss_without_a_second_derivative_is_refused(make: Any, reason: str) -> None:

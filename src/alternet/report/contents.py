@@ -219,7 +219,8 @@ def _short(value: Any) -> Any:
 def _table(measurement: Measurement, name: str) -> Table:
     table = measurement.tables[name]
     file = f"{measurement.instrument}.csv" if name == "table" else f"{measurement.instrument}-{name}.csv"
-    csv = table.to_csv(index=False, lineterminator="\n")
+    # Six digits, for the page: all of them are in the stored file, and would make a third of the page.
+    csv = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
     return Table(
         name=name,
         columns=[str(column) for column in table.columns],
