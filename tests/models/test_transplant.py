@@ -174,6 +174,17 @@ def test_a_plan_is_plain_data_and_builds_the_same_network_again():
     assert timm.create_model("transplanted", base="resnet18", plan=data, num_classes=7).num_classes == 7
 
 
+def test_weights_that_timm_is_given_are_those_of_the_whole():
+    before = subject(network("preresnet_mini"))
+    plan = as_data(plan_transplant(before, ["stages.3.1.branch"]))
+    state = {key: value + 1 for key, value in transplant(before, ["stages.3.1.branch"]).state_dict().items()}
+    options = {"base": "preresnet_mini", "plan": plan, "pretrained": True}
+    again = timm.create_model("transplanted", pretrained_cfg_overlay={"state_dict": state}, **options)
+    assert all(torch.equal(value, state[key]) for key, value in again.state_dict().items())
+    with pytest.raises(RuntimeError, match="No pretrained weights exist"):
+        timm.create_model("transplanted", **options)
+
+
 def test_the_given_network_stays_as_it_is():
     net = network("preresnet_mini").train()
     state = deepcopy(net.state_dict())

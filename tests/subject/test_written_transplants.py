@@ -72,6 +72,7 @@ def test_a_transplant_is_trained_stored_and_loaded_as_any_model(tmp_path):
         ("preresnet_mini+msa(stages.9)", "has no unit 'stages.9'"),
         (f"preresnet_mii+msa({UNIT})", "There is no timm model 'preresnet_mii'. Did you mean preresnet_mini"),
         (f"preresnet_mini+msa({UNIT})@nowhere.pth", "nowhere.pth"),
+        ("transplanted", r"base=None and plan=None, expected .* Write MODEL\+msa\(UNIT,...\)"),
     ],
 )
 def test_what_is_wrong_is_named(name, said):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import timm
 from timm.layers.drop import DropPath
-from timm.models import register_model
+from timm.models import load_pretrained, register_model, resolve_pretrained_cfg
 from torch import Tensor, nn
 
 from alternet.models.attention import StaticWindowAttention, WindowAttention
@@ -186,17 +186,23 @@ def transplanted(pretrained: bool = False, **settings: Any) -> nn.Module:
     `base` is its name, `plan` the list of its grafts as plain data, `graft_seed` the seed of their weights; all else
     goes to the base.
     """
-    base, plan, seed = settings.pop("base"), settings.pop("plan"), settings.pop("graft_seed", 0)
-    for own in (
-        "pretrained_cfg",
-        "pretrained_cfg_overlay",
-        "cache_dir",
-    ):  # what timm knows of this name, not of the base
-        settings.pop(own, None)
+    base, plan, seed = settings.pop("base", None), settings.pop("plan", None), settings.pop("graft_seed", 0)
+    if base is None or plan is None:
+        raise ValueError(
+            f"transplanted got base={base!r} and plan={plan!r}, expected the name of a timm model and its grafts. "
+            "Write MODEL+msa(UNIT,...), as in resnet50+msa(layer4.2)."
+        )
     if not timm.is_model(base) or base == "transplanted":  # a name of the hub would be fetched
         raise ValueError(f"transplanted got base={base!r}, expected the name of a timm model.")
+    # What timm knows of the whole, weights among it, is not for the base.
+    known = {name: settings.pop(name, None) for name in ("pretrained_cfg", "pretrained_cfg_overlay")}
+    cache = settings.pop("cache_dir", None)
     model = timm.create_model(base, pretrained=False, **settings)
-    return grafted(model, [graft if isinstance(graft, Graft) else Graft(**graft) for graft in plan], seed=seed)
+    grafted(model, [graft if isinstance(graft, Graft) else Graft(**graft) for graft in plan], seed=seed)
+    if pretrained:
+        cfg = resolve_pretrained_cfg("transplanted", **known).to_dict()
+        load_pretrained(model, pretrained_cfg=cfg, cache_dir=cache)
+    return model
 
 
 def as_data(plan: Sequence[Graft]) -> list[dict[str, Any]]:
