@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from alternet.storage import as_bytes, require_same, safe_name, sole_writer, write_atomically, write_json
+from alternet.storage import as_bytes, require_same, safe_name, sha256_of, sole_writer, write_atomically, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -151,7 +151,7 @@ class Measurement:
             name: {str(key): "number" if is_numeric_dtype(table[key]) else "text" for key in table}
             for name, table in self.tables.items()
         }
-        sums = {name: checksum(as_bytes(text)) for name, text in texts.items()}
+        sums = {name: hashlib.sha256(as_bytes(text)).hexdigest() for name, text in texts.items()}
         write_json(folder / PROVENANCE, {**self.provenance, ROWS: rows, TYPES: types, SUMS: sums})
 
     def _require_place(self, folder: Path) -> None:
@@ -183,7 +183,7 @@ class Measurement:
             provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
             types, sums = provenance.pop(TYPES, {}), provenance.pop(SUMS, {})
             for name, sum_then in sums.items():
-                if (folder / f"{name}.csv").is_file() and checksum((folder / f"{name}.csv").read_bytes()) != sum_then:
+                if (folder / f"{name}.csv").is_file() and sha256_of(folder / f"{name}.csv") != sum_then:
                     raise ValueError(f"{name}.csv is not the table that {PROVENANCE} was written for")
             tables = {path.stem: _read(path, types.get(path.stem)) for path in sorted(folder.glob("*.csv"))}
             _require_whole(tables, provenance.pop(ROWS, {"table": None}))
@@ -250,11 +250,6 @@ def find_measurements(out: str | Path) -> list[Measurement]:
     if not found:
         raise ValueError(f"No finished measurement under {out}: expected {out}/<model>/<instrument>/{PROVENANCE}.")
     return found
-
-
-def checksum(content: bytes) -> str:
-    """SHA-256 of a file's content."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def _require_whole(tables: Mapping[str, pd.DataFrame], rows: Mapping[str, int | None]) -> None:

@@ -56,6 +56,16 @@ def set_random_state(state: tuple[Any, ...]) -> None:
         torch.cuda.set_rng_state_all(gpus)
 
 
+def noise(shape: tuple[int, ...]) -> torch.Tensor:
+    """Two images of noise in [0, 1] of a shape (c, h, w), the same at every call: [2, c, h, w].
+
+    Examples:
+        >>> noise((3, 8, 8)).shape
+        torch.Size([2, 3, 8, 8])
+    """
+    return torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+
+
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Run code of other packages that draws in torch's default dtype, so that the caller's changes no number.

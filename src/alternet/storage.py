@@ -163,7 +163,7 @@ def write_json(path: Path, value: Any) -> None:
 def sole_writer(folder: Path) -> Iterator[None]:
     """Write into a folder alone, or not at all: a lock that the kernel releases when its owner ends, however it ends.
 
-    Where the file system knows no locks, the block runs without one.
+    Where the file system knows no locks, filelock keeps a file there in place of one, and warns.
 
     Raises:
         ValueError: Somebody else is writing there.
@@ -182,10 +182,6 @@ def sole_writer(folder: Path) -> Iterator[None]:
             f"{folder} is being written by {_holder(note)}. Wait until that has ended and start again, or give another "
             "--out."
         ) from error
-    except NotImplementedError:
-        LOG.warning("%s lies on a file system without locks: nothing keeps two commands from writing there.", folder)
-        yield
-        return
     try:
         with suppress(OSError):
             note.write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", encoding="utf-8")

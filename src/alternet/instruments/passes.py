@@ -14,6 +14,7 @@ from alternet.instruments.moments import double
 from alternet.instruments.work import Batch, OnePass, PerItem, Row, Tables
 from alternet.probe.probe import Probe
 from alternet.progress import track
+from alternet.seeding import noise
 from alternet.storage import Journal
 from alternet.taps.find import Tap
 
@@ -33,9 +34,7 @@ def stream(works: Sequence[OnePass], *, label: str) -> list[Tables]:
         with ExitStack() as begun:
             probe = begun.enter_context(Probe(subject, None if reads_features else []))
             # only the size of these images matters: the shapes of the taps follow from it
-            taps = probe.taps_on(
-                torch.rand(2, *batches.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
-            )
+            taps = probe.taps_on(noise(batches.shape))
             for work in works:
                 work.taps = taps
                 begun.enter_context(work)

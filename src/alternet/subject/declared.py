@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from alternet.seeding import noise
 from alternet.untouched import untouched
 
 CLASSIFIERS = ("fc", "classifier", "head", "heads")
@@ -93,8 +94,7 @@ def _inside(model: nn.Module) -> nn.Module | None:
 
 def _same_function(one: nn.Module, other: nn.Module, size: tuple[int, int, int]) -> bool:
     parameter = next(one.parameters(), torch.empty(0))
-    images = torch.rand(2, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
-    images = images.to(parameter.device, parameter.dtype)
+    images = noise(size).to(parameter.device, parameter.dtype)
     try:
         with untouched(one):
             scores = [getattr(answer, "logits", answer) for answer in (one(images), other(images))]

@@ -52,7 +52,8 @@ def recalibrate(subject: Subject, batches: Iterable[tuple[Tensor, Tensor]]) -> i
             for hook in hooks:
                 hook.remove()
             start = next((place for place, module in enumerate(seen) if isinstance(module, ATTENTION)), 0)
-            behind = [norm for norm in norms if norm in seen[start:]]
+            later = set(seen[start:])
+            behind = [norm for norm in norms if norm in later]
             for norm in behind:
                 norm.reset_running_stats()
                 norm.momentum = None  # the mean of all batches, not a moving one

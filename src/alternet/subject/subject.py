@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alternet.errors import Doubt, not_seen
+from alternet.seeding import noise
 from alternet.shapes import Images, Logits
 from alternet.stamp import stamp_of
 from alternet.subject.architecture import Architecture, architecture_of, settings_of
@@ -126,7 +127,7 @@ class Subject:
 
     def architecture(self, shape: tuple[int, ...]) -> Architecture:
         """The checksum of what the network computes for images of this shape (c, h, w), whatever its weights are."""
-        images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+        images = noise(shape)
         modules = tuple(
             (
                 path,
@@ -184,7 +185,7 @@ class Subject:
                 f"The input size of {self.name!r} is not known: the model declares none. "
                 "State it: Subject(model, name=..., input_size=(3, 224, 224))."
             )
-        return torch.rand(2, *self.input_size, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+        return noise(self.input_size)
 
     def normalise(self, images: Images) -> Tensor:
         """Move images in [0, 1] to the model's device and type, and normalise each channel."""

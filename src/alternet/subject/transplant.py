@@ -161,25 +161,19 @@ class _Network:
             if key not in CHOSEN:
                 require_known(Graft, {key: 0}, "transplant")
                 raise ValueError(f"transplant cannot set {key!r}: it follows from the network.")
-        if form == "conv":
-            return self._convolution(name, settings)
         tap = next((tap for tap in self.taps if tap.name == name), None)
-        if tap is None:
+        inner = dict.fromkeys(a for tap in self.taps for a in tap.spatial if f"{a.module}.".startswith(f"{name}."))
+        if tap is not None and form == "unit":
+            return self._unit(tap, settings)
+        if tap is None and (form == "unit" or not inner):
             raise unknown(f"{self.subject.name} has no unit", name, [tap.name for tap in self.taps])
-        return self._unit(tap, settings)
+        kind = "" if tap is None else f"it is of kind {tap.kind} and has no convolution over several positions"
+        spatial = inner if tap is None else tap.spatial
+        self._require(name, len(spatial) > 0, kind)
+        return self._convolution(name, [self._value(address) for address in spatial], tap, settings)
 
-    def _convolution(self, name: str, settings: dict[str, Any]) -> Graft:
-        """Attention in the place of a unit's last spatial convolution, or of the one within a path."""
-        tap = next((tap for tap in self.taps if tap.name == name), None)
-        if tap is not None:
-            places = [self._value(address) for address in tap.spatial]
-            kind = f"it is of kind {tap.kind} and has no convolution over several positions"
-        else:
-            inner = dict.fromkeys(a for tap in self.taps for a in tap.spatial if f"{a.module}.".startswith(f"{name}."))
-            if not inner:
-                raise unknown(f"{self.subject.name} has no unit", name, [tap.name for tap in self.taps])
-            places, kind = [self._value(address) for address in inner], ""
-        self._require(name, bool(places), kind)
+    def _convolution(self, name: str, places: list[Value], tap: Tap | None, settings: dict[str, Any]) -> Graft:
+        """Attention in the place of a unit's last spatial convolution, or of the one within a path that is no unit."""
         paths = list(dict.fromkeys(value.call.scope.path for value in places if value.call))
         in_a_row = all(self.graph.is_from(b.index, a.index) for a, b in pairwise(places))
         together = len({path.rpartition(".")[0] for path in paths}) == 1  # conv1 and conv2 of a block, not two blocks

@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from collections.abc import Mapping
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,7 @@ WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_d
 
 def path_of(text: str) -> Path:
     """A path, with ~ for the user's home, which no shell spells out behind a `:` or an `@`."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # no such user
-        return Path(text)
+    return Path(expanduser(text))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
