@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 INSTALLED := .venv/installed
 
-.PHONY: demo test quick thorough check same shape bench gpu docs format clean
+.PHONY: demo test quick thorough verify check same shape bench gpu docs format clean
 
 demo: $(INSTALLED)
 	$(BIN)/alternet demo --out runs/demo
@@ -24,6 +24,10 @@ quick: $(INSTALLED)
 thorough: $(INSTALLED)
 	bash scripts/browser.sh
 	$(BIN)/python scripts/thorough.py
+
+# Every instrument against its independent reference; writes the table of docs/verification.md
+verify: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/references.py -n auto
 
 check: test
 	$(BIN)/ruff format --check .

@@ -238,8 +238,8 @@ class Batches:
         """The images in a random order, augmented once, the same at every iteration.
 
         Batches are drawn when they are first reached and kept in memory, up to 4 GiB; what is beyond is drawn again
-        from the same seed. The caller's random state is left as it was. (Data that can only be streamed keeps its own
-        order.)
+        from the same seed. The caller's random state is left as it was. Images are varied as pictures of 256 levels, to
+        which floats in memory are rounded. (Data that can only be streamed keeps its own order.)
 
         Args:
             augment: How to vary the images.

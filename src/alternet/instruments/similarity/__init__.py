@@ -44,6 +44,7 @@ class Similarity(Instrument):
     spec: ClassVar = Spec(
         name="similarity",
         order=30,
+        version=2,  # standard errors are over images, and were over mini-batches, which covered too seldom
         title="Similarity of units",
         question="Which units, of one model or of two, make alike features, and do they fall into blocks?",
         caution=(
