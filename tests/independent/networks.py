@@ -78,7 +78,7 @@ NETWORKS: Mapping[str, Case] = {
         (48, 80),
         _tokens(2, (6, 10), "attn", "mlp"),
     ),
-    "Swin, padded": Case(
+    "padded Swin": Case(
         _create(
             "swin_tiny_patch4_window7_224",
             img_size=(44, 60),

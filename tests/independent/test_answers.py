@@ -34,7 +34,7 @@ from alternet.subject.subject import Subject
 
 N = 33
 everywhere = pytest.mark.parametrize("name", NETWORKS)
-some = pytest.mark.parametrize("name", ["ViT", "Swin, padded", "ResNet"])
+some = pytest.mark.parametrize("name", ["ViT", "padded Swin", "ResNet"])
 
 
 def probabilities(logits):
@@ -156,9 +156,7 @@ def test_corruption(name, compare, tmp_path: Path):
         np.save(tmp_path / f"{corruption}.npy", np.concatenate(shown))
         made |= {(corruption, s): shown[s - 1] for s in SEVERITIES}
     pictures = ArrayImages(x, targets, name="made", classes=[str(k) for k in range(CLASSES)])
-    clean = Batches(
-        dataset=pictures, transform=EvalTransform(img_size=(side, side)), order=np.arange(n), batch_size=16
-    )
+    clean = Batches(dataset=pictures, transform=EvalTransform(img_size=(side, side)), order=np.arange(n), batch_size=16)
     net = Subject(network(name), name="net", input_size=(3, side, side), mean=MEAN, std=STD)
     m = Corruption(published=str(tmp_path), bins=10).measure(net, clean)
 
@@ -194,9 +192,7 @@ def test_shape_bias(name, compare):
         choice = groups[int(row.argmax())]
         decided[shape, texture, "shape"] += choice == shape
         decided[shape, texture, "texture"] += choice == texture
-    expected = [
-        [decided[row.shape, row.texture, cue] for row in m.table.itertuples()] for cue in ("shape", "texture")
-    ]
+    expected = [[decided[row.shape, row.texture, cue] for row in m.table.itertuples()] for cue in ("shape", "texture")]
     said = {"instrument": "shape_bias", "reference": "loop over images", "on": f"{name} {NETWORKS[name]}", "most": 0.0}
     compare("chose_shape", m.table["chose_shape"], expected[0], **said)
     compare("chose_texture", m.table["chose_texture"], expected[1], **said)

@@ -26,7 +26,7 @@ from alternet.subject.subject import Subject
 
 DECAY = 0.05
 LOSS = {"augment": "none", "weight_decay": DECAY, "decays": "all"}
-curved = pytest.mark.parametrize("name", ["ViT", "Swin, padded", "ResNet", "ConvNeXt", "Mixer"])
+curved = pytest.mark.parametrize("name", ["ViT", "padded Swin", "ResNet", "ConvNeXt", "Mixer"])
 walked = pytest.mark.parametrize("name", NETWORKS)
 
 Weights = dict[str, Tensor]
@@ -95,7 +95,7 @@ def test_hessian(name, compare):
 
 @curved
 def test_spectral_density(name, compare):
-    """Trace and squared norm from vᵀHv and |Hv|² themselves, of the same random signs."""
+    """Trace and squared norm from vᵀHv and ‖Hv‖² themselves, of the same random signs."""
     size, n, draws = NETWORKS[name].size, 6, 2
     asked = SpectralDensity(draws=draws, steps=4, exact=0, batch_size=6, precision="float64", **LOSS)
     m = asked.measure(subject(name), data(size, n, batch_size=6))
@@ -107,7 +107,7 @@ def test_spectral_density(name, compare):
         traces.append(float(v @ product(v)))
         squares.append(float(product(v).square().sum()))
     moments = m.tables["moments"].set_index("metric")
-    said = {"instrument": "spectral_density", "reference": "vᵀHv and |Hv|²", "on": f"{name} {NETWORKS[name]}"}
+    said = {"instrument": "spectral_density", "reference": "vᵀHv and ‖Hv‖²", "on": f"{name} {NETWORKS[name]}"}
     for quantity, values in {"trace": traces, "squared_norm": squares}.items():
         row = moments.loc[quantity]
         expected = [np.mean(values), np.std(values, ddof=1) / sqrt(draws)]
@@ -160,7 +160,9 @@ def test_interpolation(name, compare, tmp_path: Path):
     start = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     generator = torch.Generator().manual_seed(1)
     other = {
-        key: tensor * (0.8 + 0.4 * torch.rand(tensor.shape, generator=generator)) if tensor.is_floating_point() else tensor
+        key: tensor * (0.8 + 0.4 * torch.rand(tensor.shape, generator=generator))
+        if tensor.is_floating_point()
+        else tensor
         for key, tensor in start.items()
     }
     file = tmp_path / "other.pth"
@@ -183,7 +185,7 @@ def test_interpolation(name, compare, tmp_path: Path):
     compare("l2", m.table["l2"], penalties, most=2e-5, **said)
 
 
-@pytest.mark.parametrize("name", ["ViT", "Swin, padded", "ResNet"])
+@pytest.mark.parametrize("name", ["ViT", "padded Swin", "ResNet"])
 def test_trajectory(name, compare, tmp_path: Path):
     """Radius and angle from the vectors; the components from NumPy's singular value decomposition."""
     model = network(name)
