@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from math import sqrt
 from pathlib import Path
 
@@ -68,6 +69,10 @@ def hessian_of(name: str, x: Tensor, targets: Tensor) -> tuple[Callable[[Tensor]
     return product, gradient.detach()
 
 
+def on_arrays(product: Callable[[Tensor], Tensor], v: np.ndarray) -> np.ndarray:
+    return product(torch.from_numpy(v.ravel())).numpy()
+
+
 @curved
 def test_hessian(name, compare):
     """Two batches; ARPACK (implicitly restarted Lanczos) on products in double precision."""
@@ -80,7 +85,7 @@ def test_hessian(name, compare):
     for part in (order[:5], order[5:]):
         product, gradient = hessian_of(name, images(size, n)[part], labels(n)[part])
         p = len(gradient)
-        operator = LinearOperator((p, p), matvec=lambda v: product(torch.from_numpy(v.ravel())).numpy(), dtype=float)
+        operator = LinearOperator((p, p), matvec=partial(on_arrays, product), dtype=float)
         values, vectors = eigsh(operator, k=4, which="LM", tol=1e-9, v0=np.ones(p))
         ranked = np.argsort(-np.abs(values))
         eigenvalues += list(values[ranked])
