@@ -212,6 +212,13 @@ def test_taps_shows_every_unit(capsys):
     assert "msa" in capsys.readouterr().out
 
 
+def test_taps_takes_arguments_of_the_model(capsys):
+    assert run(["taps", "-m", "alternet_mini", "--set", "model.num_msa=[0,0,0,1]"]) == 0
+    assert capsys.readouterr().out.count(" msa ") == 1
+    assert run(["taps", "-m", "alternet_mini", "--set", "bins=3"]) == 2
+    assert "those of the model begin with model." in capsys.readouterr().err
+
+
 def test_taps_reads_no_name_as_a_style(tmp_path: Path, capsys):
     (tmp_path / ":dog:[red]").mkdir()
     torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / ":dog:[red]" / "[b]w.pth")

@@ -35,7 +35,7 @@ from tests.figures.crafted import (
 )
 
 from alternet.instruments.calibration.figure import overconfidence
-from alternet.instruments.figures import FIGURES, draw, sentences
+from alternet.instruments.figures import FIGURES, draw, panels, sentences
 from alternet.instruments.fourier_heatmap.figure import limits as heat_limits
 from alternet.instruments.fourier_heatmap.figure import maps, once
 from alternet.instruments.hessian.figure import axis_of, bandwidth, density, spectra
@@ -423,6 +423,20 @@ def test_hessian_draws_densities_of_area_one_and_shades_what_is_negative():
         low, high = below.get_xlim()
         assert low < values.min() and values.max() < high
     assert all(path.vertices[:, 0].max() <= 0 for patch in above.collections for path in patch.get_paths())
+
+
+def test_hessian_says_which_matrix_it_shows_and_how_much_of_the_gradient_it_holds():
+    vit = hessian("ViT")
+    assert panels(vit)[0].title == "Extreme eigenvalues of the Hessian"
+    of_part = [{**vit.provenance, "settings": {"of": "gauss-newton"}}]
+    table = vit.table.assign(overlap=np.where(vit.table["rank"] == 0, 0.3, 0.05))
+    part = replace(vit, tables={**vit.tables, "table": table}, provenances=tuple(of_part))
+    assert panels(part)[0].title == "Extreme eigenvalues of the Gauss-Newton matrix"
+    (said,) = sentences(part)
+    assert "of 300 eigenvalues of the Gauss-Newton matrix over 60 batches" in said
+    assert said.endswith(" Along their eigenvectors lies 50% of the gradient's squared length.")
+    joined = Measurement.concat([part, hessian("ResNet")])
+    assert panels(joined)[0].title == "Extreme eigenvalues of matrices of several kinds"
 
 
 def test_hessian_says_nep_and_ape_with_intervals_and_the_worst_residual():

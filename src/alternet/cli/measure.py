@@ -22,6 +22,7 @@ from alternet.cli.options import (
     Settings,
     Workers,
     as_text,
+    for_loading,
     of_model,
     parse_settings,
     writable,
@@ -123,8 +124,7 @@ def measure_models(
     """
     from alternet.subject.loading import load
 
-    own = {key: value for key, value in (of_model or {}).items() if key in ("mean", "std", "num_classes")}
-    own["model_args"] = {key: value for key, value in (of_model or {}).items() if key not in own}
+    own = for_loading(of_model or {})
     opened = _Opened(data)
     _require_possible(instruments, models, opened)
     results: list[Measurement | Exception] = []

@@ -72,6 +72,17 @@ def of_model(settings: Mapping[str, str]) -> dict[str, Any]:
     return {key.removeprefix("model."): from_yaml(text) for key, text in settings.items() if key.startswith("model.")}
 
 
+def for_loading(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a model as arguments of `alternet.load`: facts by their names, all else in `model_args`.
+
+    Examples:
+        >>> for_loading({"num_classes": 5, "in_chans": 1})
+        {'num_classes': 5, 'model_args': {'in_chans': 1}}
+    """
+    facts = {key: value for key, value in stated.items() if key in ("mean", "std", "num_classes")}
+    return facts | {"model_args": {key: value for key, value in stated.items() if key not in facts}}
+
+
 def writable(out: Path) -> Path:
     """Make the output folder, or say now that it cannot be written.
 

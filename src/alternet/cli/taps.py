@@ -1,16 +1,28 @@
 """`alternet taps`: the units of a model, in forward order."""
 
-from alternet.cli.options import ImgSize, Model
+from alternet.cli.options import ImgSize, Model, Settings, for_loading, of_model, parse_settings
 
 
-def taps(model: Model, img_size: ImgSize = None) -> None:
-    """Show where in a model features are read and branches can be silenced."""
+def taps(
+    model: Model,
+    img_size: ImgSize = None,
+    settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> None:
+    """Show where in a model features are read and branches can be silenced.
+
+    --set model.window_size=4 changes the model.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from alternet.subject.loading import load
 
-    subject = load(model, img_size=img_size)
+    given = parse_settings(settings)
+    if others := [key for key in given if not key.startswith("model.")]:
+        raise ValueError(
+            f"taps has no setting {others[0]!r}; those of the model begin with model., as model.in_chans=1."
+        )
+    subject = load(model, img_size=img_size, **for_loading(of_model(given)))
     table = Table("unit", "tap", "kind", "stage", "depth", "c × h × w", title=f"Taps of {model}", title_justify="left")
     for tap in subject.taps:
         size = " × ".join(map(str, tap.shape))

@@ -18,7 +18,13 @@ from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles, say_empty, short
 
-VALUE, NAME = "eigenvalue", "eigenvalue of the Hessian of one batch"
+VALUE = "eigenvalue"
+MATRICES = {
+    "loss": "the Hessian",
+    "gauss-newton": "the Gauss-Newton matrix",
+    "residual": "the Hessian less the Gauss-Newton matrix",
+}
+"""What the eigenvalues are of, by the setting `of`."""
 SINGLE = 200
 """Eigenvalues of a model that are drawn one by one; of more, evenly spaced ones in their order."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -80,12 +86,18 @@ def curve(values: NDArray, axis: AsinhAxis) -> NDArray:
     return density(places, axis.grid, bandwidth(places))
 
 
+def matrix(measurement: Measurement) -> str:
+    """What the eigenvalues are of; results of version 0.1.0, which knew the Hessian alone, do not say it."""
+    kinds = {provenance.get("settings", {}).get("of", "loss") for provenance in measurement.provenances}
+    return MATRICES.get(kinds.pop(), MATRICES["loss"]) if len(kinds) == 1 else "matrices of several kinds"
+
+
 def panels(measurement: Measurement) -> list[Panel]:
     """All densities on one axis; below, every eigenvalue, and where half and nine tenths of them lie."""
     rows = len(measurement.models)
     return [
         Panel(
-            title="Extreme eigenvalues of the Hessian",
+            title=f"Extreme eigenvalues of {matrix(measurement)}",
             draw=partial(_spectra, measurement=measurement),
             ratios=(3.0, 0.22 * rows + 0.1),
             size=(5.0, 3.3 + 0.3 * rows),
@@ -119,7 +131,7 @@ def _spectra(above: Axes, below: Axes, measurement: Measurement) -> Targets:
     above.set(ylabel="density on this axis", yticks=[])
     above.set_ylim(bottom=0)
     above.tick_params(labelbottom=False)
-    below.set(xlabel=NAME, yticks=[], ylim=(rows - 0.4, -0.6))
+    below.set(xlabel=f"eigenvalue of {matrix(measurement)} of one batch", yticks=[], ylim=(rows - 0.4, -0.6))
     below.spines["left"].set_visible(False)
     below.set_ylabel("quantiles", rotation=0, ha="right", va="center", color=FAINT, fontsize=8)
     return targets
@@ -186,11 +198,26 @@ def sentences(measurement: Measurement) -> list[str]:
         worst = worst_residual(table)
         quality = f"the worst residual is {worst:.1g} of the largest eigenvalue of its batch" if worst else "all exact"
         said.append(
-            f"{model}: of {len(table)} eigenvalues of {batches} {'batches' if batches > 1 else 'batch'} {negative} are "
-            f"negative (NEP), the mean of the positive ones is {_interval(one, 'ape')} (APE); "
-            f"{quality}{_certified(table)}.{_too_few(one)}"
+            f"{model}: of {len(table)} eigenvalues of {_of(one)}{batches} {'batches' if batches > 1 else 'batch'} "
+            f"{negative} are negative (NEP), "
+            f"the mean of the positive ones is {_interval(one, 'ape')} (APE); "
+            f"{quality}{_certified(table)}.{_along(table)}{_too_few(one)}"
         )
     return said
+
+
+def _of(one: Measurement) -> str:
+    """The matrix, where it is not the Hessian that everybody expects."""
+    name = matrix(one)
+    return "" if name == MATRICES["loss"] else f"{name} over "
+
+
+def _along(table: pd.DataFrame) -> str:
+    """How much of the gradient lies along the eigenvectors, batch by batch; results of 0.1.0 do not say it."""
+    if "overlap" not in table or table["overlap"].isna().all():
+        return ""
+    share = table.groupby("batch")["overlap"].sum(min_count=1).mean()
+    return f" Along their eigenvectors lies {share:.0%} of the gradient's squared length."
 
 
 def _certified(table: pd.DataFrame) -> str:
