@@ -115,7 +115,7 @@ class Trainer:
         counts = self.parameters
         if not self.recipe.freeze:
             return ()
-        rest = f" {len(self._resting)} norms keep their statistics." if self._resting else ""
+        rest = f" Norms that keep their statistics: {len(self._resting)}." if self._resting else ""
         return (f"{counts['trained']:,} of {counts['all']:,} parameters are trained, the others are frozen.{rest}",)
 
     def train(self) -> None:
