@@ -16,7 +16,7 @@ from timm.models import _registry
 from torch import Tensor
 
 from alternet import load
-from alternet.subject.starting import Start, start
+from alternet.subject.starting import Start, as_json, start
 from alternet.training import Recipe, Row, TrainingRun, train
 from alternet.training.checkpoint import write_weights
 
@@ -119,9 +119,9 @@ def test_grey_images_take_the_summed_filters_and_their_own_normalisation(tmp_pat
 def test_published_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As timm takes them from the network, here from a file that its table of weights names."""
     file = weights(tmp_path / "w.safetensors", "test_resnet", 1000)
-    known = "test_resnet.r160_in1k"
-    cfg = replace(_registry._model_pretrained_cfgs[known], file=str(file), mean=MEAN, std=STD)
-    monkeypatch.setitem(_registry._model_pretrained_cfgs, known, cfg)
+    for known in ("test_resnet", "test_resnet.r160_in1k"):
+        cfg = replace(_registry._model_pretrained_cfgs[known], file=str(file), mean=MEAN, std=STD)
+        monkeypatch.setitem(_registry._model_pretrained_cfgs, known, cfg)
     fresh = begun("test_resnet@pretrained")
     assert differing(dict(fresh.model.state_dict()), dict(begun("test_resnet").model.state_dict())) != set()
     assert torch.equal(fresh.model.state_dict()["layer1.0.conv1.weight"], load_file(file)["layer1.0.conv1.weight"])
@@ -130,7 +130,7 @@ def test_published_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert fresh.identity == {"sha256": fresh.origin["weights"]["sha256"], "drawn": ["fc.weight", "fc.bias"]}
 
 
-PLACE = "stages.1.1"
+PLACE = "stages.1.1.branch.conv2"
 
 
 def test_a_transplant_starts_from_the_weights_of_its_base_or_of_the_whole(tmp_path: Path) -> None:
@@ -151,6 +151,14 @@ def test_a_transplant_starts_from_the_weights_of_its_base_or_of_the_whole(tmp_pa
     of_whole = begun(f"preresnet_mini+msa({PLACE}:heads=2)@{tmp_path / 'whole.safetensors'}")
     assert not differing(dict(of_whole.model.state_dict()), whole)
     assert of_whole.origin is not None and of_whole.origin["drawn"] == []
+
+    facts = {"model": "transplanted", "model_args": of_base.arguments, "num_classes": 5, "mean": MEAN, "std": STD}
+    write_weights(tmp_path / "ours.safetensors", whole, facts)
+    of_ours = begun(f"transplanted@{tmp_path / 'ours.safetensors'}", 4)
+    assert differing(dict(of_ours.model.state_dict()), whole) == {"head.fc.weight", "head.fc.bias"}
+    assert (of_ours.mean, as_json(of_ours.arguments)) == (MEAN, as_json(of_base.arguments))
+    with pytest.raises(ValueError, match=r"Name all units in one \+msa"):
+        begun(f"transplanted@{tmp_path / 'ours.safetensors'}+msa(stages.0.0.branch.conv2)")
 
 
 def trained(out: Path, model: str, recipe: Recipe = RECIPE, **options: Any) -> TrainingRun:
@@ -200,6 +208,14 @@ def test_a_run_needs_its_weights_only_once(first: Path, tmp_path: Path, after: i
     run = trained(tmp_path / "run", f"run:{gone}", report=seen.append)
     assert len(seen) == 2 - after
     assert not differing(load_file(run.folder / "weights.safetensors"), load_file(whole.folder / "weights.safetensors"))
+
+
+def test_a_transplant_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Its plan holds pairs, which JSON gives back as lists."""
+    recipe = RECIPE.with_settings({"epochs": 1})
+    options = {"data": toy(recipe, classes=FIVE)}
+    for _ in range(2):
+        assert trained(tmp_path, "test_resnet+msa(layer2.0.conv1:heads=2)", recipe, **options).finished
 
 
 def test_a_run_started_from_other_weights_is_refused(first: Path, tmp_path: Path) -> None:

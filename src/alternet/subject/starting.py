@@ -82,7 +82,7 @@ def start(
     find = _transplanted if Written.of(model) else _loaded
     begun = find(model, input_size, num_classes, arguments, seed)
     return replace(
-        begun, origin={"model": model, "given": _plain(arguments), **(begun.origin or {}), "said": begun.said}
+        begun, origin={"model": model, "given": as_json(arguments), **(begun.origin or {}), "said": begun.said}
     )
 
 
@@ -92,7 +92,7 @@ def taken_up(run: TrainingRun, model: str, arguments: Mapping[str, Any]) -> Star
     None where the call or the weights are others than then, so that they must be looked at, or nothing was stored yet.
     """
     origin = run.facts.get("origin") if run.begun else None
-    if not isinstance(origin, dict) or (origin.get("model"), origin.get("given")) != (model, _plain(arguments)):
+    if not isinstance(origin, dict) or (origin.get("model"), origin.get("given")) != (model, as_json(arguments)):
         return None
     file, init = Path(origin["weights"].get("file", "")), run.folder / SNAPSHOTS / f"{INIT}.safetensors"
     if is_file(file) and sha256_of(file) != origin["weights"]["sha256"]:
@@ -167,9 +167,9 @@ def _told(begun: Start, source: Subject, channels: int, said: tuple[str, ...], *
         why = (
             "does not state how its images were normalised" if stated is None else f"normalises {len(stated)} channels"
         )
-        norm, line = {}, f"{source.name} {why}: images are normalised by the mean and std of the data."
+        norm, line = None, f"{source.name} {why}: images are normalised by the mean and std of the data."
     else:
-        norm = {"mean": stated, "std": source.std}
+        norm = source
         name = where.removeprefix(ASSUMED)
         says = f"as those of {name}, since its weights do not say" if name != where else f"as its weights say ({where})"
         line = f"{source.name}: images are normalised {says}, mean {list(stated)}, std {list(source.std or ())}."
@@ -178,9 +178,9 @@ def _told(begun: Start, source: Subject, channels: int, said: tuple[str, ...], *
         "drawn": drawn,
         "normalisation": where if norm else "of the data",
     }
-    return replace(begun, origin=origin, said=(*said, line), **norm)
+    return replace(begun, mean=norm and norm.mean, std=norm and norm.std, origin=origin, said=(*said, line))
 
 
-def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as JSON gives them back."""
+def as_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON gives them back: lists where there are tuples, at any depth."""
     return json.loads(json.dumps(dict(arguments)))

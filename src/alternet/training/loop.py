@@ -15,7 +15,7 @@ from alternet.progress import track
 from alternet.runs import CHECKPOINT, Row, TrainingRun
 from alternet.seeding import derived_seed, random_state_kept
 from alternet.storage import sole_writer
-from alternet.subject.starting import Start, start, taken_up
+from alternet.subject.starting import Start, as_json, start, taken_up
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
 from alternet.training.recipe import Recipe
@@ -183,10 +183,9 @@ def _resume(trainer: Trainer, folder: Path) -> list[Row]:
 
 def _identity(begun: Start, images: TrainData, recipe: Recipe) -> dict[str, Any]:
     """What decides the trained weights, and what is needed to load them."""
-    arguments = begun.arguments.items()
     return {
         "model": begun.name,
-        "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments},
+        "model_args": as_json(begun.arguments),
         "num_classes": len(images.classes),
         "input_size": list(images.input_size),
         "mean": list(begun.mean or images.mean),

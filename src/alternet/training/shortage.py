@@ -7,9 +7,9 @@ import torch
 
 from alternet.training.recipe import Recipe
 
-WORKER = "DataLoader worker"
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Unable to allocate")
-"""What torch and NumPy say, on a CPU and on a GPU, where the class of their error does not tell."""
+LOST, IN_A_WORKER = "DataLoader worker (pid", "in DataLoader worker process"
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
+"""What torch says, on a CPU and on a GPU, where the class of the error does not tell."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def shortage_told(recipe: Recipe, workers: int, epoch: int) -> Iterator[None]:
         reason = next((line.strip(" .") for line in reversed(str(error).splitlines()) if line.strip()), "")[:160]
         lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in text for said in NO_MEMORY)
         again = kept(epoch) + (", and the same command goes on from there" if epoch else "")
-        if WORKER in text:
+        if LOST in text or (lacking and IN_A_WORKER in text):
             what = "had not enough memory" if lacking else "was lost"
             raise ChildProcessError(
                 f"A process that prepares images {what} in epoch {epoch + 1} ({reason}). Set fewer workers, now "
