@@ -71,5 +71,5 @@ def in_one_line(error: BaseException) -> str:
         ('No such model.', 'AssertionError')
     """
     line, kind = " ".join(str(error).split()), type(error).__name__
-    addressed = isinstance(error, ValueError | OSError | FloatingPointError)
+    addressed = isinstance(error, ValueError | OSError | FloatingPointError | MemoryError)
     return line if line and addressed else ": ".join(filter(None, (kind, line)))

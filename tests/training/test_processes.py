@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training.toy import pictures, toy
-from tests.training.toy_run import KILLED, SHARED, Plain
+from tests.training.toy_run import KILLED, SHARED, WHOLE, Plain, whole
 
 from alternet.training import TrainingRun, train
 
@@ -49,14 +49,17 @@ def test_killed_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
         assert all(torch.equal(value, same[name]) for name, value in weights.items())
 
 
-def test_two_processes_under_torchrun_learn_what_one_learns(tmp_path: Path) -> None:
+def torchrun(out: Path, what: str) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "tests.training.toy_run", str(tmp_path), "share"]
+    command = [*launch, "-m", "tests.training.toy_run", str(out), what]
     result = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     assert result.returncode == 0, result.stderr[-2000:]
 
+
+def test_two_processes_under_torchrun_learn_what_one_learns(tmp_path: Path) -> None:
+    torchrun(tmp_path, "share")
     taken = [pd.read_csv(tmp_path / f"taken.{rank}", sep=" ", names=["epoch", "step", "number"]) for rank in (0, 1)]
     assert [len(part) for part in taken] == [2 * 64 / 2] * 2
     for _, epoch in pd.concat(taken).groupby("epoch"):
@@ -77,3 +80,13 @@ def test_two_processes_under_torchrun_learn_what_one_learns(tmp_path: Path) -> N
         ours, theirs = load_file(together.folder / file), load_file(alone.folder / file)
         for name, value in theirs.items():
             torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_statistics_mixing_and_sharpness_of_the_whole_batch(tmp_path: Path) -> None:
+    """Two processes draw, normalise and move the weights as one does; without the options they do not."""
+    torchrun(tmp_path, "whole")
+    together, alone = TrainingRun(tmp_path / "run"), whole(tmp_path / "alone", WHOLE)
+    pd.testing.assert_frame_equal(together.log.drop(columns=CLOCKED), alone.log.drop(columns=CLOCKED), rtol=1e-4)
+    ours, theirs = (load_file(run.folder / "weights.safetensors") for run in (together, alone))
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-5)

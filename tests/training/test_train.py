@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import random
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ import timm
 import torch
 from safetensors.torch import load_file
 from tests.training.toy import ToyTrainSet, pictures, toy
+from torch import Tensor, nn
 
+from alternet.errors import in_one_line
 from alternet.storage import sole_writer
 from alternet.subject.creating import create_for_data
-from alternet.training import Recipe, Row, TrainData, TrainingRun, train
+from alternet.subject.starting import Start
+from alternet.training import Recipe, Row, TrainData, TrainingRun, loop, train
 from alternet.training.checkpoint import read_checkpoint
 
 CLOCKED = ["seconds", "data_seconds", "images_per_second"]
@@ -183,8 +188,21 @@ def test_a_run_older_than_an_option_is_taken_up(whole: Path, tmp_path: Path) -> 
         TrainingRun(tmp_path).require_same(identity, AVERAGED.as_dict())
 
 
+@pytest.mark.parametrize(
+    "added", ["freeze", "layer_decay", "grad_accum_steps", "torchcompile", "sam", "sam_rho", "sync_bn", "global_batch"]
+)
+def test_a_run_older_than_these_options_is_taken_up_without_them_alone(whole: Path, tmp_path: Path, added: str) -> None:
+    facts = json.loads((whole / "run.json").read_text())
+    older = {name: value for name, value in facts["recipe"].items() if name != added}
+    (tmp_path / "run.json").write_text(json.dumps({**facts, "recipe": older, "start": None}))
+    run = TrainingRun(tmp_path)
+    run.require_same({"recipe": AVERAGED.as_dict()}, Recipe().as_dict())
+    with pytest.raises(ValueError, match=f"another recipe .{added}: "):
+        run.require_same({"recipe": AVERAGED.as_dict() | {added: "other"}}, Recipe().as_dict())
+
+
 def test_a_feed_of_another_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="batch_size 16 and seed 5, the recipe says 8 and 5"):
+    with pytest.raises(ValueError, match="batch_size 16, the recipe says 8"):
         run(tmp_path, AVERAGED.with_settings({"batch_size": 8}), toy(AVERAGED))
 
 
@@ -234,6 +252,61 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
     assert len(state["rows"]) == len(TrainingRun(tmp_path).log) == 2
     assert all(value.isfinite().all() for value in state["model"].values())
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+class Hungry(nn.Module):
+    """A network that asks for too much in its second epoch."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        super().__init__()
+        self.ask, self.calls = ask, 0
+        self.head = nn.Linear(192, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += self.training
+        if self.calls > 5:
+            self.ask()
+        return self.head(images.flatten(1))
+
+
+def no_gpu_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB. GPU 0 has 10 GiB in all.")
+
+
+@pytest.mark.parametrize("ask", [no_gpu_memory, lambda: torch.empty(2**52), lambda: np.empty(2**52)])
+def test_want_of_memory_is_told_and_keeps_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any]
+) -> None:
+    monkeypatch.setattr(loop, "start", lambda *_, **__: Start(model=Hungry(ask), name="hungry", arguments={}))
+    recipe = RECIPE.with_settings({"drop_path": 0.0})
+    with pytest.raises(
+        MemoryError, match="Out of memory in epoch 2 .*raise grad_accum_steps, now 1, .*the 16"
+    ) as caught:
+        train("hungry", toy(recipe), recipe, tmp_path, device="cpu")
+    assert in_one_line(caught.value) == str(caught.value) and "amp_dtype: bfloat16" in str(caught.value)
+    assert len(read_checkpoint(tmp_path / "checkpoint.safetensors")["rows"]) == 1
+
+
+class Dying(ToyTrainSet):
+    """Training images that end the process that prepares them in the second epoch."""
+
+    def batch(self, numbers: Any, seed: Any) -> Any:
+        if seed[1:3] == (1, 1) and torch.utils.data.get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().batch(numbers, seed)
+
+
+@pytest.mark.slow
+def test_a_lost_worker_is_told_and_the_run_goes_on_without_it(tmp_path: Path) -> None:
+    recipe = RECIPE.with_settings({"epochs": 2})
+    data = toy(recipe, train_images=Dying(*pictures(64, 0)), workers=1)
+    with pytest.raises(ChildProcessError, match=r"lost in epoch 2 .*Set fewer workers, now 1 .*kept") as caught:
+        run(tmp_path, recipe, data)
+    assert in_one_line(caught.value) == str(caught.value)
+    assert len(read_checkpoint(tmp_path / "checkpoint.safetensors")["rows"]) == 1
+    seen: list[int] = []
+    run(tmp_path, recipe, toy(recipe), report=lambda row: seen.append(row["epoch"]))
+    assert seen == [2]
 
 
 @pytest.mark.slow
@@ -291,7 +364,7 @@ def test_the_events_can_be_read_by_tensorboard(whole: Path) -> None:
     ("model", "recipe", "told"),
     [
         ("test_vitt", RECIPE, "Did you mean test_vit"),
-        ("resnet18@pretrained", RECIPE, "random weights of a timm model"),
+        ("hf:vit", RECIPE, "takes a timm model"),
         ("vgg11", RECIPE, "Set drop_path to 0"),
         ("test_convnext", RECIPE, r"cannot take images of size \[3, 8, 8\]"),
         ("test_vit", RECIPE, r"cannot take images of size \[3, 8, 8\]"),

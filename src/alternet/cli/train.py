@@ -47,7 +47,7 @@ def train(
     with processes(target):
         first = rank() == 0
         options = {"img_size": img_size, "device": target, "model_args": of_model(given), "workers": workers}
-        train_model(model, data, chosen, writable(out), report=_say if first else None, **options)
+        train_model(model, data, chosen, writable(out), report=_say if first else None, say=typer.echo, **options)
         if first:
             typer.echo(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")
 

@@ -40,6 +40,23 @@ def create(name: str, **arguments: Any) -> tuple[nn.Module, dict[str, Any]]:
     return timm.create_model(name, **arguments), arguments
 
 
+def with_attention(
+    model: nn.Module, base: str, written: Written, *, input_size: tuple[int, int, int], seed: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Put attention into a network of timm's, in place, and say which arguments of `transplanted` build that again.
+
+    Raises:
+        ValueError: A unit cannot be replaced, or attention was put into the network before.
+    """
+    if base == "transplanted":
+        raise ValueError(
+            f"{written.base} has attention put into it already, and a transplant of a transplant is not built again "
+            "from its base's name. Name all units in one +msa(...) of the base."
+        )
+    plan = plan_transplant(Subject(model, name=written.base, input_size=input_size), written.units, **written.settings)
+    return grafted(model, plan, seed=seed), {"base": base, "plan": as_data(plan), "graft_seed": seed}
+
+
 def create_for_data(
     name: str, input_size: tuple[int, int, int], num_classes: int, arguments: Mapping[str, Any], *, seed: int
 ) -> tuple[nn.Module, str, dict[str, Any]]:
@@ -64,13 +81,10 @@ def create_for_data(
     """
     if (written := Written.of(name)) and not written.weights:
         model, base, taken = create_for_data(written.base, input_size, num_classes, arguments, seed=seed)
-        plan = plan_transplant(Subject(model, name=name, input_size=input_size), written.units, **written.settings)
-        more = {"base": base, "plan": as_data(plan), "graft_seed": seed}
-        return grafted(model, plan, seed=seed), "transplanted", taken | more
+        model, more = with_attention(model, base, written, input_size=input_size, seed=seed)
+        return model, "transplanted", taken | more
     if "@" in name or ":" in name:
-        raise ValueError(
-            f"Training starts from random weights of a timm model; got {name!r}. Give a name of: alternet list models."
-        )
+        raise ValueError(f"Training takes a timm model; got {name!r}. Give a name of: alternet list models.")
     require_known(name)
     channels, height, width = input_size
     wanted = {"in_chans": channels, "img_size": height if height == width else (height, width), **arguments}

@@ -54,6 +54,20 @@ def classifies(model: nn.Module) -> bool:
     return not any(isinstance(head, nn.Identity) for head in last)
 
 
+def head_of(model: nn.Module) -> tuple[str, ...]:
+    """Paths of the layers that make the class scores, as models of timm's and ours say; of others none are known.
+
+    Examples:
+        >>> import timm
+        >>> head_of(timm.create_model("preresnet_mini")), head_of(nn.Linear(3, 2))
+        (('head.fc',), ())
+    """
+    get = getattr(model, "get_classifier", None)
+    made = get() if callable(get) else ()
+    heads = made if isinstance(made, tuple | list) else (made,)
+    return tuple(path for path, module in model.named_modules() if any(module is head for head in heads))
+
+
 def quantised(model: nn.Module) -> list[str]:
     """The layers whose weights are packed, so that a trace does not see what they do."""
     libraries = ("bitsandbytes", "auto_gptq", "awq", "gptqmodel")

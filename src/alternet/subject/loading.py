@@ -1,7 +1,7 @@
 """From a name to a Subject: timm's models and ours, torchvision's, transformers', weight files, training runs."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -21,7 +21,7 @@ from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import Subject
-from alternet.subject.timm_models import Built, from_timm, of_file, resized, unreachable
+from alternet.subject.timm_models import Built, Side, from_timm, of_file, resized, unreachable
 from alternet.subject.transplant import Written, plan_transplant
 from alternet.subject.weight_facts import facts_of, require_own, require_plain
 from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
@@ -74,19 +74,17 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     if written := Written.of(model):
         options = {"img_size": img_size, "num_classes": num_classes, "model_args": model_args, "mean": mean, "std": std}
         return _transplanted(load(written.base, device=device, seed=seed, **options), written, name or model, seed)
-    kind, rest = _split(model)
     target = local_device(None if device is None else str(device))
     given = dict(model_args or {})
-    require_own(given, f"The call for {model}")
-    with random_state_kept(seed=seed), _size_refused(model, img_size):
-        network, facts = BUILDERS[kind](rest, img_size, num_classes, given)
+    network, facts = build(model, img_size, num_classes, given, seed=seed)
     origin = {"weights": {"from": "random"}, **facts.pop("origin", {})}
     if origin["weights"]["from"] == "random" or origin["weights"].get("drawn"):
         origin["weights"] = {**origin["weights"], "seed": seed}
     if mean is not None or std is not None:
         facts |= {"mean": mean, "std": std}
         origin["normalisation"] = "given"
-    origin = {"model": model if kind == "hf" else model.partition("@")[0], "model_args": given, **origin}
+    named = model if kind_of(model) == "hf" else model.partition("@")[0]
+    origin = {"model": named, "model_args": given, **origin}
     subject = Subject(network.to(target).eval(), name=name or model, origin=origin, **facts)
     if img_size is not None:
         # some networks of transformers state how many channels they take, but no size
@@ -95,6 +93,21 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
         with untouched(network), _size_refused(model, img_size):
             subject.logits(subject.example())
     return subject
+
+
+def build(
+    model: str,
+    img_size: Side,
+    num_classes: int | None,
+    given: Mapping[str, Any],
+    *,
+    seed: int,
+) -> Built:
+    """A model by name, without attention put into it, and what a Subject is told of it, as `load` says."""
+    require_own(given, f"The call for {model}")
+    kind, rest = _split(model)
+    with random_state_kept(seed=seed), _size_refused(model, img_size):
+        return BUILDERS[kind](rest, img_size, num_classes, given)
 
 
 def _transplanted(base: Subject, written: Written, name: str, seed: int) -> Subject:
@@ -111,7 +124,7 @@ def _transplanted(base: Subject, written: Written, name: str, seed: int) -> Subj
 
 
 @contextmanager
-def _size_refused(model: str, img_size: int | None) -> Iterator[None]:
+def _size_refused(model: str, img_size: Side) -> Iterator[None]:
     """Say in one line that it is the size which a model refused, in whatever way it did."""
     try:
         yield
@@ -157,12 +170,17 @@ def is_random(model: str) -> bool:
     """
     if written := Written.of(model):
         return is_random(written.base) and not written.weights
-    return _split(model)[0] in ("", "tv") and "@" not in model
+    return kind_of(model) in ("", "tv") and "@" not in model
 
 
 def is_published(model: str) -> bool:
     """Whether somebody published weights for a MODEL, as far as timm or torchvision know."""
-    return _split(model)[0] == "tv" or timm.is_model_pretrained(model)
+    return kind_of(model) == "tv" or timm.is_model_pretrained(model)
+
+
+def kind_of(model: str) -> str:
+    """Whose model a MODEL is: `tv`, `hf`, `run`, or timm's and ours, which is nothing."""
+    return _split(model)[0]
 
 
 def _split(model: str) -> tuple[str, str]:
@@ -271,7 +289,7 @@ def _processed(processors: Any, name: str) -> tuple[tuple[float, ...], tuple[flo
     return (mean, std) if getattr(processor, "do_normalize", True) else ((0.0,) * len(mean), (1.0,) * len(std))
 
 
-def _from_run(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
+def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     run, snapshot = TrainingRun.named(name)
     file, facts = run.at(snapshot), run.model
     weights = read_weights(file)
@@ -300,4 +318,9 @@ def _from_run(name: str, img_size: int | None, num_classes: int | None, given: M
     }
 
 
-BUILDERS = {"": from_timm, "tv": _from_torchvision, "hf": _from_transformers, "run": _from_run}
+BUILDERS: dict[str, Callable[..., Built]] = {
+    "": from_timm,
+    "tv": _from_torchvision,
+    "hf": _from_transformers,
+    "run": _from_run,
+}

@@ -18,8 +18,11 @@ from alternet.subject.weights import fill, number_of_classes, path_of, read_weig
 Built = tuple[nn.Module, dict[str, Any]]
 """A model and what a Subject is told of it."""
 
+Side = int | tuple[int, int] | None
+"""Side of the images, or their height and width; None for the model's own."""
 
-def from_timm(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
+
+def from_timm(name: str, img_size: Side, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     name, _, weights = name.partition("@")
     if not weights:
         return _create_timm(name, img_size, num_classes, given), {}
@@ -54,7 +57,7 @@ def from_timm(name: str, img_size: int | None, num_classes: int | None, given: M
     return model, facts
 
 
-def _create_timm(name: str, img_size: int | None, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module:
+def _create_timm(name: str, img_size: Side, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module:
     wanted = {"num_classes": num_classes, "img_size": img_size}
     options = {**options, **{key: value for key, value in wanted.items() if value is not None}}
     try:
@@ -101,7 +104,7 @@ def of_file(path: Path, known: WeightFacts | None, name: str) -> dict[str, Any]:
     return {**(known.input if known else {}), "origin": {"weights": weights, "normalisation": source}}
 
 
-def resized(model: nn.Module, size: tuple[int, int, int] | None, img_size: int | None) -> nn.Module:
+def resized(model: nn.Module, size: tuple[int, int, int] | None, img_size: Side) -> nn.Module:
     """A model with its weights for images of another side, if it must be told."""
     resize = getattr(model, "set_input_size", None)
     if img_size is not None and (size is None or img_size != size[-1]) and callable(resize):

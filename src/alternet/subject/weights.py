@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from alternet.storage import is_file
+from alternet.subject.declared import head_of
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
@@ -84,6 +85,32 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], name: str) -> nn.Module:
         raise ValueError(f"The weights do not fit {name}: {told}. Are they weights of another model?")
     model.load_state_dict(dict(state))
     return model
+
+
+def fill_but_head(model: nn.Module, state: Mapping[str, Tensor], name: str) -> dict[str, int]:
+    """Put weights into a model that may tell another number of classes apart; its head then stays as it is.
+
+    Returns:
+        The tensors of the head that stay as they are, and how many classes the weights had in each.
+
+    Raises:
+        ValueError: Anything else does not fit, as for `fill`.
+
+    Examples:
+        >>> import timm
+        >>> ten, five = (timm.create_model("preresnet_mini", num_classes=k) for k in (10, 5))
+        >>> fill_but_head(five, ten.state_dict(), "ten")
+        {'head.fc.weight': 10, 'head.fc.bias': 10}
+    """
+    heads = head_of(model)
+    own = {key: value for key, value in model.state_dict().items() if key.rpartition(".")[0].startswith(heads)}
+    other = {
+        key: len(state[key])
+        for key, value in own.items()
+        if key in state and state[key].shape != value.shape and state[key].shape[1:] == value.shape[1:]
+    }
+    fill(model, {**state, **{key: own[key] for key in other}}, name)
+    return other
 
 
 def number_of_classes(state: Mapping[str, Tensor], classifier: tuple[str, ...]) -> int | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from alternet.distributed import gather, world_size
+from alternet.training.shortage import kept
 from alternet.training.trainer import Trainer
 
 T = TypeVar("T")
@@ -110,7 +111,7 @@ def train_epoch(trainer: Trainer, batches: Iterable[tuple[Tensor, Tensor]]) -> t
         FloatingPointError: The loss or a weight is not finite any more; nothing was stored since it was.
     """
     begun, watch, losses = time.perf_counter(), Stopwatch(), Losses(trainer)
-    trainer.model.train()
+    trainer.train()
     for images, targets in watch.timed(batches):
         losses.add(trainer.step(images, targets), len(images))
     losses.check()
@@ -163,8 +164,7 @@ def _sums(*values: Tensor) -> list[float]:
 
 def _diverged(what: str, trainer: Trainer, steps: int, lr: float) -> str:
     epoch, step = divmod(steps, trainer.steps_per_epoch)
-    kept = "the checkpoint of the epoch before is kept" if epoch else "no epoch was finished before"
     return (
         f"{what} in epoch {epoch + 1}, step {step + 1} of {trainer.steps_per_epoch}, at learning rate {lr:.3g}. "
-        f"Lower lr, lengthen warmup_epochs or set clip_grad; {kept}."
+        f"Lower lr, lengthen warmup_epochs or set clip_grad; {kept(epoch)}."
     )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from alternet.progress import track
 from alternet.runs import CHECKPOINT, Row, TrainingRun
 from alternet.seeding import derived_seed, random_state_kept
 from alternet.storage import sole_writer
-from alternet.subject.creating import create_for_data
+from alternet.subject.starting import Start, as_json, start, taken_up
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
 from alternet.training.recipe import Recipe
 from alternet.training.run_writer import RunWriter, told
+from alternet.training.shortage import shortage_told
 from alternet.training.train_data import TrainData
 from alternet.training.trainer import Trainer
 
 Report = Callable[[Row], None]
+Say = Callable[[str], None]
 
 
 def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings proper are the recipe's
@@ -36,6 +39,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     model_args: Mapping[str, Any] | None = None,
     workers: int = 0,
     report: Report | None = None,
+    say: Say | None = None,
 ) -> TrainingRun:
     """Train a model by a recipe, or go on where an interrupted call with the same `out` stopped.
 
@@ -44,7 +48,9 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     share every batch; `docs/training.md` says what each file of `out` holds.
 
     Args:
-        model: A timm name, ours included. The weights begin random, from the recipe's seed.
+        model: `NAME[@WEIGHTS]` as `alternet.load` takes it, NAME of timm or ours, or `run:DIR[@SNAPSHOT]`, or one of
+            these with attention put into it, `MODEL+msa(...)`. Without weights they are random, from the recipe's seed;
+            where they tell another number of classes apart, the head is.
         data: A name or path as `alternet.batches` takes it, or a `TrainData` made of two splits (`TrainData.of`).
         recipe: How to train.
         out: Folder of the run.
@@ -53,11 +59,15 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
         workers: Processes that prepare images beside the training.
         report: Called with the row of the log after every epoch, in the first process.
+        say: Called there before the first epoch with what one should know of the start, sentence by sentence: a head
+            that is drawn anew, the normalisation that weights bring, parts that are frozen.
 
     Raises:
         ValueError: The model, data and recipe do not fit, `out` holds the training of something else, or is being
             written by somebody else.
         FloatingPointError: The loss or a weight is not finite any more. The last good checkpoint is kept.
+        MemoryError: There is not enough memory, on the device or beside it. The last checkpoint is kept.
+        ChildProcessError: A process that prepared images was lost. The last checkpoint is kept.
         OSError: `out` cannot be written. The last checkpoint is intact.
 
     Examples:
@@ -70,8 +80,9 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         images = _train_data(data, recipe, img_size, workers)
         own = {"drop_path_rate": recipe.drop_path} if recipe.drop_path > 0 else {}
         own |= model_args or {}
-        network, name, arguments = create_for_data(model, images.input_size, len(images.classes), own, seed=recipe.seed)
-        identity = _identity(name, arguments, images, recipe)
+        begun = taken_up(run, model, own)
+        begun = begun or start(model, images.input_size, len(images.classes), own, seed=recipe.seed)
+        identity = _identity(begun, images, recipe)
 
         def begin() -> None:
             if rank() == 0 and not run.finished:
@@ -83,15 +94,20 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         run.require_same(identity, Recipe().as_dict() | {"snapshot_warmup": recipe.snapshot_warmup})
         if not run.finished:
             gather(None)  # every process has looked before the first one writes
-            trainer = Trainer(
-                model=network,
-                recipe=recipe,
-                device=target,
-                steps_per_epoch=len(images),
-                mean=images.mean,
-                std=images.std,
-            )
-            _run(trainer, images, folder, identity, report)
+            with shortage_told(recipe, images.workers, epoch=0):
+                trainer = Trainer(
+                    model=begun.model,
+                    recipe=recipe,
+                    device=target,
+                    steps_per_epoch=len(images),
+                    mean=begun.mean or images.mean,
+                    std=begun.std or images.std,
+                )
+            facts = {"parameters": trainer.parameters} | ({} if begun.origin is None else {"origin": begun.origin})
+            if say is not None and rank() == 0:
+                for line in (*begun.said, *trainer.said):
+                    say(line)
+            _run(trainer, images, folder, partial(RunWriter, folder, identity, facts), report)
             gather(None)
     return run
 
@@ -100,21 +116,25 @@ def _train_data(data: str | TrainData, recipe: Recipe, img_size: int | None, wor
     if not isinstance(data, TrainData):
         options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
         return TrainData.of(batches(data, split="train", **options), batches(data, split="test", **options), recipe)
-    if (data.batch_size, data.seed) != (recipe.batch_size, recipe.seed):
-        raise ValueError(
-            f"The data was made with batch_size {data.batch_size} and seed {data.seed}, the recipe says "
-            f"{recipe.batch_size} and {recipe.seed}. Make it of the same recipe: TrainData.of(train, test, recipe)."
-        )
+    for name in ("batch_size", "seed", "global_batch"):
+        if (ours := getattr(data, name)) != (theirs := getattr(recipe, name)):
+            raise ValueError(
+                f"The data was made with {name} {ours}, the recipe says {theirs}. "
+                "Make it of the same recipe: TrainData.of(train, test, recipe)."
+            )
     return data
 
 
-def _run(trainer: Trainer, images: TrainData, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
+def _run(
+    trainer: Trainer, images: TrainData, folder: Path, write: Callable[[list[Row]], RunWriter], report: Report | None
+) -> None:
     rows = _resume(trainer, folder)
-    with RunWriter(folder, identity, rows) if rank() == 0 else nullcontext() as writer:
+    with write(rows) if rank() == 0 else nullcontext() as writer:
         if writer is not None and not rows:
             writer.keep_start(trainer)
         for epoch in range(len(rows), trainer.recipe.total_epochs):
-            rows.append(_epoch(trainer, images, epoch, rows))
+            with shortage_told(trainer.recipe, images.workers, epoch):
+                rows.append(_epoch(trainer, images, epoch, rows))
             if writer is not None:
                 writer.keep_epoch(trainer, rows)
             if report is not None and rank() == 0:
@@ -161,17 +181,18 @@ def _resume(trainer: Trainer, folder: Path) -> list[Row]:
     return [Row(**row) for row in state["rows"]]
 
 
-def _identity(model: str, arguments: Mapping[str, Any], images: TrainData, recipe: Recipe) -> dict[str, Any]:
+def _identity(begun: Start, images: TrainData, recipe: Recipe) -> dict[str, Any]:
     """What decides the trained weights, and what is needed to load them."""
     return {
-        "model": model,
-        "model_args": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()},
+        "model": begun.name,
+        "model_args": as_json(begun.arguments),
         "num_classes": len(images.classes),
         "input_size": list(images.input_size),
-        "mean": list(images.mean),
-        "std": list(images.std),
+        "mean": list(begun.mean or images.mean),
+        "std": list(begun.std or images.std),
         "data": {"name": images.name, "fingerprint": images.fingerprint},
         "recipe": recipe.as_dict(),
+        "start": begun.identity,
     }
 
 

@@ -104,10 +104,33 @@ class Recipe(Augmentation):
     seed: Seed = 0
     """Seed of weights, order, augmentation and stochastic depth."""
 
+    freeze: List[str] = ()
+    """What is not trained: paths of modules or parameters (`stages.0`), patterns (`*.norm?.*`), or `all-but-head`; a
+    `!` before one keeps it training. Frozen norms keep their statistics."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Factor of the learning rate from layer to layer towards the input, by timm's grouping; None for one rate."""
+    grad_accum_steps: Count = 1
+    """Parts that a step's images are computed in, one after another; `batch_size` counts the images of all of them."""
+    torchcompile: bool = False
+    """Whether `torch.compile` compiles the network for training."""
+    sam: Literal["none", "sam", "asam"] = "none"
+    """Sharpness-aware minimisation (Foret et al., 2021) or its adaptive form (Kwon et al., 2021): two passes a step."""
+    sam_rho: Positive | None = None
+    """Radius of its neighbourhood; None for 0.05 (`sam`) or 0.5 (`asam`)."""
+    sync_bn: bool = False
+    """Whether batch norms take the statistics of all processes' images together."""
+    global_batch: bool = False
+    """Whether augmentation and mixing are drawn for the batch of all processes, as one alone draws them."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.opt not in (known := [str(name) for name in list_optimizers()]):
             raise unknown("There is no optimiser", self.opt, known)
+        if self.grad_accum_steps > self.batch_size:
+            raise ValueError(
+                f"grad_accum_steps is {self.grad_accum_steps}, more than the {self.batch_size} images of a step "
+                "(batch_size), which it splits. Lower it."
+            )
         if self.total_epochs < self.warmup_epochs:
             raise ValueError(
                 f"warmup_epochs is {self.warmup_epochs}, more than all {self.total_epochs} epochs. "

@@ -10,7 +10,7 @@ import pandas as pd
 
 from alternet.circumstances import circumstances
 from alternet.distributed import world_size
-from alternet.runs import AVERAGED, AVERAGES, CHECKPOINT, EVENTS, INDEX, LOG, RUN, SNAPSHOTS, WEIGHTS, Row
+from alternet.runs import AVERAGED, AVERAGES, CHECKPOINT, EVENTS, INDEX, INIT, LOG, RUN, SNAPSHOTS, WEIGHTS, Row
 from alternet.storage import versions, write_atomically, write_json
 from alternet.training.checkpoint import write_checkpoint, write_weights
 from alternet.training.recipe import Recipe
@@ -26,14 +26,17 @@ class RunWriter:
     Args:
         folder: The run's folder.
         identity: The facts that decide the trained weights, for `run.json`.
+        facts: What else it says, which decides nothing.
         rows: The log of the epochs that an interrupted run has finished.
 
     Raises:
         OSError: The folder cannot be written; so do all methods. What was stored before is intact.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], rows: Sequence[Row]) -> None:
-        self.folder, self.identity = folder, identity
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], facts: Mapping[str, Any], rows: Sequence[Row]
+    ) -> None:
+        self.folder, self.identity, self.facts = folder, identity, facts
         with told(folder):
             for cut_off in folder.glob(f".{CHECKPOINT}.*"):
                 cut_off.unlink()
@@ -88,10 +91,10 @@ class RunWriter:
     @property
     def _facts(self) -> dict[str, Any]:
         """What a weight file must say to be loaded alone: all but how it was trained."""
-        return {key: value for key, value in self.identity.items() if key != "recipe"}
+        return {key: value for key, value in self.identity.items() if key not in ("recipe", "start")}
 
     def _record(self, **circumstances: Any) -> None:
-        write_json(self.folder / RUN, {**self.identity, "versions": versions(), **circumstances})
+        write_json(self.folder / RUN, {**self.identity, **self.facts, "versions": versions(), **circumstances})
 
     def __enter__(self) -> "RunWriter":
         return self
@@ -151,7 +154,7 @@ def snapshot_names(recipe: Recipe) -> dict[int, str]:
     epochs = {*range(0, recipe.total_epochs, recipe.snapshot_every)} if recipe.snapshot_every else set()
     if recipe.snapshot_warmup:
         epochs |= {*range(recipe.warmup_epochs)}
-    names = {epoch: f"epoch-{epoch:04d}" for epoch in epochs} | {0: "init"}
+    names = {epoch: f"epoch-{epoch:04d}" for epoch in epochs} | {0: INIT}
     if recipe.warmup_epochs:
         names[recipe.warmup_epochs] = "warmup"
     return dict(sorted(names.items()))

@@ -47,10 +47,16 @@ class Schedule:
         """Give every parameter group its rate for a step of an epoch, both counted from 0.
 
         Returns:
-            The rate of the first group.
+            The rate, as `rate` has it.
         """
         time: float = epoch
         if self.recipe.sched_on_updates or epoch < self.recipe.warmup_epochs:
             time += step / self.steps_per_epoch
         self.scheduler.step(time)  # pyright: ignore[reportArgumentType] - the formulas hold for parts of an epoch
-        return self.optimizer.param_groups[0]["lr"]
+        return rate(self.optimizer)
+
+
+def rate(optimizer: Optimizer) -> float:
+    """The learning rate that an optimiser stands at, where `layer_decay` lowers it by nothing."""
+    group = optimizer.param_groups[0]
+    return group["lr"] / group.get("lr_scale", 1)

@@ -54,6 +54,8 @@ class TrainData:
         batch_size: Images in a step, over all processes together.
         seed: Seed of order and augmentation.
         workers: Processes that prepare batches beside the training; the batches are the same with any number.
+        global_batch: Whether images are dealt out, varied and mixed so that the batch of all processes together is that
+            which one process alone makes.
     """
 
     train_images: TrainSet
@@ -67,12 +69,18 @@ class TrainData:
     batch_size: int
     seed: int
     workers: int = 0
+    global_batch: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size % world_size():
             raise ValueError(
                 f"batch_size {self.batch_size} cannot be split over {world_size()} processes. "
                 f"It counts the images of all of them: make it a multiple of {world_size()}."
+            )
+        if self.global_batch and world_size() > 1 and self.batch_size % (2 * world_size()):
+            raise ValueError(
+                f"global_batch mixes each image with its mirror image in the batch, so {world_size()} processes share "
+                f"pairs: batch_size {self.batch_size} must be a multiple of {2 * world_size()}."
             )
         if len(self.train_images) < self.batch_size:
             raise ValueError(
@@ -128,6 +136,7 @@ class TrainData:
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             workers=train.workers,
+            global_batch=recipe.global_batch,
         )
 
     def __len__(self) -> int:
@@ -150,11 +159,14 @@ class TrainData:
 
     @cached_property
     def _order(self) -> "_Order":
-        return _Order(images=len(self.train_images), batch_size=self.batch_size, seed=self.seed)
+        return _Order(
+            images=len(self.train_images), batch_size=self.batch_size, seed=self.seed, mirrored=self.global_batch
+        )
 
     @cached_property
     def _loader(self) -> Loader:
-        make = partial(_augmented, self.train_images, self.seed, rank())  # workers do not know their process's rank
+        # workers do not know their process's rank
+        make = partial(_augmented, self.train_images, self.seed, 0 if self.global_batch else rank())
         return Loader(make, self._order, self.train_images.skipped, workers=self.workers, lasting=True)
 
 
@@ -164,10 +176,14 @@ def _augmented(images: TrainSet, seed: int, rank: int, request: Request) -> Batc
 
 
 class _Order(Sampler):
-    """Requests for the batches of one epoch; process r takes every world_size-th image of a batch, from r on."""
+    """Requests for the batches of one epoch; process r takes every world_size-th image of a batch, from r on.
 
-    def __init__(self, *, images: int, batch_size: int, seed: int) -> None:
-        self.images, self.batch_size, self.seed, self.epoch = images, batch_size, seed, 0
+    Mirrored, it takes them from the end on in the second half, so that the first and the last image of a batch, which
+    are mixed, the second and the last but one, and so on are the same process's, and mirror images in its part as well.
+    """
+
+    def __init__(self, *, images: int, batch_size: int, seed: int, mirrored: bool = False) -> None:
+        self.images, self.batch_size, self.seed, self.mirrored, self.epoch = images, batch_size, seed, mirrored, 0
 
     def __len__(self) -> int:
         return self.images // self.batch_size
@@ -176,4 +192,8 @@ class _Order(Sampler):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.images)
         for step in range(len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self.epoch, step, batch[rank() :: world_size()].tolist()
+            blocks = batch.reshape(-1, world_size())
+            mine = blocks[:, rank()].copy()
+            if self.mirrored:
+                mine[len(mine) // 2 :] = blocks[len(mine) // 2 :, -1 - rank()]
+            yield self.epoch, step, mine.tolist()

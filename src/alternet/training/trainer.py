@@ -1,20 +1,26 @@
 """The trainer: a model with its optimiser, schedule and average, which takes one step at a time."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.layers.norm_act import convert_sync_batchnorm
 from timm.models import model_parameters
-from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage] - public by its documentation
 from timm.utils.clip_grad import dispatch_clip_grad
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from alternet.distributed import world_size
+from alternet.seeding import random_state, set_random_state
+from alternet.training.global_norm import GlobalBatchNorm
+from alternet.training.parameters import freeze, make_optimizer
 from alternet.training.recipe import Recipe
-from alternet.training.schedule import Schedule
+from alternet.training.schedule import Schedule, rate
+from alternet.training.sharpness import make_sam
 
 
 @dataclass(kw_only=True)
@@ -32,6 +38,10 @@ class Trainer:
     Attributes:
         steps: Steps taken so far.
         ema: The moving average of the weights, if the recipe keeps one.
+
+    Raises:
+        ValueError: The model has not what the recipe freezes, or no layers for its `layer_decay`; or a package that the
+            recipe needs is not installed.
 
     Examples:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
@@ -56,29 +66,63 @@ class Trainer:
         recipe = self.recipe
         self._format = torch.channels_last if recipe.channels_last else torch.preserve_format
         self.model.to(self.device).to(memory_format=self._format)
-        self.optimizer = create_optimizer_v2(
-            self.model,
-            opt=recipe.opt,
-            lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
-            momentum=recipe.momentum,
-            filter_bias_and_bn=recipe.filter_bias_and_bn,
-        )
+        self._resting = freeze(self.model, recipe.freeze)
+        self.optimizer = make_optimizer(self.model, recipe)
         self.schedule = Schedule(self.optimizer, recipe, self.steps_per_epoch)
         if recipe.model_ema:
             self.ema = ModelEmaV3(self.model, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
         # adaptive clipping spares the classifier, as in timm's training script
         self._clipped = list(model_parameters(self.model, exclude_head=recipe.clip_mode == "agc"))
-        self._network: nn.Module = self.model
+        # ahead of the optimiser's step, where SAM has put the weights back
+        self.optimizer.register_step_pre_hook(lambda *_: self._clip())
+        self._sam = None if recipe.sam == "none" else make_sam(self.optimizer, recipe)
+        self._network = self._wrapped()
+        self._mean, self._std = (torch.tensor(v, device=self.device).view(-1, 1, 1) for v in (self.mean, self.std))
+
+    def _wrapped(self) -> nn.Module:
+        """The model as training calls it; its parameters and their names are the model's own."""
+        recipe, network = self.recipe, self.model
+        self._synced = recipe.sync_bn and world_size() > 1
+        if self._synced and self.device.type == "cuda":
+            convert_sync_batchnorm(network)  # within it: no classifier is a norm itself
+            self._synced = False
+        if self._synced and recipe.torchcompile:
+            raise ValueError(
+                f"sync_bn and torchcompile do not go together on {self.device.type}. Leave one of them out."
+            )
+        if recipe.torchcompile:
+            compiled: Any = torch.compile(network)
+            network = compiled
         if world_size() > 1:
             devices = [self.device] if self.device.type == "cuda" else None
-            self._network = DistributedDataParallel(self.model, device_ids=devices)
-        self._mean, self._std = (torch.tensor(v, device=self.device).view(-1, 1, 1) for v in (self.mean, self.std))
+            return DistributedDataParallel(network, device_ids=devices)
+        return network
 
     @property
     def lr(self) -> float:
-        """Learning rate of the latest step."""
-        return self.optimizer.param_groups[0]["lr"]
+        """Learning rate of the latest step, where `layer_decay` lowers it by nothing."""
+        return rate(self.optimizer)
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """How many parameters there are, and how many of them are trained."""
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in self.model.parameters()]
+        return {"all": sum(size for size, _ in sizes), "trained": sum(size for size, learns in sizes if learns)}
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What one should know of the recipe's effect on this model, in sentences."""
+        counts = self.parameters
+        if not self.recipe.freeze:
+            return ()
+        rest = f" Norms that keep their statistics: {len(self._resting)}." if self._resting else ""
+        return (f"{counts['trained']:,} of {counts['all']:,} parameters are trained, the others are frozen.{rest}",)
+
+    def train(self) -> None:
+        """Put the model into training mode, all but the norms that are frozen."""
+        self.model.train()
+        for norm in self._resting:
+            norm.eval()
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images [n, c, h, w] in [0, 1] as the model takes them, on its device."""
@@ -96,18 +140,57 @@ class Trainer:
             The loss before the step, still on the device.
         """
         self.schedule.set(*divmod(self.steps, self.steps_per_epoch))
-        images, targets = self.normalise(images), targets.to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp_dtype == "bfloat16"):
-            loss = nn.functional.cross_entropy(self._network(images), targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.recipe.clip_grad is not None:
-            dispatch_clip_grad(self._clipped, self.recipe.clip_grad, mode=self.recipe.clip_mode)
-        self.optimizer.step()
+        draws = random_state() if self._sam is not None else ()
+        loss = self._differentiate(images, targets)
+        if self._sam is None:
+            self.optimizer.step()
+        else:
+            self._sam.first_step()
+            with self._statistics_kept():
+                set_random_state(draws)  # the same units and paths are dropped in both passes
+                self._differentiate(images, targets)
+            self._sam.second_step()
         self.steps += 1
         if self.ema is not None:
             self.ema.update(self.model, step=self.steps)
-        return loss.detach()
+        return loss
+
+    def _differentiate(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, with its gradient in the parameters: part by part, each weighted by its images."""
+        self.optimizer.zero_grad(set_to_none=True)
+        steps = self.recipe.grad_accum_steps
+        parts = [
+            part for part in zip(images.tensor_split(steps), targets.tensor_split(steps), strict=True) if len(part[0])
+        ]
+        losses = []
+        for number, (pictures, wanted) in enumerate(parts, 1):
+            with self._alone(number < len(parts)):
+                pictures, wanted = self.normalise(pictures), wanted.to(self.device, non_blocking=True)
+                half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp_dtype == "bfloat16")
+                with half, GlobalBatchNorm() if self._synced else nullcontext():
+                    loss = nn.functional.cross_entropy(self._network(pictures), wanted)
+                loss = loss * (len(pictures) / len(images))
+                loss.backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+
+    def _alone(self, more_follow: bool) -> AbstractContextManager[None]:
+        """Gradients of a part are exchanged with the other processes only when they are whole."""
+        if more_follow and isinstance(self._network, DistributedDataParallel):
+            return self._network.no_sync()
+        return nullcontext()
+
+    @contextmanager
+    def _statistics_kept(self) -> Iterator[None]:
+        """Leave no trace of a pass in batch statistics and other buffers."""
+        before = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        yield
+        for buffer, value in before:
+            buffer.copy_(value)
+
+    def _clip(self) -> None:
+        if self.recipe.clip_grad is not None:
+            dispatch_clip_grad(self._clipped, self.recipe.clip_grad, mode=self.recipe.clip_mode)
 
     def networks(self) -> dict[str, nn.Module]:
         """The weights to keep, by name: the model's, and their average if there is one."""

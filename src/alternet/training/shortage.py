@@ -1,0 +1,58 @@
+"""When a machine cannot give what a training needs: memory, or the processes that prepare its images."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from alternet.training.recipe import Recipe
+
+LOST, IN_A_WORKER = "DataLoader worker (pid", "in DataLoader worker process"
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
+"""What torch says, on a CPU and on a GPU, where the class of the error does not tell."""
+
+
+@contextmanager
+def shortage_told(recipe: Recipe, workers: int, epoch: int) -> Iterator[None]:
+    """Say in one line what was lacking, what to set, and what is kept.
+
+    Args:
+        recipe: How it is trained.
+        workers: Processes that prepare the images.
+        epoch: The epoch that is trained meanwhile, counted from 0.
+
+    Raises:
+        MemoryError: There is not enough memory.
+        ChildProcessError: A process that prepared images was lost.
+
+    Examples:
+        >>> with shortage_told(Recipe(), 2, epoch=0):
+        ...     raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+        Traceback (most recent call last):
+        ChildProcessError: A process that prepares images was lost in epoch 1 (DataLoader worker (pid(s) 7) exited...
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        reason = next((line.strip(" .") for line in reversed(str(error).splitlines()) if line.strip()), "")[:160]
+        lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in text for said in NO_MEMORY)
+        again = kept(epoch) + (", and the same command goes on from there" if epoch else "")
+        if LOST in text or (lacking and IN_A_WORKER in text):
+            what = "had not enough memory" if lacking else "was lost"
+            raise ChildProcessError(
+                f"A process that prepares images {what} in epoch {epoch + 1} ({reason}). Set fewer workers, now "
+                f"{workers} (with 0 this process prepares them itself), or free memory: {again}."
+            ) from error
+        if lacking:
+            raise MemoryError(
+                f"Out of memory in epoch {epoch + 1} ({reason or type(error).__name__}). In another folder, raise "
+                f"grad_accum_steps, now {recipe.grad_accum_steps}, which computes the {recipe.batch_size} images of a "
+                f"step (batch_size) in parts, set amp_dtype: bfloat16, or lower batch_size; or free memory: {again}."
+            ) from error
+        raise
+
+
+def kept(epoch: int) -> str:
+    """What is left of a training that stops in an epoch, counted from 0."""
+    return "the checkpoint of the epoch before is kept" if epoch else "no epoch was finished before"
