@@ -38,7 +38,7 @@ def train(
     --set epochs=10 changes the recipe, --set model.stem=imagenet the model.
     """
     from alternet.distributed import local_device, processes, rank
-    from alternet.training import Recipe
+    from alternet.training import Recipe, TrainData
     from alternet.training import train as train_model
 
     given = parse_settings(settings)
@@ -46,14 +46,21 @@ def train(
     chosen, target = Recipe.load(recipe).with_settings(changes), local_device(device)
     with processes(target):
         first = rank() == 0
-        options = {"img_size": img_size, "device": target, "model_args": of_model(given), "workers": workers}
-        train_model(model, data, chosen, writable(out), report=_say if first else None, **options)
+        args, folder = of_model(given), writable(out)
+        grey = args.get("in_chans") == 1
+        images = TrainData.named(data, chosen, img_size=img_size, colour=not grey, workers=workers)
+        if first and (shares := images.shares):
+            held_out = f"{shares.get('validation_images')} validation images, not on" if images.tested != "test" else "on"
+            typer.echo(f"Training on {shares['training_images']} images, testing {held_out} the test split.")
+        train_model(model, images, chosen, folder, report=_say if first else None, device=target, model_args=args)
         if first:
             typer.echo(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")
 
 
 def _say(row: "Row") -> None:
+    tested = "test" if "test_accuracy" in row else "validation"
+    accuracy, nll = row[f"{tested}_accuracy"], row[f"{tested}_nll"]
     typer.echo(
         f"epoch {row['epoch']:>4}  loss {row['train_loss']:.3f}  "
-        f"test accuracy {row['test_accuracy']:.3f}  test nll {row['test_nll']:.3f}  {row['seconds']:.0f} s"
+        f"{tested} accuracy {accuracy:.3f}  {tested} nll {nll:.3f}  {row['seconds']:.0f} s"
     )
