@@ -69,8 +69,8 @@ def test_a_run_that_tested_validation_images_is_never_given_a_test_accuracy(tmp_
     assert validated["test_accuracy"].isna().all() and validated["validation_accuracy"].tolist() == [0.3, 0.5]
     assert [panel.title for panel in panels(found)] == ["Training loss", "Test accuracy", "Validation accuracy"]
     assert sentences(found) == [
-        "vit: validation accuracy 50.0% after 2 epochs (chance: 5.6%).",
         "vit_mini: test accuracy 50.0% after 2 epochs (chance: 5.6%).",
+        "vit: validation accuracy 50.0% after 2 epochs (chance: 5.6%).",
     ]
     with style.context():
         drawn = EXHIBIT.figure(found)
