@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os.path import expanduser
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, NotRequired, Self, TypedDict
 
 import pandas as pd
 
@@ -36,16 +36,23 @@ RAW = "-raw"
 
 
 class Row(TypedDict):
-    """What is known after an epoch; the columns of `log.csv`."""
+    """What is known after an epoch; the columns of `log.csv`.
+
+    A run tests either the test split or, by its recipe, validation images; the columns of the other are not there.
+    """
 
     epoch: int
     step: int
     lr: float
     train_loss: float
-    test_accuracy: float
-    test_nll: float
-    ema_test_accuracy: float | None
-    ema_test_nll: float | None
+    test_accuracy: NotRequired[float]
+    test_nll: NotRequired[float]
+    ema_test_accuracy: NotRequired[float | None]
+    ema_test_nll: NotRequired[float | None]
+    validation_accuracy: NotRequired[float]
+    validation_nll: NotRequired[float]
+    ema_validation_accuracy: NotRequired[float | None]
+    ema_validation_nll: NotRequired[float | None]
     seconds: float
     data_seconds: float
     images_per_second: float
@@ -197,8 +204,30 @@ class TrainingRun:
 
     @property
     def test_accuracy(self) -> float:
-        """Accuracy of the final weights (not of their average) on the test images, a fraction."""
-        return float(self.log["test_accuracy"].iloc[-1])
+        """Accuracy of the final weights (not of their average) on the test images, a fraction.
+
+        Raises:
+            ValueError: The run tested validation images in their place.
+        """
+        return self._tested("test")
+
+    @property
+    def validation_accuracy(self) -> float:
+        """The same on the validation images, of a run whose recipe takes some out of training.
+
+        Raises:
+            ValueError: The run tested the test split.
+        """
+        return self._tested("validation")
+
+    def _tested(self, what: str) -> float:
+        if (column := f"{what}_accuracy") not in self.log:
+            other = "test" if what == "validation" else "validation"
+            raise ValueError(
+                f"{self.name} was tested on {other} images alone, so its {what} accuracy is not known. "
+                f"Ask for {other}_accuracy, or measure it: alternet measure calibration -m {self.name}."
+            )
+        return float(self.log[column].iloc[-1])
 
     @property
     def steps(self) -> int:

@@ -27,6 +27,8 @@ SMALL = {
     "alternet_imagenet": ("alternet_mini", {"stem": "imagenet", "window_size": 3}),
     "preresnet": ("preresnet_50", {"depths": (1, 1, 2, 1), "widths": (8, 8, 8, 8)}),
     "paper_resnet": ("paper_resnet_18", {"widths": (8, 8, 8, 8)}),
+    "smoothed": ("paper_resnet_50", {"depths": (1, 1, 2, 1), "widths": (8, 8, 8, 8), "spatial_smoothing": 10.0}),
+    "wide_kernel": ("alternet_mini", {"kernel_size": 5, "widths": (8, 8, 8, 8)}),
     "conv_vit": ("conv_vit_tiny", {"depth": 3, "embed_dim": 16, "heads": 2, "head_dim": 4, "kernel_size": 4}),
     "vit": ("vit_mini", {"depth": 3}),
 }

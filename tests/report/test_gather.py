@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from tests.figures.crafted import calibration, fourier, variance
 
+from alternet.instruments.training_log import EXHIBIT, panels, sentences
 from alternet.measurement import Measurement, folder_of
+from alternet.plotting import style
 from alternet.report.gather import gather
 
 LOG = "epoch,step,train_loss,test_accuracy\n1,84,2.5,0.3\n2,168,2.0,0.5\n"
@@ -57,6 +59,24 @@ def test_the_same_model_trained_twice_is_kept_twice_and_said(tmp_path: Path):
     assert {m.instrument: len(m.models) for m in found} == {"training": 2, "variance": 1}
     assert found[1].models == ("vit_mini",)
     assert note.startswith("vit_mini was trained more than once")
+
+
+def test_a_run_that_tested_validation_images_is_never_given_a_test_accuracy(tmp_path: Path):
+    run(tmp_path / "a")
+    run(tmp_path / "b", model="vit", log=LOG.replace("test_accuracy", "validation_accuracy"))
+    (found,), _ = gather([tmp_path])
+    validated = found.of("vit").table
+    assert validated["test_accuracy"].isna().all() and validated["validation_accuracy"].tolist() == [0.3, 0.5]
+    assert [panel.title for panel in panels(found)] == ["Training loss", "Test accuracy", "Validation accuracy"]
+    assert sentences(found) == [
+        "vit_mini: test accuracy 50.0% after 2 epochs (chance: 5.6%).",
+        "vit: validation accuracy 50.0% after 2 epochs (chance: 5.6%).",
+    ]
+    with style.context():
+        drawn = EXHIBIT.figure(found)
+    for axis in drawn.axes:
+        if axis.get_title().endswith("accuracy"):
+            assert sum(list(line.get_ydata()) == [0.3, 0.5] for line in axis.get_lines()) == 1
 
 
 def test_training_runs_are_found_and_unfinished_ones_said(tmp_path: Path):

@@ -89,9 +89,39 @@ def test_the_facts_rebuild_the_trained_model_with_its_numbers(whole: Path) -> No
 
 def test_the_log_has_one_row_an_epoch(whole: Path) -> None:
     log = TrainingRun(whole).log
-    assert list(log.columns) == list(Row.__annotations__)
+    assert list(log.columns) == [name for name in Row.__annotations__ if "validation" not in name]
     assert list(log.epoch) == [1, 2, 3, 4] and list(log.step) == [4, 8, 12, 16]
     assert log.notna().all(axis=None) and (log[CLOCKED] >= 0).all(axis=None)
+
+
+def test_validation_images_are_never_called_test_images(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=1, batch_size=16, subset="1/4", validation="1/4", model_ema=True)
+    data = TrainData.named("digits", recipe, img_size=8)
+    rows: list[Row] = []
+    done = run(tmp_path, recipe, data, report=rows.append)
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert facts["data"] == {"name": "digits", "fingerprint": data.fingerprint} | data.shares
+    assert facts["data"]["tested"] == "validation"
+    tested = [name for name in done.log.columns if "accuracy" in name or name.endswith("_nll")]
+    assert tested == ["validation_accuracy", "validation_nll", "ema_validation_accuracy", "ema_validation_nll"]
+    assert not any("test" in name for name in rows[0])
+
+    model = timm.create_model(facts["model"], num_classes=10, **facts["model_args"]).eval()
+    model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    mean, std = (torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    images, classes = (torch.cat(part) for part in zip(*data.test_images, strict=True))
+    right = (model((images - mean) / std).argmax(1) == classes).double().mean().item()
+    assert done.validation_accuracy == pytest.approx(right, abs=1e-6)
+    with pytest.raises(ValueError, match="tested on validation images alone, so its test accuracy is not known"):
+        _ = done.test_accuracy
+    with pytest.raises(ValueError, match="another data.*training_images: 269, now 539"):
+        again = recipe.with_settings({"subset": "1/2"})
+        run(tmp_path, again, TrainData.named("digits", again, img_size=8))
+
+
+def test_data_made_of_other_shares_than_the_recipe_says_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="made with validation 0, the recipe says 1/8"):
+        run(tmp_path, RECIPE.with_settings({"validation": "1/8"}), toy(RECIPE))
 
 
 @pytest.mark.slow
@@ -202,7 +232,7 @@ def test_a_run_older_than_these_options_is_taken_up_without_them_alone(whole: Pa
 
 
 def test_a_feed_of_another_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="batch_size 16, the recipe says 8"):
+    with pytest.raises(ValueError, match="made with batch_size 16, the recipe says 8"):
         run(tmp_path, AVERAGED.with_settings({"batch_size": 8}), toy(AVERAGED))
 
 

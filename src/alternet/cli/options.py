@@ -26,7 +26,7 @@ Model = Annotated[
 Data = Annotated[
     str,
     typer.Option(
-        help="photos, digits, cue-conflict[:PATH], a folder of images, cifar10, cifar100, imagenet:PATH, or a timm "
+        help="photos, digits, elpv, cue-conflict[:PATH], a folder of images, cifar10, cifar100, imagenet:PATH, or a timm "
         "data set name."
     ),
 ]

@@ -53,7 +53,9 @@ def train(
 
 
 def _say(row: "Row") -> None:
+    tested = "test" if "test_accuracy" in row else "validation"
+    accuracy, nll = row[f"{tested}_accuracy"], row[f"{tested}_nll"]
     typer.echo(
         f"epoch {row['epoch']:>4}  loss {row['train_loss']:.3f}  "
-        f"test accuracy {row['test_accuracy']:.3f}  test nll {row['test_nll']:.3f}  {row['seconds']:.0f} s"
+        f"{tested} accuracy {accuracy:.3f}  {tested} nll {nll:.3f}  {row['seconds']:.0f} s"
     )

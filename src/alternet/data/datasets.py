@@ -11,6 +11,7 @@ import numpy as np
 from alternet.data.cifar import Cifar
 from alternet.data.cue_conflict import CueConflict, CueConflictFolder, require_test
 from alternet.data.digits import Digits
+from alternet.data.elpv import Elpv
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.folder import Folder, ImageNet
 from alternet.data.image_batches import Batches
@@ -46,7 +47,7 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
     """Images of a data set, ready to measure.
 
     Args:
-        name_or_path: `photos`, `digits`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with `:PATH`),
+        name_or_path: `photos`, `digits`, `elpv`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with `:PATH`),
             `cue-conflict` (the embedded one, or with `:PATH`), or a name of `timm.data.create_dataset` such as
             `wds/NAME:PATH`. Or what `dataset` has found, which has its split.
         split: `test` (also called `val`) or `train`.
@@ -212,6 +213,10 @@ DATASETS = {
         "crops of 18 photographs that scikit-image ships: 300 train, 60 test each; no download",
     ),
     "digits": Entry(lambda split, *_: Digits(_small(split)), "1797 handwritten digits of scikit-learn; no download"),
+    "elpv": Entry(
+        lambda split, _, size: Elpv(_small(split), size or Elpv.img_size),
+        "2624 images of solar cells, functional or defective; pip install 'alternet[elpv]' (CC BY-NC-SA 4.0, to be cited)",
+    ),
     "cue-conflict": Entry(
         _cue_conflict,
         "shape of one class, texture of another, made of the photographs; or cue-conflict:PATH as in Geirhos et al.",

@@ -14,6 +14,7 @@ from alternet.data.augment import Augmentation, Augmented
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_dataset import ImageDataset, TensorImages
 from alternet.data.reading import Batch, Reading
+from alternet.data.shares import divide
 from alternet.stamp import Stamp, stamp_of, versions_of
 
 KEPT_BYTES = 4 * 2**30
@@ -233,6 +234,35 @@ class Batches:
             # sorted, because the order that they have now shall not matter
             order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
         return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept=_Kept())
+
+    def divided(self, *, subset: str = "1", validation: str = "0") -> tuple["Batches", "Batches"]:
+        """Two parts without a common image: one to train on, one to validate on; every class keeps its share of both.
+
+        The parts are the same in every run. A smaller share is a part of a larger one, and neither share changes with
+        the other: training on less leaves the validation images as they are.
+
+        Args:
+            subset: Which part of what validation leaves is trained on, for example `1/16`.
+            validation: Which part of all images is validated on, for example `1/8`; `0` leaves the second part empty.
+
+        Raises:
+            ValueError: A class would be left without an image, or the images can only be streamed.
+
+        Examples:
+            >>> import torch
+            >>> data = Batches.of(torch.rand(16, 1, 4, 4), torch.arange(16) % 2)
+            >>> [part.images for part in data.divided(subset="1/2", validation="1/4")]
+            [6, 4]
+        """
+        if not self.dataset.indexable:
+            raise ValueError(
+                f"{self.name!r} can only be streamed, so no share of each class can be taken out of it. "
+                "Leave subset and validation out, or unpack it into a folder with one subfolder a class."
+            )
+        targets = np.asarray(self.dataset.targets)[self.order]
+        parts = divide(targets, subset=subset, validation=validation, name=self.name)
+        train, held_out = (replace(self, order=self.order[part], _kept=_Kept()) for part in parts)
+        return train, held_out
 
     def frozen(self, augment: Augmentation, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
         """The images in a random order, augmented once, the same at every iteration.

@@ -3,6 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,11 @@ class ImageDataset(Dataset, ABC):
     def labelled(self) -> bool:
         """Whether every picture has a class."""
         return len(self.classes) > 1
+
+    @cached_property
+    def targets(self) -> Any:
+        """Class number of every picture in order, -1 without a label; where nothing else tells them, all are read."""
+        return [UNLABELLED if isinstance(read, UnreadableImage) else read[1] for read in self.samples(range(len(self)))]
 
     def statistics(self, colour: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, to normalise with."""

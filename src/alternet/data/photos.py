@@ -7,7 +7,7 @@ the same on every machine.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -106,6 +106,11 @@ class Photos(ImageDataset):
     def __getitem__(self, index: int) -> Sample:
         pixels, targets = self.pixels([index])
         return Image.fromarray(pixels[0]), int(targets[0])
+
+    @cached_property
+    def targets(self) -> list[int]:
+        """Class number of every crop."""
+        return [window.photograph for window in self.windows]
 
     def pixels(self, indices: Indices) -> tuple[np.ndarray, np.ndarray]:
         """Crops and class numbers by index."""

@@ -69,6 +69,14 @@ class TorchvisionImages(TimmImages):
         """Whether the first picture has a class number."""
         return self[0][1] >= 0
 
+    @cached_property
+    def targets(self) -> Any:
+        """Class numbers as torchvision's data set lists them, or else as they are read."""
+        listed = getattr(self.dataset, "targets", None)
+        if listed is not None and len(listed) == len(self) and not getattr(self.dataset, "target_transform", None):
+            return [_class_number(target) for target in listed]
+        return super().targets
+
     def __len__(self) -> int:
         return len(self.dataset)
 

@@ -1,4 +1,4 @@
-"""Training figure: the loss on training batches and the accuracy on the test split, epoch by epoch."""
+"""Training figure: the loss on training batches and the accuracy on test or validation images, epoch by epoch."""
 
 from functools import partial
 
@@ -14,7 +14,13 @@ from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles
 from alternet.plotting.units import counted
 
-SHOWN = {"train_loss": "training loss", "test_accuracy": "test accuracy"}
+SHOWN = {
+    "train_loss": "training loss",
+    "test_accuracy": "test accuracy",
+    "validation_accuracy": "validation accuracy",
+}
+TESTED = ("test_accuracy", "validation_accuracy")
+"""A run has one of the two: of the test split, or of images that its recipe took out of training."""
 
 
 def chance(measurement: Measurement) -> float | None:
@@ -25,17 +31,21 @@ def chance(measurement: Measurement) -> float | None:
 
 
 def panels(measurement: Measurement) -> list[Panel]:
-    """Loss, then accuracy, all models on the same axes."""
+    """Loss, then accuracy of those models that were tested on test images, then of those on validation images."""
+    given = {column: measurement.table[column].notna().any() for column in SHOWN if column in measurement.table}
     return [
         Panel(title=words.capitalize(), draw=partial(_epochs, measurement=measurement, column=column))
         for column, words in SHOWN.items()
+        if given.get(column) or (column == "test_accuracy" and not any(given.get(one) for one in TESTED))
     ]
 
 
 def _epochs(axis: Axes, measurement: Measurement, column: str) -> Targets:
-    targets, accuracy = [], column == "test_accuracy"
+    targets, accuracy = [], column in TESTED
     for model, look in model_styles(measurement.models).items():
         rows = measurement.of(model).table.sort_values("epoch", kind="stable")
+        if accuracy and len(measurement.models) > 1 and rows[column].isna().all():
+            continue
         x, y = rows["epoch"], rows[column]
         with belongs_to(model, axis):
             axis.plot(x, y, marker="o" if len(rows) == 1 else "", **look)
@@ -59,15 +69,15 @@ def sentences(measurement: Measurement) -> list[str]:
     against = "" if guess is None else f" (chance: {guess:.1%})"
     said = []
     for model in measurement.models:
-        rows = measurement.of(model).table
-        known = rows.dropna(subset=["test_accuracy"]).sort_values("epoch")
-        if known.empty:
+        rows = measurement.of(model).table.sort_values("epoch")
+        column = next((one for one in TESTED if one in rows and rows[one].notna().any()), None)
+        if column is None:
             said.append(f"{model}: no test accuracy was measured in training.")
             continue
-        last, epochs = known.iloc[-1], counted(len(rows), "epoch")
-        averaged = last.get("ema_test_accuracy", float("nan"))  # not in SPEC, so a table may lack it
+        last, epochs = rows.dropna(subset=[column]).iloc[-1], counted(len(rows), "epoch")
+        averaged = last.get(f"ema_{column}", float("nan"))  # not in SPEC, so a table may lack it
         mean = "" if pd.isna(averaged) else f", {averaged:.1%} with the moving average of its weights"
-        said.append(f"{model}: test accuracy {last['test_accuracy']:.1%}{mean} after {epochs}{against}.")
+        said.append(f"{model}: {SHOWN[column]} {last[column]:.1%}{mean} after {epochs}{against}.")
     return said
 
 
@@ -77,14 +87,20 @@ SPEC = Spec(
     title="Training",
     question="Did the networks learn, and had they finished learning?",
     caution=(
-        "The training loss is measured on augmented batches while the weights still move, the accuracy on clean test "
-        "images: the two are not on one scale. One run a network says nothing about how much another seed would differ."
+        "The training loss is measured on augmented batches while the weights still move, the accuracy on clean images: "
+        "the two are not on one scale. Validation images are a part of the training split that was not trained on; "
+        "where settings were chosen by them, their accuracy is too high. One run a network says nothing about how much another seed would differ."
     ),
     tables={
         "table": {
             "epoch": integer("epochs done"),
             "train_loss": number("mean loss of the epoch's batches"),
-            "test_accuracy": number("share of right answers on the test split"),
+            "test_accuracy": number("share of right answers on the test split", missing=True),
+            "validation_accuracy": number(
+                "the same on images that the recipe took out of training, of runs that tested these instead",
+                missing=True,
+                drawn=False,
+            ),
         }
     },
 )

@@ -42,11 +42,11 @@ class PostActBlock(nn.Module):
 
 def branch(plan: BlockPlan) -> nn.Sequential:
     """The branch of a block: two 3 x 3 convolutions, or a bottleneck where the output is wider than they are."""
-    width = plan.width
+    width, side = plan.width, plan.kernel_size
     if plan.dim_out == width:
-        shapes = [(plan.dim_in, width, 3, plan.stride), (width, width, 3, 1)]
+        shapes = [(plan.dim_in, width, side, plan.stride), (width, width, side, 1)]
     else:
-        shapes = [(plan.dim_in, width, 1, 1), (width, width, 3, plan.stride), (width, plan.dim_out, 1, 1)]
+        shapes = [(plan.dim_in, width, 1, 1), (width, width, side, plan.stride), (width, plan.dim_out, 1, 1)]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, shape in enumerate(shapes, start=1):
         layers[f"conv{i}"] = conv(*shape)

@@ -47,11 +47,11 @@ class PreActBlock(nn.Module):
 
 def convolutions(plan: BlockPlan) -> nn.Sequential:
     """The branch of a convolution block: two 3 x 3 convolutions, or a bottleneck where the output is wider."""
-    width = plan.width
+    width, side = plan.width, plan.kernel_size
     if plan.dim_out == width:
-        shapes = [(plan.dim_in, width, 3, plan.stride), (width, width, 3, 1)]
+        shapes = [(plan.dim_in, width, side, plan.stride), (width, width, side, 1)]
     else:
-        shapes = [(plan.dim_in, width, 1, 1), (width, width, 3, plan.stride), (width, plan.dim_out, 1, 1)]
+        shapes = [(plan.dim_in, width, 1, 1), (width, width, side, plan.stride), (width, plan.dim_out, 1, 1)]
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=conv(*shapes[0]))
     for i, shape in enumerate(shapes[1:], start=2):
         layers[f"norm{i}"] = BatchNormAct2d(shape[0])

@@ -21,6 +21,7 @@ class BlockPlan:
         dim_in: Channels that come in.
         width: Channels of the stage's 3 x 3 convolutions.
         dim_out: Channels that go out.
+        kernel_size: Side of the block's spatial convolutions.
         stride: 2 where the block halves the resolution.
         drop_path: Probability that the branch is dropped in training.
     """
@@ -30,6 +31,7 @@ class BlockPlan:
     dim_in: int
     width: int
     dim_out: int
+    kernel_size: int
     stride: int
     drop_path: float
 
@@ -52,7 +54,8 @@ def plans(settings: ResNetSettings) -> list[list[BlockPlan]]:
         blocks, dim_out = [], width * settings.expansion
         for index in range(depth):
             place = {"stage": stage, "index": index, "stride": 2 if stage > 0 and index == 0 else 1}
-            blocks.append(BlockPlan(dim_in=dim_in, width=width, dim_out=dim_out, drop_path=next(drop_paths), **place))
+            size = {"dim_in": dim_in, "width": width, "dim_out": dim_out, "kernel_size": settings.kernel_size}
+            blocks.append(BlockPlan(drop_path=next(drop_paths), **size, **place))
             dim_in = dim_out
         stages.append(blocks)
     return stages
@@ -81,12 +84,41 @@ def stem(settings: ResNetSettings, *, norm: Callable[[int], nn.Module] | None) -
     return layers
 
 
+class SpatialSmoothing(nn.Module):
+    """t tanh(x / t), ReLU, and the mean over 2 x 2 positions (Park and Kim 2021, "Blurs behave like ensembles").
+
+    Every position is averaged with those above it and to its left, which are zero beyond the edge, as released; the
+    released layer adds a row and a column at the end, which are left out here so that maps keep their size.
+
+    Examples:
+        >>> import torch
+        >>> SpatialSmoothing(10.0)(torch.ones(1, 1, 2, 2)).mul(4).round(decimals=2)
+        tensor([[[[1.0000, 1.9900],
+                  [1.9900, 3.9900]]]])
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.act = nn.ReLU()
+        self.pad = nn.ZeroPad2d((1, 0, 1, 0))
+        self.pool = nn.AvgPool2d(2, stride=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Smooth feature maps [n, c, h, w]."""
+        return self.pool(self.pad(self.act(self.temperature * (x / self.temperature).tanh())))
+
+    def extra_repr(self) -> str:
+        """Show the setting that the sub-modules do not."""
+        return f"temperature={self.temperature}"
+
+
 class ResidualNetwork(TimmInterface):
     """A residual network in timm's interface; the concrete networks hand their layers in.
 
     Attributes:
         stem: Image to first feature map.
-        stages: One `nn.Sequential` of blocks a stage.
+        stages: One `nn.Sequential` of blocks a stage, ending in its smoothing where there is one.
         norm: What follows the last stage: normalisation and activation, or nothing.
         head: timm's classifier head: pooling, dropout, linear.
         settings: The settings that it was made with.
@@ -108,6 +140,9 @@ class ResidualNetwork(TimmInterface):
         widths = [stage[-1].dim_out for stage in planned]
         self.stem = stem
         self.stages = nn.Sequential(*(nn.Sequential(*map(block, stage)) for stage in planned))
+        if settings.spatial_smoothing is not None:
+            for stage in self.stages:
+                stage.add_module("smoothing", SpatialSmoothing(settings.spatial_smoothing))
         self.norm = norm(widths[-1])
         self.head = ClassifierHead(
             widths[-1], settings.num_classes, pool_type=settings.global_pool, drop_rate=settings.drop_rate

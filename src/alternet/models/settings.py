@@ -74,10 +74,16 @@ class ResNetSettings(HeadSettings):
     """Blocks a stage."""
     widths: List[Count] = (64, 128, 256, 512)
     """Channels of a stage's 3 x 3 convolutions; the stem has as many as the first stage."""
+    kernel_size: Count = 3
+    """Side of the blocks' spatial convolutions, odd; the stem keeps its own."""
+    spatial_smoothing: Positive | None = None
+    """Smooth each stage's map before it is subsampled or pooled: t tanh(x / t), ReLU, 2 x 2 average, with this t (Park
+    and Kim 2021, "Blurs behave like ensembles", who take 10). None: not at all."""
 
     def __post_init__(self) -> None:
         """Refuse lists that do not fit together."""
         require(len(self.depths) > 0, "depths", self.depths, "one number a stage")
+        require(self.kernel_size % 2 == 1, "kernel_size", self.kernel_size, "an odd number, which keeps a map's size")
         self.require_each("widths", self.widths)
 
     def require_each(self, setting: str, values: tuple[int, ...]) -> None:

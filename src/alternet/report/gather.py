@@ -114,6 +114,9 @@ def _training(folder: Path) -> Measurement:
         rows = run.log.assign(model=model)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} holds a damaged training run ({error}). Train it again.") from error
+    tested = {"test_accuracy", "validation_accuracy"}
+    for column in tested - {*rows} if tested & {*rows} else ():  # a run has one of the two
+        rows[column] = float("nan")
     rows.insert(0, "model", rows.pop("model"))  # the first column of every table of a measurement
     provenance = {**facts, "instrument": "training", "model": {"name": model}}
     return Measurement(instrument="training", tables={"table": rows}, provenances=(provenance,))

@@ -147,7 +147,7 @@ def evaluate(network: nn.Module, trainer: Trainer, batches: Iterable[tuple[Tenso
         images += len(truth)
     right, total, count = _sums(correct, nll, images)
     if not count:
-        raise ValueError("No test image can be read, so there is nothing to test on. Look at the test split's files.")
+        raise ValueError("No image to test on can be read. Look at the files of the test split, or of validation.")
     return right / count, total / count
 
 

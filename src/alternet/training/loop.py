@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from alternet.data import batches
 from alternet.distributed import gather, local_device, processes, rank, together
 from alternet.progress import track
 from alternet.runs import CHECKPOINT, Row, TrainingRun
@@ -56,11 +55,12 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         out: Folder of the run.
         img_size: Side of the images; by default the data's own. For a name or path, as `workers`.
         device: Where to train; by default a GPU if there is one.
-        model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
+        model_args: More keyword arguments of the model, for example `{"window_size": 4}`. With `{"in_chans": 1}` the
+            images of a name or path are grey.
         workers: Processes that prepare images beside the training.
         report: Called with the row of the log after every epoch, in the first process.
         say: Called there before the first epoch with what one should know of the start, sentence by sentence: a head
-            that is drawn anew, the normalisation that weights bring, parts that are frozen.
+            that is drawn anew, the normalisation that weights bring, what is frozen or held out.
 
     Raises:
         ValueError: The model, data and recipe do not fit, `out` holds the training of something else, or is being
@@ -75,9 +75,10 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         >>> list(run.log.columns[:5])
         ['epoch', 'step', 'lr', 'train_loss', 'test_accuracy']
     """
+    options = {"img_size": img_size, "colour": (model_args or {}).get("in_chans") != 1, "workers": workers}
     folder, run, target = Path(out), TrainingRun(Path(out)), local_device(None if device is None else str(device))
     with processes(target), random_state_kept(), _resumable(folder), ExitStack() as alone:
-        images = _train_data(data, recipe, img_size, workers)
+        images = TrainData.named(data, recipe, **options) if isinstance(data, str) else _fitting(data, recipe)
         own = {"drop_path_rate": recipe.drop_path} if recipe.drop_path > 0 else {}
         own |= model_args or {}
         begun = taken_up(run, model, own)
@@ -105,22 +106,19 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
                 )
             facts = {"parameters": trainer.parameters} | ({} if begun.origin is None else {"origin": begun.origin})
             if say is not None and rank() == 0:
-                for line in (*begun.said, *trainer.said):
+                for line in (*images.said, *begun.said, *trainer.said):
                     say(line)
             _run(trainer, images, folder, partial(RunWriter, folder, identity, facts), report)
             gather(None)
     return run
 
 
-def _train_data(data: str | TrainData, recipe: Recipe, img_size: int | None, workers: int) -> TrainData:
-    if not isinstance(data, TrainData):
-        options = {"batch_size": recipe.batch_size, "img_size": img_size, "workers": workers}
-        return TrainData.of(batches(data, split="train", **options), batches(data, split="test", **options), recipe)
-    for name in ("batch_size", "seed", "global_batch"):
-        if (ours := getattr(data, name)) != (theirs := getattr(recipe, name)):
+def _fitting(data: TrainData, recipe: Recipe) -> TrainData:
+    for fact in ("batch_size", "seed", "global_batch", "subset", "validation"):
+        if (ours := getattr(data, fact)) != (theirs := getattr(recipe, fact)):
             raise ValueError(
-                f"The data was made with {name} {ours}, the recipe says {theirs}. "
-                "Make it of the same recipe: TrainData.of(train, test, recipe)."
+                f"The data was made with {fact} {ours}, the recipe says {theirs}. Make it of the same recipe: "
+                "TrainData.of(train, test, recipe)."
             )
     return data
 
@@ -160,10 +158,12 @@ def _epoch(trainer: Trainer, images: TrainData, epoch: int, rows: list[Row]) -> 
         step=trainer.steps,
         lr=trainer.lr,
         train_loss=loss,
-        test_accuracy=tests["model"][0],
-        test_nll=tests["model"][1],
-        ema_test_accuracy=averaged[0],
-        ema_test_nll=averaged[1],
+        **{
+            f"{images.tested}_accuracy": tests["model"][0],
+            f"{images.tested}_nll": tests["model"][1],
+            f"ema_{images.tested}_accuracy": averaged[0],
+            f"ema_{images.tested}_nll": averaged[1],
+        },
         seconds=round(time.perf_counter() - begun, 3),
         data_seconds=round(waited, 3),
         images_per_second=round(speed, 1),
@@ -190,7 +190,7 @@ def _identity(begun: Start, images: TrainData, recipe: Recipe) -> dict[str, Any]
         "input_size": list(images.input_size),
         "mean": list(begun.mean or images.mean),
         "std": list(begun.std or images.std),
-        "data": {"name": images.name, "fingerprint": images.fingerprint},
+        "data": {"name": images.name, "fingerprint": images.fingerprint, **images.shares},
         "recipe": recipe.as_dict(),
         "start": begun.identity,
     }

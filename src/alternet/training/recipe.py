@@ -11,6 +11,7 @@ from pydantic import Field
 from timm.optim import list_optimizers  # pyright: ignore[reportPrivateImportUsage] - public by its documentation
 
 from alternet.data.augment import Augmentation
+from alternet.data.shares import PartOfData
 from alternet.errors import nearest, unknown
 from alternet.settings import (
     Count,
@@ -45,6 +46,14 @@ class Recipe(Augmentation):
         >>> recipe.opt, recipe.lr, recipe.total_epochs
         ('adamw', 0.000125, 305)
     """
+
+    subset: PartOfData = "1"
+    """Which part of every class of the training images is trained on, for example `1/16`. It is the same for every
+    `seed`, and a smaller part lies within a larger one."""
+    validation: PartOfData = "0"
+    """Which part of every class of the training images, for example `1/8`, is taken out of training and tested on after
+    every epoch, in place of the test split; `subset` is a part of what is left. The images are the same for every
+    `seed`."""
 
     opt: str = "adamw"
     """Optimiser, any name of `timm.optim.list_optimizers()`; `sgd` has Nesterov momentum, `momentum` has not."""
@@ -126,6 +135,11 @@ class Recipe(Augmentation):
         super().__post_init__()
         if self.opt not in (known := [str(name) for name in list_optimizers()]):
             raise unknown("There is no optimiser", self.opt, known)
+        if self.subset == "0" or self.validation == "1":
+            raise ValueError(
+                f"subset: {self.subset} and validation: {self.validation} leave nothing to train on. Give a subset above "
+                "0 and a validation share below 1."
+            )
         if self.grad_accum_steps > self.batch_size:
             raise ValueError(
                 f"grad_accum_steps is {self.grad_accum_steps}, more than the {self.batch_size} images of a step "

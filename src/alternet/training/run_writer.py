@@ -128,13 +128,13 @@ class Log:
             if value is not None and name != "epoch":
                 # TensorBoard groups by what is left of the slash: test_nll is drawn as test/nll
                 group, _, rest = name.partition("_")
-                tag = f"{group}/{rest}" if group in ("train", "test", "ema") else f"run/{name}"
+                tag = f"{group}/{rest}" if group in ("train", "test", "validation", "ema") else f"run/{name}"
                 self._events.add_scalar(tag, value, row["epoch"])
         self._events.flush()
 
     def write(self, rows: Sequence[Row]) -> None:
         """Put all rows into the CSV file."""
-        table = pd.DataFrame(rows, columns=list(Row.__annotations__))
+        table = pd.DataFrame(rows, columns=[name for name in Row.__annotations__ if name in rows[0]])
         write_atomically(self.path, table.to_csv(index=False, lineterminator="\n"))
 
     def close(self) -> None:

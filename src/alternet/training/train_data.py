@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from alternet.data import batches
 from alternet.data.image_batches import Batches
 from alternet.data.reading import Batch, Loader
 from alternet.distributed import rank, world_size
@@ -53,6 +54,8 @@ class TrainData:
         std: Standard deviation of each channel.
         batch_size: Images in a step, over all processes together.
         seed: Seed of order and augmentation.
+        subset: Which part of the training images these are.
+        validation: Which part of the training images the test images are; `0` where they are those of the test split.
         workers: Processes that prepare batches beside the training; the batches are the same with any number.
         global_batch: Whether images are dealt out, varied and mixed so that the batch of all processes together is that
             which one process alone makes.
@@ -68,6 +71,8 @@ class TrainData:
     std: tuple[float, ...]
     batch_size: int
     seed: int
+    subset: str = "1"
+    validation: str = "0"
     workers: int = 0
     global_batch: bool = False
 
@@ -93,12 +98,14 @@ class TrainData:
         """The data of a recipe from the two splits of a data set.
 
         Args:
-            train: Images to learn from; they are shuffled and augmented anew in every epoch.
-            test: Images to be tested on.
-            recipe: Gives augmentation, batch size and seed.
+            train: Images to learn from; they are shuffled and augmented anew in every epoch. The recipe's `subset` and
+                `validation` are taken out of them.
+            test: Images to be tested on, unless the recipe asks for validation.
+            recipe: Gives augmentation, batch size and seed, and the shares.
 
         Raises:
-            ValueError: A split has no labels, the splits do not fit each other, or the images can only be streamed.
+            ValueError: A split has no labels, the splits do not fit each other, the images can only be streamed, or a
+                share leaves a class without an image.
 
         Examples:
             >>> import torch
@@ -124,6 +131,9 @@ class TrainData:
                     f"The training and test images of {train.name!r} have another {fact}: {shortened(ours, 80)} and "
                     f"{shortened(theirs, 80)}. Both splits need the same."
                 )
+        if (recipe.subset, recipe.validation) != ("1", "0"):
+            train, held_out = train.divided(subset=recipe.subset, validation=recipe.validation)
+            test = test if recipe.validation == "0" else held_out
         return cls(
             train_images=train.augmented(recipe),
             test_images=test,
@@ -135,9 +145,49 @@ class TrainData:
             std=train.std,
             batch_size=recipe.batch_size,
             seed=recipe.seed,
+            subset=recipe.subset,
+            validation=recipe.validation,
             workers=train.workers,
             global_batch=recipe.global_batch,
         )
+
+    @classmethod
+    def named(
+        cls, data: str, recipe: Recipe, *, img_size: int | None = None, colour: bool = True, workers: int = 0
+    ) -> "TrainData":
+        """The data of a recipe by the name or path of a data set, as `alternet.batches` takes it.
+
+        Raises:
+            ValueError: There is no such data, or it cannot be trained on.
+
+        Examples:
+            >>> data = TrainData.named("digits", Recipe(subset="1/16", validation="1/8", batch_size=16))
+            >>> data.shares
+            {'tested': 'validation', 'training_images': 80, 'validation_images': 179}
+        """
+        options = {"batch_size": recipe.batch_size, "img_size": img_size, "colour": colour, "workers": workers}
+        return cls.of(batches(data, split="train", **options), batches(data, split="test", **options), recipe)
+
+    @property
+    def tested(self) -> str:
+        """What is tested after every epoch: `test` or `validation` images."""
+        return "test" if self.validation == "0" else "validation"
+
+    @property
+    def shares(self) -> dict[str, Any]:
+        """How many images a recipe's shares leave to train and to validate on; nothing where it takes them all."""
+        if (self.subset, self.validation) == ("1", "0"):
+            return {}
+        validated = {} if self.validation == "0" else {"validation_images": self.test_images.images}
+        return {"tested": self.tested, "training_images": len(self.train_images), **validated}
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What one should know of these shares, in a sentence."""
+        if not (shares := self.shares):
+            return ()
+        held_out = f"on {shares['validation_images']} validation images, not on" if self.tested != "test" else "on"
+        return (f"Training on {shares['training_images']} images, testing {held_out} the test split.",)
 
     def __len__(self) -> int:
         """Steps of an epoch."""
