@@ -286,6 +286,22 @@ def training(name: str, *, classes: int = 18) -> Measurement:
     return Measurement(instrument="training", tables={"table": table}, provenances=(facts,))
 
 
+def buildup(name: str) -> Measurement:
+    tried = {"unit": ["no attention", "stages.3.1", "stages.2.5", "stages.1.3"], "kept": [1, 1, 0, 1]}
+    units = ["no attention", "stages.3.1", "stages.2.5, stages.3.1", "stages.1.3, stages.3.1"]
+    values = {"accuracy": [0.8248, 0.8345, 0.8301, 0.8402], "standard_error": [0.003, 0.002, 0.004, 0.001]}
+    gains = {"gain": [np.nan, 0.0097, -0.0044, 0.0057], "gain_error": [np.nan, 0.002, 0.004, 0.002]}
+    path = {"step": range(4), **tried, "stage": [np.nan, 3, 2, 1], "units": units, "attention": [0, 1, 2, 2]}
+    network = {"network": ["no attention", "chosen", "difference"], "attention": [0, 2, 2], "seeds": 3}
+    test = {"accuracy": [0.82, 0.835, 0.015], "standard_error": [0.004, 0.003, 0.002], "low": [0.80, 0.82, 0.006]}
+    tables = {
+        "table": pd.DataFrame({"model": name, **path, **values, **gains}),
+        "test": pd.DataFrame({"model": name, **network, **test, "high": [0.84, 0.848, 0.024]}),
+    }
+    facts = provenance("buildup", name, settings={"seeds": 3, "form": "unit"})
+    return Measurement(instrument="buildup", tables=tables, provenances=(facts,))
+
+
 MAKERS: dict[str, Callable[[str], Measurement]] = {
     "fourier": fourier,
     "variance": variance,
@@ -302,6 +318,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "interpolation": interpolation,
     "trajectory": trajectory,
     "training": training,
+    "buildup": buildup,
 }
 
 

@@ -60,6 +60,7 @@ def drawn(measurement: Measurement) -> dict[str, Drawn]:
 
 VALUES = {
     "training": ["train_loss", "test_accuracy"],
+    "buildup": ["accuracy", "standard_error", "gain"],
     "interpolation": ["nll", "loss", "accuracy"],
     "trajectory": ["radius", "angle", "pc1", "pc2"],
     "shape_bias": ["shape_bias", "low", "high"],

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from matplotlib.artist import Artist
 from matplotlib.collections import Collection, LineCollection, PathCollection
-from matplotlib.colors import same_color, to_rgb
+from matplotlib.colors import same_color, to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch
@@ -105,6 +105,7 @@ def test_a_curve_has_every_row_at_its_place_in_its_order_with_its_own_text_and_l
         assert same_color(line.get_color(), COLOURS[place])
 
 
+LABELS_OF_BUILDUP = ("Validation accuracy of what was tried", "Accuracy on the test images")
 LABELS = {
     "fourier": {"At the highest frequency of each feature map": (DEPTH, "Δ log amplitude")}
     | dict.fromkeys(TWO, ("frequency", "Δ log amplitude")),
@@ -131,7 +132,35 @@ LABELS = {
     "interpolation": dict.fromkeys(("NLL alone", "NLL + L2", "Accuracy"), (ENDS, "")),
     "trajectory": {POLAR: ("radius", ""), PLANE: ("pc1", "pc2")},
     "training": {"Training loss": ("epoch", ""), "Test accuracy": ("epoch", "")},
+    "buildup": {f"Validation accuracy of what was tried · {model}": ("", "validation accuracy") for model in TWO}
+    | {f"Accuracy on the test images · {model}": ("", "test accuracy") for model in TWO},
 }
+
+
+def test_a_search_shows_every_placement_and_joins_those_that_were_kept():
+    measurement = told_apart("buildup", *TWO)
+    for place, model in enumerate(TWO):
+        panels, rows = drawn(measurement), measurement.of(model).table.sort_values("step")
+        path, test = (panels[f"{what} · {model}"] for what in LABELS_OF_BUILDUP)
+        kept = rows[rows["kept"] == 1]
+        np.testing.assert_allclose(path.line(model).get_xydata(), kept[["step", "accuracy"]])
+        lines = [artist for artist in path.artists(model) if isinstance(artist, Line2D)]
+        markers = [line for line in lines if line.get_marker() == "o"]
+        assert [marker.get_ydata()[0] for marker in markers] == rows["accuracy"].tolist()
+        assert [to_hex(marker.get_markerfacecolor()) == "#ffffff" for marker in markers] == (rows["kept"] == 0).tolist()
+        assert [text for *_, text in path.points(model)] == [
+            f"{r.units}\n{r.accuracy:.1%} ± {r.standard_error:.1%}"
+            + ("" if r.step == 0 else minus(f"\n{r.gain:+.1%}") + f" ± {r.gain_error:.1%}, ")
+            + ("" if r.step == 0 else "kept" if r.kept else "left out again")
+            for r in rows.itertuples()
+        ]
+        assert [tick.get_text() for tick in path.axis.get_xticklabels()] == [
+            "none",
+            *(f"+ {u}" for u in rows["unit"][1:]),
+        ]
+        shown = measurement.of(model).tables["test"].set_index("network")["accuracy"]
+        assert [y for _, y, _ in test.points(model)] == shown.loc[["no attention", "chosen"]].tolist()
+        assert same_color(path.line(model).get_color(), COLOURS[place])
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from alternet.circumstances import command
+from alternet.cli.buildup import buildup
 from alternet.cli.demo import demo
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
@@ -32,6 +33,7 @@ app.command(name="list")(listing)
 app.command()(taps)
 app.command()(measure)
 app.command()(train)
+app.command()(buildup)
 app.command()(report)
 
 

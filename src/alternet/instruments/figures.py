@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from matplotlib.figure import Figure
 
 from alternet.errors import nearest
-from alternet.instruments import training_log
+from alternet.instruments import buildup_log, training_log
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.exhibit import Exhibit
@@ -42,7 +42,11 @@ def _beside(kind: type[Instrument]) -> Exhibit | None:
 
 _FOUND = {name: _beside(kind) for name, kind in instruments().items()}
 
-FIGURES: dict[str, Exhibit] = {"training": training_log.EXHIBIT} | {n: shown for n, shown in _FOUND.items() if shown}
+FIGURES: dict[str, Exhibit] = {
+    "training": training_log.EXHIBIT,
+    "buildup": buildup_log.EXHIBIT,
+    **{name: shown for name, shown in _FOUND.items() if shown},
+}
 """By instrument, in the order of a report."""
 
 

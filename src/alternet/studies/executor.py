@@ -1,0 +1,142 @@
+"""Executors: where the jobs of a study run. Every executor leaves the same files."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+
+class Job(Protocol):
+    """A piece of work that writes one folder and finds finished work finished."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its files belong."""
+        ...
+
+    def run(self, device: str | None = None) -> None:
+        """Do it in this process."""
+        ...
+
+    def command(self, device: str | None = None) -> list[str]:
+        """The same as arguments of `alternet`."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs jobs in any order and number at a time; a cluster is one more class with this method."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """Run all of them, and hand out each as it is finished.
+
+        Raises:
+            RuntimeError: Some failed; the others are finished.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """One job after the other, in this process.
+
+    Attributes:
+        device: Where to train; by default a GPU if there is one.
+    """
+
+    device: str | None = None
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """Run them in order; an error ends all."""
+        for job in jobs:
+            job.run(self.device)
+            yield job
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """Several jobs at a time, each a process of its own with its share of the cores, and a GPU of its own if it can.
+
+    What a job prints stands beside its folder, in a file that ends in `.txt`. Jobs end with the process that started
+    them (on Linux also if that is killed), and go on where they stopped when they are started again.
+
+    Attributes:
+        number: How many at a time.
+        device: Where to train; by default each on a GPU, in turn, if there are any.
+    """
+
+    number: int = 2
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise ValueError(f"LocalProcesses got {self.number} at a time, expected 1 or more.")
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """Run them; those that fail keep no other from being finished."""
+        waiting, running = list(enumerate(jobs)), dict[subprocess.Popen[bytes], Job]()
+        failed: list[str] = []
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.number:
+                    place, job = waiting.pop(0)
+                    running[self._started(job, place)] = job
+                time.sleep(0.1)
+                for process in [each for each in running if each.poll() is not None]:
+                    job = running.pop(process)
+                    if process.returncode:
+                        failed.append(f"{job.folder} ({_last_line(_said(job), process.returncode)})")
+                    else:
+                        yield job
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait()
+        if failed:
+            raise RuntimeError(f"{len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}.")
+
+    def _started(self, job: Job, place: int) -> "subprocess.Popen[bytes]":
+        threads = max(1, (os.cpu_count() or 1) // self.number)
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+        if self.device is None and (gpus := torch.cuda.device_count()) > 0:
+            allowed = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+            environment["CUDA_VISIBLE_DEVICES"] = allowed.split(",")[place % gpus]
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        with _said(job).open("wb") as output:
+            arguments = [sys.executable, "-m", "alternet.cli", *job.command(self.device)]
+            return subprocess.Popen(
+                arguments, stdout=output, stderr=output, env=environment, preexec_fn=_end_with(os.getpid())
+            )
+
+
+def _said(job: Job) -> Path:
+    return job.folder.with_suffix(".txt")
+
+
+def _last_line(file: Path, code: int) -> str:
+    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip().rstrip(".") if lines else f"exit code {code}, without a word"
+
+
+def _end_with(parent: int) -> Callable[[], None] | None:
+    """Let the new process be ended with its parent, also where that is killed; on Linux alone."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        with suppress(AttributeError):
+            library.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it was killed before we said so
+            os._exit(1)
+
+    return prepare
