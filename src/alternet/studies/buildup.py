@@ -32,8 +32,8 @@ from alternet.measurement import Measurement
 from alternet.storage import versions
 from alternet.studies.executor import Executor, InProcess
 from alternet.studies.training_job import TrainingJob
-from alternet.subject.creating import create_for_data
 from alternet.subject.loading import load
+from alternet.subject.starting import start
 from alternet.subject.subject import Subject
 from alternet.subject.transplant import Written, plan_transplant
 from alternet.training import Recipe, TrainData
@@ -189,7 +189,7 @@ def buildup(
     """
     out, executor = Path(out), executor or InProcess()
     images = TrainData.named(study.data, study.recipe, img_size=study.img_size)
-    first, _, _ = create_for_data(study.model, images.input_size, len(images.classes), study.model_args, seed=0)
+    first = start(study.model, images.input_size, len(images.classes), study.model_args, seed=study.recipe.seed).model
     subject = Subject(first, name=study.model, input_size=images.input_size)
     stages, refused = study.stages(subject)
     places = {name: number for number, name in enumerate(chain(*stages))}
