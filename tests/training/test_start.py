@@ -188,10 +188,10 @@ def test_a_run_started_from_a_run_says_where_it_comes_from_and_loads_alone(first
     assert trained(run.folder, f"run:{first}@init", report=lambda row: pytest.fail("trained again")).finished
 
 
-@pytest.mark.parametrize("after", [0, 1])
-def test_a_run_needs_its_weights_only_once(first: Path, tmp_path: Path, after: int) -> None:
+@pytest.mark.parametrize(("after", "more"), [(0, ""), (1, "+msa(layer2.0.conv1:heads=2)")])
+def test_a_run_needs_its_weights_only_once(first: Path, tmp_path: Path, after: int, more: str) -> None:
     """Stopped within the first epoch or behind it, it goes on though they are gone, and to the same bits."""
-    whole = trained(tmp_path / "whole", f"run:{first}")
+    whole = trained(tmp_path / "whole", f"run:{first}{more}")
     shutil.copytree(first, gone := tmp_path / "gone")
 
     class Breaking(ToyTrainSet):
@@ -202,10 +202,10 @@ def test_a_run_needs_its_weights_only_once(first: Path, tmp_path: Path, after: i
 
     broken = toy(RECIPE, classes=FIVE, train_images=Breaking(*pictures(64, 0)))
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "run", f"run:{gone}", data=broken)
+        trained(tmp_path / "run", f"run:{gone}{more}", data=broken)
     shutil.rmtree(gone)
     seen: list[Row] = []
-    run = trained(tmp_path / "run", f"run:{gone}", report=seen.append)
+    run = trained(tmp_path / "run", f"run:{gone}{more}", report=seen.append)
     assert len(seen) == 2 - after
     assert not differing(load_file(run.folder / "weights.safetensors"), load_file(whole.folder / "weights.safetensors"))
 

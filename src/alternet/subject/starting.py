@@ -81,9 +81,8 @@ def start(
     check(model)
     find = _transplanted if Written.of(model) else _loaded
     begun = find(model, input_size, num_classes, arguments, seed)
-    return replace(
-        begun, origin={"model": model, "given": as_json(arguments), **(begun.origin or {}), "said": begun.said}
-    )
+    asked = {"model": model, "given": as_json(arguments), "said": begun.said}
+    return replace(begun, origin=(begun.origin or {}) | asked)
 
 
 def taken_up(run: TrainingRun, model: str, arguments: Mapping[str, Any]) -> Start | None:

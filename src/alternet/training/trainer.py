@@ -65,6 +65,10 @@ class Trainer:
     def __post_init__(self) -> None:
         recipe = self.recipe
         self._format = torch.channels_last if recipe.channels_last else torch.preserve_format
+        self._synced = recipe.sync_bn and world_size() > 1
+        if self._synced and self.device.type == "cuda":
+            convert_sync_batchnorm(self.model)  # what is within it: no classifier is a norm itself
+            self._synced = False
         self.model.to(self.device).to(memory_format=self._format)
         self._resting = freeze(self.model, recipe.freeze)
         self.optimizer = make_optimizer(self.model, recipe)
@@ -82,10 +86,6 @@ class Trainer:
     def _wrapped(self) -> nn.Module:
         """The model as training calls it; its parameters and their names are the model's own."""
         recipe, network = self.recipe, self.model
-        self._synced = recipe.sync_bn and world_size() > 1
-        if self._synced and self.device.type == "cuda":
-            convert_sync_batchnorm(network)  # within it: no classifier is a norm itself
-            self._synced = False
         if self._synced and recipe.torchcompile:
             raise ValueError(
                 f"sync_bn and torchcompile do not go together on {self.device.type}. Leave one of them out."
