@@ -10,6 +10,7 @@ import typer
 
 from alternet.circumstances import command
 from alternet.cli.demo import demo
+from alternet.cli.export import export
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
 from alternet.cli.options import as_text, doubts_said
@@ -33,6 +34,7 @@ app.command()(taps)
 app.command()(measure)
 app.command()(train)
 app.command()(report)
+app.command()(export)
 
 
 @app.callback(invoke_without_command=True)

@@ -110,7 +110,7 @@ def _train_data(data: str | TrainData, recipe: Recipe, img_size: int | None, wor
 
 def _run(trainer: Trainer, images: TrainData, folder: Path, identity: Mapping[str, Any], report: Report | None) -> None:
     rows = _resume(trainer, folder)
-    with RunWriter(folder, identity, rows) if rank() == 0 else nullcontext() as writer:
+    with RunWriter(folder, identity, rows, _about(images)) if rank() == 0 else nullcontext() as writer:
         if writer is not None and not rows:
             writer.keep_start(trainer)
         for epoch in range(len(rows), trainer.recipe.total_epochs):
@@ -173,6 +173,13 @@ def _identity(model: str, arguments: Mapping[str, Any], images: TrainData, recip
         "data": {"name": images.name, "fingerprint": images.fingerprint},
         "recipe": recipe.as_dict(),
     }
+
+
+def _about(images: TrainData) -> dict[str, Any]:
+    """What whoever is given the weights wants to know, and what does not decide them."""
+    test = images.test_images
+    how = {"split": test.split, "images": test.images, "preparation": test.preparation}
+    return {"classes": list(images.classes), "test": how}
 
 
 @contextmanager

@@ -27,13 +27,16 @@ class RunWriter:
         folder: The run's folder.
         identity: The facts that decide the trained weights, for `run.json`.
         rows: The log of the epochs that an interrupted run has finished.
+        about: What else `run.json` says of the data: names of the classes, and how it is tested.
 
     Raises:
         OSError: The folder cannot be written; so do all methods. What was stored before is intact.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], rows: Sequence[Row]) -> None:
-        self.folder, self.identity = folder, identity
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], rows: Sequence[Row], about: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder, self.identity, self.about = folder, identity, about or {}
         with told(folder):
             for cut_off in folder.glob(f".{CHECKPOINT}.*"):
                 cut_off.unlink()
@@ -91,7 +94,7 @@ class RunWriter:
         return {key: value for key, value in self.identity.items() if key != "recipe"}
 
     def _record(self, **circumstances: Any) -> None:
-        write_json(self.folder / RUN, {**self.identity, "versions": versions(), **circumstances})
+        write_json(self.folder / RUN, {**self.identity, **self.about, "versions": versions(), **circumstances})
 
     def __enter__(self) -> "RunWriter":
         return self
