@@ -1,6 +1,7 @@
 """Exported folders: what timm loads from them, what the card says, and what is refused."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ from alternet.subject.loading import load
 from alternet.training import Recipe, train
 from alternet.training.train_data import TrainData
 
-HOSTILE = '<script>alert(1)</script>\n---\nlicense: mit\n| [x](http://evil) \u202e`'
+HOSTILE = "<script>alert(1)</script>\n---\nlicense: mit\n| [x](http://evil) \u202e`"
 UNIT = "stages.3.1.branch"
 OLD = Path(__file__).parents[1] / "fixtures" / "0.1.0" / "run-finished"
 
@@ -37,7 +38,7 @@ def images(n: int = 40) -> Batches:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> TrainingRun:
     """A network with attention, an epoch of training, and names that are not nice."""
-    recipe = Recipe(epochs=2, lr=1e-3, warmup_epochs=1, batch_size=8, snapshot_every=1)
+    recipe = Recipe(epochs=3, lr=1e-3, warmup_epochs=1, batch_size=8, snapshot_every=1)
     small = {"widths": (8, 8, 8, 8), "heads": (1, 1, 1, 1), "head_dim": 4, "window_size": 3}
     data = TrainData.of(images(), images(), recipe)
     return train("alternet_mini", data, recipe, tmp_path_factory.mktemp("run"), model_args=small, device="cpu")
@@ -66,9 +67,10 @@ def test_timm_builds_the_same_network_and_knows_its_input(run, folder):
     model, subject = timm.create_model(f"local-dir:{folder}", pretrained=True).eval(), load(run.name, device="cpu")
     pictures = torch.rand(2, 3, 16, 16)
     assert torch.equal(model(subject.normalise(pictures)), subject.logits(pictures))
-    assert model.pretrained_cfg["label_names"] == ["a", one_line(HOSTILE), "c|d"] or model.num_classes == 3
+    assert list(model.pretrained_cfg["label_names"]) == ["a", HOSTILE, "c|d"]  # as they are: JSON has no markup
     known = timm.data.resolve_model_data_config(model)
-    assert (known["input_size"], known["mean"], known["std"]) == ((3, 16, 16), subject.mean, subject.std)
+    assert tuple(known["input_size"]) == (3, 16, 16)
+    assert (tuple(known["mean"]), tuple(known["std"])) == (subject.mean, subject.std)
     assert (known["crop_pct"], known["interpolation"]) == (1.0, "bicubic")
     other = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=5)
     assert other.num_classes == 5 and torch.equal(other.stem.conv.weight, model.stem.conv.weight)
@@ -95,8 +97,8 @@ def test_the_folder_is_a_model_here_too(run, folder, tmp_path):
     export(subject, tmp_path / "again")
     before, after = (json.loads((place / "config.json").read_text()) for place in (folder, tmp_path / "again"))
     assert {**before, "alternet": 0} == {**after, "alternet": 0}
+    (tmp_path / "again" / "config.json").unlink()
     with pytest.raises(ValueError, match="says no architecture: expected timm's config.json"):
-        (tmp_path / "again" / "config.json").unlink()
         load(f"local-dir:{tmp_path}/again")
 
 
@@ -116,7 +118,7 @@ def test_the_card_holds_what_was_measured(run, folder):
 def test_names_of_others_are_text_in_the_card(folder):
     card = ModelCard.load(folder / "README.md")
     assert card.data.license is None and card.data.library_name == "timm"
-    assert "<script" not in card.text and "](http" not in card.text and "\u202e" not in card.content
+    assert "<script" not in card.text and "](http://evil" not in card.text and "\u202e" not in card.content
     (result, *_) = card.data.eval_results
     assert result.dataset_name == one_line(HOSTILE) and "\n" not in result.dataset_name
     (row,) = [line for line in card.text.splitlines() if line.startswith("| Accuracy")]
@@ -125,7 +127,7 @@ def test_names_of_others_are_text_in_the_card(folder):
 
 def test_text_is_no_markup():
     assert text("a<b>&*_x_* [y](z) | `c` http://h @me") == (
-        "a&lt;b&gt;&amp;\\*\\_x\\_\\* \\[y\\]\\(z\\) \\| \\`c\\` http&#58;//h &#64;me"
+        "a&lt;b&gt;&amp;\\*\\_x\\_\\* \\[y\\](z) \\| \\`c\\` http&#58;//h &#64;me"
     )
 
 
@@ -236,11 +238,14 @@ def test_the_command(run, folder, tmp_path, capsys, monkeypatch):
         ("tv:resnet18",): "tv:resnet18 has random weights",
         (f"{run.name}@init", "--measured", out): "None of the measurements in .* is of these weights",
         (run.name, "--set", "bins=3"): "is no setting of the model",
-        (run.name, "--onnx"): r"--onnx needs onnx, onnxscript, onnxruntime. Install it with: pip install 'alternet\[onnx\]'",
+        (
+            run.name,
+            "--onnx",
+        ): r"--onnx needs onnx, onnxscript, onnxruntime. Install it with: pip install 'alternet\[onnx\]'",
     }.items():
         monkeypatch.setattr("alternet.sharing.onnx_file.find_spec", lambda _: None)
         assert command(["export", *arguments, "--to", str(tmp_path / "no"), "--device", "cpu"]) == 2
         line = capsys.readouterr().err
         assert line.count("\n") == 1
-        pytest.importorskip("re").search(why, line) or pytest.fail(line)
+        assert re.search(why, line)
     assert not (tmp_path / "no").exists()

@@ -88,7 +88,7 @@ def to_windows(x: Float[Tensor, "n c h w"], window: tuple[int, int]) -> Float[Te
                 [2., 3., 6., 7.]])
     """
     (p, q), (n, c, h, w) = window, x.shape
-    rows, columns = -(-h // p), -(-w // q)
+    rows, columns = (h + p - 1) // p, (w + q - 1) // q  # ONNX rounds a negative quotient up
     if not tiled((h, w), window):
         x = corner(F.pad(x, (0, q, 0, p)), (rows * p, columns * q))
     tiles = x.unflatten(3, (columns, q)).unflatten(2, (rows, p))  # [n, c, rows, p, columns, q]
@@ -111,7 +111,7 @@ def from_windows(
         True
     """
     (p, q), (h, w) = window, size
-    rows, columns = -(-h // p), -(-w // q)
+    rows, columns = (h + p - 1) // p, (w + q - 1) // q
     tiles = tokens.view(-1, rows, columns, p, q, tokens.shape[2]).permute(0, 5, 1, 3, 2, 4)
     maps = tiles.reshape(tiles.shape[0], tokens.shape[2], rows * p, columns * q)
     return maps if tiled(size, window) else corner(maps, size)

@@ -110,9 +110,9 @@ def text(words: object) -> str:
 
     Examples:
         >>> print(text("<b>|[x](http://y)"))
-        &lt;b&gt;\|\[x\]\(http&#58;//y\)
+        &lt;b&gt;\|\[x\](http&#58;//y)
     """
-    line = re.sub(r"([\\`*_{}\[\]()|~$^!#])", r"\\\1", one_line(words).replace("&", "&amp;"))
+    line = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", one_line(words).replace("&", "&amp;"))
     for sign, entity in {"<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}.items():
         line = line.replace(sign, entity)
     return line

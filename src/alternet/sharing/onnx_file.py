@@ -143,7 +143,7 @@ def _compared(network: nn.Module, path: Path, free: tuple[str, ...], shapes: Seq
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4  # what fails is raised as well
     session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     difference, largest = 0.0, 1.0
     for shape in shapes:

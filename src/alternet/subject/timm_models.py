@@ -73,7 +73,8 @@ def from_folder(folder: str, img_size: int | None, num_classes: int | None, give
     """The model of a folder as timm and `alternet export` write it."""
     name, file = of_folder(folder)
     model, facts = from_timm(f"{name}@{file}", img_size, num_classes, given)
-    said = (read_config(file) or {}).get("pretrained_cfg") or {}
+    content = read_config(file) or {}
+    said = {**(content.get("pretrained_cfg") or {}), **content}
     told = {key: said[key] for key in ("interpolation", "crop_pct", "label_names") if key in said}
     model.pretrained_cfg = {**model.pretrained_cfg, **told}  # pyright: ignore[reportArgumentType, reportCallIssue]
     facts["origin"]["model"] = name
