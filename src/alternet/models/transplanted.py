@@ -118,10 +118,10 @@ def _unit(graft: Graft, old: nn.Module) -> nn.Module:
         layers["attn"] = attention(graft, width)
         place = {"stage": 0, "index": 0, "stride": 1 if graft.stride == (1, 1) else 2}
         plan = BlockPlan(dim_in=dim_in, width=width, dim_out=dim_out, drop_path=drop_path, **place)
-        unit = PreActBlock(plan, act=nn.GELU, branch=nn.Sequential(layers))
-        if unit.shortcut is not None:  # a stride of its own would not meet every rounding
-            unit.shortcut = nn.Sequential(OrderedDict(_pool(graft), conv=conv(dim_in, dim_out, 1)))
-        return unit
+        projection = None
+        if plan.changes_shape:  # a stride of its own would not meet every rounding
+            projection = nn.Sequential(OrderedDict(_pool(graft), conv=conv(dim_in, dim_out, 1)))
+        return PreActBlock(plan, act=nn.GELU, branch=nn.Sequential(layers), shortcut=projection)
     shortcut: nn.Module = nn.Identity()
     if graft.shortcut is not None:
         shortcut = old.get_submodule(graft.shortcut)
