@@ -31,7 +31,7 @@ def lowest() -> Iterator[str]:
     """The lower bound of everything that the package and its extras for users ask for, as constraints for pip."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    for asked in map(Requirement, [*project["dependencies"], *extras["hf"], *extras["corruptions"]]):
+    for asked in map(Requirement, [*project["dependencies"], *extras["hf"], *extras["corruptions"], *extras["onnx"]]):
         (bound,) = [part.version for part in asked.specifier if part.operator == ">="]
         yield f"{asked.name}=={bound}"
 

@@ -229,6 +229,14 @@ class TrainingRun:
             )
         return float(self.log[column].iloc[-1])
 
+    def tested(self, snapshot: str) -> dict[str, Any] | None:
+        """The row of the log that belongs to a snapshot, named as `at` names it; None ahead of the first epoch."""
+        log, name = self.log, snapshot.removesuffix(RAW)
+        if name != LAST:
+            steps = [step for step, file in self.snapshots.items() if file.stem == name]
+            log = log[log["step"].isin(steps)]
+        return None if log.empty else {str(key): value for key, value in log.iloc[-1].items()}
+
     @property
     def steps(self) -> int:
         """Optimisation steps that were done."""

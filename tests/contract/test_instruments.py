@@ -23,6 +23,7 @@ from alternet.instruments.catalogue import instruments
 from alternet.measurement import Measurement
 from alternet.seeding import default_dtype
 from alternet.subject.subject import Subject
+from alternet.subject.transplant import transplant
 
 KINDS = instruments() | {kind.spec.name: kind for kind in (load(0, 1).Sparsity, load(0, 1).Damping)}
 SMALL = {"similarity": {"batch_size": 4}}
@@ -269,3 +270,21 @@ def test_the_figure_needs_no_display(name, monkeypatch):
             m.draw()
     else:
         assert m.draw().axes
+
+
+@pytest.mark.slow
+@every_instrument
+def test_a_network_that_attention_was_put_into_is_measured(name):
+    """Its units, those that attend among them, and nothing is left behind in it."""
+    before = network("handwritten")
+    chosen = [tap.name for tap in before.taps if tap.sum][-1:]
+    settings = {"heads": 2, "head_dim": 4, "window_size": 3}
+    subject = Subject(transplant(before, chosen, **settings), name="transplant", input_size=before.input_size)
+    state = of(subject.model)
+    tables = measure(name, subject, data(subject)).tables
+    assert differences(state, of(subject.model)) == []
+    assert all(len(table) for table in tables.values())
+    for table in tables.values():
+        if "kind" in table:
+            assert set(table.loc[table["tap"].isin(chosen), "kind"]) <= {"msa"}
+            assert "msa" in set(table["kind"])

@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 
 from alternet.models.attention import StaticWindowAttention, WindowAttention, from_windows, to_windows
+from alternet.models.preresnet import PreResNet
 from alternet.models.transplanted import Graft, as_data, grafted
 from alternet.subject.recalibration import recalibrate
 from alternet.subject.subject import Subject
@@ -24,6 +25,7 @@ FAMILIES = (
     "resnext50_32x4d",
     "wide_resnet50_2",
     "resnetv2_50",
+    "resnetv2_50x1_bit",
     "seresnet50",
     "ecaresnet26t",
     "regnety_002",
@@ -346,6 +348,32 @@ def test_a_plan_for_another_network_is_refused():
         grafted(wider, plan)
     with pytest.raises(ValueError, match="no setting 'colour'"):
         Graft(**as_data(plan)[0], colour=1)
+
+
+def small(attention: str = "dynamic") -> nn.Module:
+    """A network of two blocks that attends in one, in windows of 3 x 3 on maps that they do not divide."""
+    torch.manual_seed(0)
+    net = PreResNet(depths=(1, 1), widths=(8, 8), block="basic", num_classes=5).eval()
+    return transplant(subject(net, 16), ["stages.1.0.branch"], window_size=3, heads=1, attention=attention)
+
+
+@pytest.mark.slow
+def test_a_compiled_transplant_gives_the_same_logits():
+    net, images = small(), torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(net)(images), net(images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ["dynamic", "static"])
+def test_an_exported_transplant_takes_other_numbers_and_sizes_of_images(attention):
+    """Windows that fit the map and windows that hang over it, whichever were traced."""
+    net, free = small(attention), torch.export.Dim.AUTO
+    exported = torch.export.export(net, (torch.rand(2, 3, 16, 16),), dynamic_shapes=({0: free, 2: free, 3: free},))
+    for shape in ((2, 3, 16, 16), (5, 3, 16, 16), (3, 3, 24, 18), (2, 3, 17, 40)):
+        images = torch.rand(shape)
+        with torch.no_grad():
+            torch.testing.assert_close(exported.module()(images), net(images))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import typer
 from alternet.circumstances import command
 from alternet.cli.buildup import buildup
 from alternet.cli.demo import demo
+from alternet.cli.export import export
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
 from alternet.cli.options import as_text, doubts_said
@@ -35,6 +36,7 @@ app.command()(measure)
 app.command()(train)
 app.command()(buildup)
 app.command()(report)
+app.command()(export)
 
 
 @app.callback(invoke_without_command=True)

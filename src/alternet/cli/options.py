@@ -16,8 +16,8 @@ Models = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID or run:DIR; WEIGHTS is a file or "
-        "`pretrained`, or a snapshot of the run, such as run:DIR@warmup. May be given several times.",
+        help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID, run:DIR or local-dir:FOLDER; WEIGHTS is a "
+        "file or `pretrained`, or a snapshot of the run, such as run:DIR@warmup. May be given several times.",
     ),
 ]
 Model = Annotated[

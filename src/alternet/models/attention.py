@@ -39,6 +39,39 @@ def relative_position_bias(table: Float[Tensor, "a a"], window: tuple[int, int])
     return pairs[:h, :w, :h, :w].reshape(h * w, h * w)
 
 
+def window_of(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """Height and width of the windows on a map: at most so many tokens a side, a smaller map is one window.
+
+    Comparisons and no `min`, of which `torch.export` would make a window of open size where that of the map is open.
+
+    Examples:
+        >>> window_of((10, 3), 4)
+        (4, 3)
+    """
+    height, width = size
+    return most if height >= most else height, most if width >= most else width
+
+
+def tiled(size: tuple[int, int], window: tuple[int, int]) -> bool:
+    """Whether windows cover a map without padding; where `torch.export` leaves a side open, that is not known.
+
+    Examples:
+        >>> tiled((4, 6), (2, 3)), tiled((4, 7), (2, 3))
+        (True, False)
+    """
+    return not any(isinstance(side, torch.SymInt) or side % part for side, part in zip(size, window, strict=True))
+
+
+def corner(x: Float[Tensor, "n c h w"], size: tuple[int, int]) -> Float[Tensor, "n c p q"]:
+    """The top left of feature maps."""
+    h, w = size
+    if not any(isinstance(side, torch.SymInt) for side in size):
+        return x[..., :h, :w]
+    # A slice that may be the whole map lets torch.export ask whether it is; a copy does not.
+    rows, columns = (torch.arange(side, device=x.device) for side in size)
+    return x.index_select(2, rows).index_select(3, columns)
+
+
 def to_windows(x: Float[Tensor, "n c h w"], window: tuple[int, int]) -> Float[Tensor, "m l c"]:
     """Cut feature maps into windows of tokens, padded with zeros at the bottom and the right where they do not divide.
 
@@ -54,11 +87,12 @@ def to_windows(x: Float[Tensor, "n c h w"], window: tuple[int, int]) -> Float[Te
         tensor([[0., 1., 4., 5.],
                 [2., 3., 6., 7.]])
     """
-    (p, q), (h, w) = window, x.shape[-2:]
-    if h % p or w % q:
-        x = F.pad(x, (0, -w % q, 0, -h % p))
-    tiles = x.unflatten(3, (-1, q)).unflatten(2, (-1, p))  # [n, c, rows, p, columns, q]
-    return tiles.permute(0, 2, 4, 3, 5, 1).reshape(-1, p * q, x.shape[1])
+    (p, q), (n, c, h, w) = window, x.shape
+    rows, columns = (h + p - 1) // p, (w + q - 1) // q  # ONNX rounds a negative quotient up
+    if not tiled((h, w), window):
+        x = corner(F.pad(x, (0, q, 0, p)), (rows * p, columns * q))
+    tiles = x.unflatten(3, (columns, q)).unflatten(2, (rows, p))  # [n, c, rows, p, columns, q]
+    return tiles.permute(0, 2, 4, 3, 5, 1).reshape(n * rows * columns, p * q, c)
 
 
 def from_windows(
@@ -77,10 +111,10 @@ def from_windows(
         True
     """
     (p, q), (h, w) = window, size
-    rows, columns = -(-h // p), -(-w // q)
+    rows, columns = (h + p - 1) // p, (w + q - 1) // q
     tiles = tokens.view(-1, rows, columns, p, q, tokens.shape[2]).permute(0, 5, 1, 3, 2, 4)
-    maps = tiles.reshape(len(tiles), tokens.shape[2], rows * p, columns * q)
-    return maps if (rows * p, columns * q) == (h, w) else maps[..., :h, :w]
+    maps = tiles.reshape(tiles.shape[0], tokens.shape[2], rows * p, columns * q)
+    return maps if tiled(size, window) else corner(maps, size)
 
 
 def as_map(tokens: Float[Tensor, "m l c"], window: tuple[int, int]) -> Float[Tensor, "m c p q"]:
@@ -111,9 +145,9 @@ def is_token(size: tuple[int, int], window: tuple[int, int], device: torch.devic
         tensor([[ True,  True,  True,  True],
                 [ True, False,  True, False]])
     """
-    (p, q), (h, w) = window, size
-    if h % p == 0 and w % q == 0:
+    if tiled(size, window):
         return None
+    h, w = size
     return to_windows(torch.ones(1, 1, h, w, device=device), window).squeeze(-1).bool()
 
 
@@ -155,7 +189,7 @@ def attend(
         >>> attend(tokens, tokens, tokens, torch.zeros(16, 16)).shape
         torch.Size([6, 2, 16, 4])
     """
-    if len(q) <= AT_ONCE:
+    if q.shape[0] <= AT_ONCE:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     biases = bias.split(AT_ONCE) if bias.ndim == 4 else repeat(bias)
     parts = zip(q.split(AT_ONCE), k.split(AT_ONCE), v.split(AT_ONCE), biases, strict=False)
@@ -199,7 +233,7 @@ class WindowAttention(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
         """Attend within each window of feature maps."""
         size = (x.shape[-2], x.shape[-1])
-        window = (min(self.window_size, size[0]), min(self.window_size, size[1]))
+        window = window_of(size, self.window_size)
         tiles = as_map(to_windows(x, window), window)
         q, k, v = (split_heads(as_tokens(project(tiles)), self.heads) for project in (self.q, self.k, self.v))
         y = attend(q, k, v, self._mask(x, window).to(q.dtype))
@@ -214,7 +248,7 @@ class WindowAttention(nn.Module):
         real = is_token((x.shape[-2], x.shape[-1]), window, x.device)
         if real is None:
             return bias
-        return hide(bias, real[:, None]).repeat(len(x), 1, 1)[:, None]
+        return hide(bias, real[:, None]).repeat(x.shape[0], 1, 1)[:, None]
 
     def extra_repr(self) -> str:
         """Show the settings that the sub-modules do not."""
@@ -247,13 +281,13 @@ class StaticWindowAttention(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
         """Average within each window of feature maps, as the learnt weights say."""
         size, p = (x.shape[-2], x.shape[-1]), self.window_size
-        window = (min(p, size[0]), min(p, size[1]))
+        window = window_of(size, p)
         values = split_heads(as_tokens(self.v(as_map(to_windows(x, window), window))), self.heads)
         pairs = self.scores.unflatten(2, (p, p)).unflatten(1, (p, p))  # [heads, query y, query x, key y, key x]
         pairs = pairs[:, : window[0], : window[1], : window[0], : window[1]]
         scores, real = pairs.flatten(3).flatten(1, 2), is_token(size, window, x.device)
         if real is not None:
-            scores = hide(scores, real[:, None, None]).repeat(len(x), 1, 1, 1)
+            scores = hide(scores, real[:, None, None]).repeat(x.shape[0], 1, 1, 1)
         y = as_map((scores.softmax(-1) @ values).transpose(1, 2).flatten(2), window)
         return from_windows(as_tokens(self.proj(y)), window, size)
 

@@ -21,7 +21,7 @@ from alternet.models.settings import ResNetSettings, check
 class PreActBlock(nn.Module):
     """A residual unit that normalises and activates first: `x + branch(act(norm(x)))`.
 
-    Where the shape changes, `x` is replaced by a 1 x 1 convolution of `act(norm(x))`.
+    Where the shape changes, `x` is replaced by a projection of `act(norm(x))`, by default a 1 x 1 convolution.
 
     Attributes:
         norm1: Normalisation and activation.
@@ -29,13 +29,15 @@ class PreActBlock(nn.Module):
         shortcut: The projection, or None.
     """
 
-    def __init__(self, plan: BlockPlan, *, act: type[nn.Module], branch: nn.Sequential) -> None:
+    def __init__(
+        self, plan: BlockPlan, *, act: type[nn.Module], branch: nn.Sequential, shortcut: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.norm1 = BatchNormAct2d(plan.dim_in, act_layer=act, inplace=act is nn.ReLU)
         self.branch = branch
         self.drop_path = DropPath(plan.drop_path) if plan.drop_path else nn.Identity()
-        self.shortcut: nn.Module | None = None
-        if plan.changes_shape:
+        self.shortcut = shortcut
+        if plan.changes_shape and shortcut is None:
             self.shortcut = conv(plan.dim_in, plan.dim_out, 1, plan.stride)
 
     def forward(self, x: Tensor) -> Tensor:

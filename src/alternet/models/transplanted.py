@@ -4,7 +4,7 @@ A plan is a list of grafts: plain data that builds the same network again from i
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import timm
 from timm.layers.drop import DropPath
 from timm.models import load_pretrained, register_model, resolve_pretrained_cfg
+from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 
 from alternet.models.attention import StaticWindowAttention, WindowAttention
@@ -117,10 +118,10 @@ def _unit(graft: Graft, old: nn.Module) -> nn.Module:
         layers["attn"] = attention(graft, width)
         place = {"stage": 0, "index": 0, "stride": 1 if graft.stride == (1, 1) else 2}
         plan = BlockPlan(dim_in=dim_in, width=width, dim_out=dim_out, drop_path=drop_path, **place)
-        unit = PreActBlock(plan, act=nn.GELU, branch=nn.Sequential(layers))
-        if unit.shortcut is not None:  # a stride of its own would not meet every rounding
-            unit.shortcut = nn.Sequential(OrderedDict(_pool(graft), conv=conv(dim_in, dim_out, 1)))
-        return unit
+        projection = None
+        if plan.changes_shape:  # a stride of its own would not meet every rounding
+            projection = nn.Sequential(OrderedDict(_pool(graft), conv=conv(dim_in, dim_out, 1)))
+        return PreActBlock(plan, act=nn.GELU, branch=nn.Sequential(layers), shortcut=projection)
     shortcut: nn.Module = nn.Identity()
     if graft.shortcut is not None:
         shortcut = old.get_submodule(graft.shortcut)
@@ -184,7 +185,7 @@ def transplanted(pretrained: bool = False, **settings: Any) -> nn.Module:
     """Another model of timm's with attention in places, as `alternet.transplant` plans it.
 
     `base` is its name, `plan` the list of its grafts as plain data, `graft_seed` the seed of their weights; all else
-    goes to the base.
+    goes to the base. With `features_only` the feature maps are those that the base names.
     """
     base, plan, seed = settings.pop("base", None), settings.pop("plan", None), settings.pop("graft_seed", 0)
     if base is None or plan is None:
@@ -196,13 +197,38 @@ def transplanted(pretrained: bool = False, **settings: Any) -> nn.Module:
         raise ValueError(f"transplanted got base={base!r}, expected the name of a timm model.")
     # What timm knows of the whole, weights among it, is not for the base.
     known = {name: settings.pop(name, None) for name in ("pretrained_cfg", "pretrained_cfg_overlay")}
-    cache = settings.pop("cache_dir", None)
+    cache, features = settings.pop("cache_dir", None), settings.pop("features_only", False)
+    which = {"out_indices": settings.pop("out_indices")} if settings.get("out_indices") is not None else {}
+    cfg = resolve_pretrained_cfg("transplanted", **known).to_dict()
+    stated = [given for given in known.values() if isinstance(given, Mapping) and given.get("num_classes") is not None]
+    for given in stated:
+        settings.setdefault("num_classes", given["num_classes"])
     model = timm.create_model(base, pretrained=False, **settings)
     grafted(model, [graft if isinstance(graft, Graft) else Graft(**graft) for graft in plan], seed=seed)
     if pretrained:
-        cfg = resolve_pretrained_cfg("transplanted", **known).to_dict()
-        load_pretrained(model, pretrained_cfg=cfg, cache_dir=cache)
-    return model
+        size = {"num_classes": model.num_classes, "in_chans": settings.get("in_chans", 3)}
+        load_pretrained(model, pretrained_cfg=cfg, cache_dir=cache, **size)
+    if isinstance(known["pretrained_cfg"], Mapping):  # of a folder, or of the hub
+        model.pretrained_cfg = model.default_cfg = cfg
+    return FeatureGetterNet(model, **{"out_indices": len(model.feature_info), **which}) if features else model
+
+
+def joined(name: str, arguments: Mapping[str, Any], plan: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments that build a model of timm's with a further plan.
+
+    Args:
+        name: The model's name; it may be a transplant already.
+        arguments: Its arguments.
+        plan: What more attends, as plain data.
+
+    Examples:
+        >>> joined("resnet18", {"drop_rate": 0.1}, [{"module": "layer4.1.conv2"}])
+        ('transplanted', {'drop_rate': 0.1, 'base': 'resnet18', 'plan': [{'module': 'layer4.1.conv2'}]})
+    """
+    own = dict(arguments)
+    base, before = own.pop("base", name), own.pop("plan", [])
+    own.pop("graft_seed", None)
+    return "transplanted", own | {"base": base, "plan": [*before, *plan]}
 
 
 def as_data(plan: Sequence[Graft]) -> list[dict[str, Any]]:

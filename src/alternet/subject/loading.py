@@ -21,7 +21,7 @@ from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import Subject
-from alternet.subject.timm_models import Built, Side, from_timm, of_file, resized, unreachable
+from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
 from alternet.subject.transplant import Written, plan_transplant
 from alternet.subject.weight_facts import facts_of, require_own, require_plain
 from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
@@ -44,7 +44,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
 
     Args:
         model: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
-            `hf:ID` for transformers (a hub id or a local folder), or `run:DIR` for what `train` wrote. WEIGHTS is
+            `hf:ID` for transformers (a hub id or a local folder), `run:DIR` for what `train` wrote, or
+            `local-dir:FOLDER` for what `export`, or timm, wrote. WEIGHTS is
             a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`; without it weights are random. What the
             header of a file, or a `run.json` or timm's `config.json` beside it, says of model arguments, classes,
             size and normalisation is taken. After `run:DIR` it is a snapshot, such as `init`, `warmup` or
@@ -157,6 +158,8 @@ def check(model: str) -> None:
     if kind == "run":
         run, snapshot = TrainingRun.named(rest)
         run.at(snapshot)
+    elif kind == "local-dir":
+        of_folder(rest)
     elif kind != "hf" and weights not in ("", "pretrained"):
         find_weights(path_of(weights))
 
@@ -323,4 +326,5 @@ BUILDERS: dict[str, Callable[..., Built]] = {
     "tv": _from_torchvision,
     "hf": _from_transformers,
     "run": _from_run,
+    "local-dir": from_folder,
 }

@@ -10,10 +10,10 @@ from torch import nn
 from alternet.models import NAMES, load_released
 from alternet.models.released import CLASSIFIERS
 from alternet.storage import sha256_of
-from alternet.subject.creating import create
+from alternet.subject.creating import create, require_known
 from alternet.subject.subject import ASSUMED
-from alternet.subject.weight_facts import WeightFacts, facts_of
-from alternet.subject.weights import fill, number_of_classes, path_of, read_weights
+from alternet.subject.weight_facts import CONFIG, WeightFacts, facts_of, read_config
+from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
 
 Built = tuple[nn.Module, dict[str, Any]]
 """A model and what a Subject is told of it."""
@@ -54,6 +54,34 @@ def from_timm(name: str, img_size: Side, num_classes: int | None, given: Mapping
         raise ValueError(f"{weights} does not fit {name}: {str(error).splitlines()[0]}") from error
     if getattr(getattr(model, "patch_embed", None), "img_size", None):
         facts.pop("input_size", None)  # it was built for the size of its position embeddings
+    return model, facts
+
+
+def of_folder(folder: str) -> tuple[str, Path]:
+    """The architecture and the weight file of a folder as timm and `alternet export` write it.
+
+    Raises:
+        ValueError: It is none, or its architecture is not known here.
+    """
+    file = path_of(folder) / "model.safetensors"
+    find_weights(file)
+    content = read_config(file)
+    if content is None:
+        raise ValueError(f"{folder} says no architecture: expected timm's {CONFIG} in it. Give NAME@{file} instead.")
+    require_known(content["architecture"])
+    return content["architecture"], file
+
+
+def from_folder(folder: str, img_size: Side, num_classes: int | None, given: Mapping[str, Any]) -> Built:
+    """The model of a folder as timm and `alternet export` write it."""
+    name, file = of_folder(folder)
+    model, facts = from_timm(f"{name}@{file}", img_size, num_classes, given)
+    content = read_config(file) or {}
+    said = {**(content.get("pretrained_cfg") or {}), **content}
+    told = {key: said[key] for key in ("interpolation", "crop_pct", "label_names") if key in said}
+    model.pretrained_cfg = {**model.pretrained_cfg, **told}  # pyright: ignore[reportArgumentType, reportCallIssue]
+    facts["origin"]["model"] = name
+    facts["origin"]["weights"]["from"] = "folder"
     return model, facts
 
 

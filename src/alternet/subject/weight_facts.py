@@ -117,12 +117,21 @@ def _said(path: Path) -> Iterator[tuple[str, Any, bool]]:
     of_run = path.suffix == ".safetensors" and (folder != path.parent or path.name in (WEIGHTS, AVERAGED))
     if of_run and is_file(folder / RUN):
         yield str(folder / RUN), _parsed((folder / RUN).read_bytes(), folder / RUN), True
-    if is_file(config := path.parent / CONFIG):
-        content = _parsed(config.read_bytes(), config)
-        if isinstance(content, dict) and isinstance(content.get("architecture"), str):  # others write such a file too
-            cfg = content.get("pretrained_cfg") or {}
-            known = {key: value for key, value in (cfg | content).items() if key in ("input_size", "mean", "std")}
-            yield str(config), {**content, **known, "model": content["architecture"]}, False
+    if content := read_config(path):
+        cfg = content.get("pretrained_cfg") or {}
+        known = {key: value for key, value in (cfg | content).items() if key in ("input_size", "mean", "std")}
+        yield str(path.parent / CONFIG), {**content, **known, "model": content["architecture"]}, False
+
+
+def read_config(path: Path) -> dict[str, Any] | None:
+    """The `config.json` of timm beside a weight file; None where there is none, or one that others wrote.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    config = path.parent / CONFIG
+    content = _parsed(config.read_bytes(), config) if is_file(config) else None
+    return content if isinstance(content, dict) and isinstance(content.get("architecture"), str) else None
 
 
 def _parsed(text: str | bytes, path: Path) -> Any:

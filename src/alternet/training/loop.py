@@ -104,7 +104,9 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
                     mean=begun.mean or images.mean,
                     std=begun.std or images.std,
                 )
-            facts = {"parameters": trainer.parameters} | ({} if begun.origin is None else {"origin": begun.origin})
+            facts = {"parameters": trainer.parameters, **_about(images)}
+            if begun.origin is not None:
+                facts["origin"] = begun.origin
             if say is not None and rank() == 0:
                 for line in (*images.said, *begun.said, *trainer.said):
                     say(line)
@@ -194,6 +196,13 @@ def _identity(begun: Start, images: TrainData, recipe: Recipe) -> dict[str, Any]
         "recipe": recipe.as_dict(),
         "start": begun.identity,
     }
+
+
+def _about(images: TrainData) -> dict[str, Any]:
+    """What whoever is given the weights wants to know, and what does not decide them."""
+    tested = images.test_images
+    how = {"split": tested.split, "images": tested.images, "preparation": tested.preparation}
+    return {"classes": list(images.classes), images.tested: how}
 
 
 @contextmanager

@@ -1,0 +1,51 @@
+"""`alternet export`: a model as a folder for timm and the Hugging Face Hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alternet.cli.options import Device, Seed, Settings, as_text, of_model, parse_settings
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="run:DIR, or any MODEL of a timm name with weights, as measure takes it."),
+    ],
+    to: Annotated[Path, typer.Option(help="The folder to write.")],
+    measured: Annotated[
+        list[Path], typer.Option(help="Folder that measure wrote; may be given several times. Goes into the card.")
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    recalibrate: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Estimate batch statistics behind transplanted attention on its images."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use so many of these images.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write model.onnx, checked with onnxruntime.")] = False,
+    device: Device = None,
+    seed: Seed = 0,
+    settings: Settings = [],  # noqa: B006 - as above
+) -> None:
+    """Write a model as the Hugging Face Hub and timm expect it; nothing is uploaded.
+
+    --set model.window_size=7 changes the model, --set model.mean and model.std say how its images are normalised.
+    """
+    from alternet.data import batches
+    from alternet.sharing.export import export as write
+    from alternet.subject.loading import load
+
+    own = of_model(given := parse_settings(settings))
+    if strange := [key for key in given if not key.startswith("model.")]:
+        raise ValueError(f"--set {strange[0]}=... is no setting of the model; write --set model.{strange[0]}=....")
+    facts = {key: own.pop(key) for key in ("mean", "std", "num_classes") if key in own}
+    subject = load(model, device=device, seed=seed, model_args=own, **facts)
+    on = None
+    if recalibrate is not None:
+        channels, *size = subject.example().shape[1:]
+        on = batches(
+            recalibrate, split="train", limit=limit, img_size=(size[0], size[1]), colour=channels == 3, seed=seed
+        )
+    for note in write(subject, to, measured=measured, on=on, onnx=onnx):
+        typer.echo(as_text(f"note: {note}"), err=True)
+    typer.echo(as_text(f"Exported: {to}. Load it: timm.create_model('local-dir:{to}', pretrained=True)"))
