@@ -188,6 +188,7 @@ def test_a_run_started_from_a_run_says_where_it_comes_from_and_loads_alone(first
     assert trained(run.folder, f"run:{first}@init", report=lambda row: pytest.fail("trained again")).finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("after", "more"), [(0, ""), (1, "+msa(layer2.0.conv1:heads=2)")])
 def test_a_run_needs_its_weights_only_once(first: Path, tmp_path: Path, after: int, more: str) -> None:
     """Stopped within the first epoch or behind it, it goes on though they are gone, and to the same bits."""
@@ -210,6 +211,7 @@ def test_a_run_needs_its_weights_only_once(first: Path, tmp_path: Path, after: i
     assert not differing(load_file(run.folder / "weights.safetensors"), load_file(whole.folder / "weights.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_transplant_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Its plan holds pairs, which JSON gives back as lists."""
     recipe = RECIPE.with_settings({"epochs": 1})
@@ -218,6 +220,7 @@ def test_a_transplant_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert trained(tmp_path, "test_resnet+msa(layer2.0.conv1:heads=2)", recipe, **options).finished
 
 
+@pytest.mark.slow
 def test_a_run_started_from_other_weights_is_refused(first: Path, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     shutil.copy(first / "ema.safetensors", file)

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain
 
+from timm.models import model_parameters
 from timm.optim import (
     create_optimizer_v2,  # pyright: ignore[reportPrivateImportUsage] - public by its documentation
     param_groups_layer_decay,  # pyright: ignore[reportPrivateImportUsage]
 )
+from timm.utils.clip_grad import dispatch_clip_grad
 from torch import nn
 from torch.optim import Optimizer
 
@@ -34,8 +36,8 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
 
     Examples:
         >>> net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
-        >>> freeze(net, ["0", "1"])
-        [BatchNorm1d(4, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)]
+        >>> freeze(net, ["0", "1"])[0] is net[1]
+        True
         >>> [name for name, parameter in net.named_parameters() if parameter.requires_grad]
         ['2.weight', '2.bias']
     """
@@ -80,7 +82,7 @@ def _rests(path: str, module: nn.Module, frozen: set[str]) -> bool:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser of all parameters that learn, by timm.
+    """The recipe's optimiser of all parameters that learn, by timm; it clips their gradients ahead of each step.
 
     Raises:
         ValueError: `layer_decay` is set, and timm sees one layer only.
@@ -94,7 +96,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
                 f"layer_decay has no effect: timm sees no layers in {type(model).__name__}, without a group_matcher. "
                 "Leave it out, or train parts of it with freeze."
             )
-    return create_optimizer_v2(
+    optimizer = create_optimizer_v2(
         model,
         opt=recipe.opt,
         lr=recipe.lr,
@@ -103,3 +105,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
         filter_bias_and_bn=recipe.filter_bias_and_bn,
         layer_decay=recipe.layer_decay,
     )
+    if (bound := recipe.clip_grad) is not None:
+        # adaptive clipping spares the classifier, as in timm's training script
+        clipped = list(model_parameters(model, exclude_head=recipe.clip_mode == "agc"))
+        optimizer.register_step_pre_hook(lambda *_: dispatch_clip_grad(clipped, bound, mode=recipe.clip_mode))
+    return optimizer

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from timm.layers.norm_act import convert_sync_batchnorm
-from timm.models import model_parameters
-from timm.utils.clip_grad import dispatch_clip_grad
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -75,10 +73,6 @@ class Trainer:
         self.schedule = Schedule(self.optimizer, recipe, self.steps_per_epoch)
         if recipe.model_ema:
             self.ema = ModelEmaV3(self.model, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
-        # adaptive clipping spares the classifier, as in timm's training script
-        self._clipped = list(model_parameters(self.model, exclude_head=recipe.clip_mode == "agc"))
-        # ahead of the optimiser's step, where SAM has put the weights back
-        self.optimizer.register_step_pre_hook(lambda *_: self._clip())
         self._sam = None if recipe.sam == "none" else make_sam(self.optimizer, recipe)
         self._network = self._wrapped()
         self._mean, self._std = (torch.tensor(v, device=self.device).view(-1, 1, 1) for v in (self.mean, self.std))
@@ -187,10 +181,6 @@ class Trainer:
         yield
         for buffer, value in before:
             buffer.copy_(value)
-
-    def _clip(self) -> None:
-        if self.recipe.clip_grad is not None:
-            dispatch_clip_grad(self._clipped, self.recipe.clip_grad, mode=self.recipe.clip_mode)
 
     def networks(self) -> dict[str, nn.Module]:
         """The weights to keep, by name: the model's, and their average if there is one."""
