@@ -21,6 +21,7 @@ BENCHMARKS = (
     "landscape",
     "alternet_step",
     "training",
+    "loading",
 )
 RESULTS = Path(__file__).with_name("results.md")
 REMARKS = Path(__file__).with_name("remarks.md")

@@ -30,6 +30,10 @@ PUBLISHED = {
     | {"opt": "momentum", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "filter_bias_and_bn": False}
     | {"batch_size": 128, "epochs": 200, "warmup_epochs": 1, "warmup_prefix": True, "hflip": 0.5, "drop_path": 0.0}
     | {"sched": "multistep", "decay_milestones": (60, 120, 160), "decay_rate": 0.2},
+    "weak-sgd-imagenet": PLAIN
+    | {"opt": "momentum", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "filter_bias_and_bn": False}
+    | {"batch_size": 256, "epochs": 90, "total_epochs": 90, "hflip": 0.5, "crop": "resize", "scale": (0.08, 1.0)}
+    | {"sched": "multistep", "decay_milestones": (30, 60, 80), "decay_rate": 0.1, "drop_path": 0.0},
 }
 
 

@@ -217,9 +217,13 @@ def _noted(results: "list[Any]", what: str) -> Iterator[None]:
 
 
 def _note_random_weights(name: str, model: str) -> None:
+    from alternet.subject.ensemble import members_of
     from alternet.subject.loading import is_published, is_random
 
-    if is_random(model):
+    if members := members_of(model):
+        for member in members:
+            _note_random_weights(member, member)
+    elif is_random(model):
         way = f"write {model}@pretrained" if is_published(model) else f"train it: alternet train -m {model}"
         _say(f"note: {name} has random weights; name a file, {model}@FILE, or {way}.", err=True)
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,9 @@ from alternet.data.image_dataset import ImageDataset, TensorImages
 from alternet.data.reading import Batch, Reading
 from alternet.data.shares import divide
 from alternet.stamp import Stamp, stamp_of, versions_of
+
+if TYPE_CHECKING:
+    from alternet.data.streaming import AugmentedStream
 
 KEPT_BYTES = 4 * 2**30
 """How much of frozen batches is kept in memory; what is beyond is drawn again from the same seed when it is needed."""
@@ -321,6 +324,26 @@ class Batches:
                 "Use hfds/ in place of hfids/, or unpack the shards into a folder."
             )
         return self._varied(augment)
+
+    def streamed(self, augment: Augmentation, *, buffer: int) -> "AugmentedStream":
+        """The images of WebDataset shards for training, in an order of its own for every epoch.
+
+        Args:
+            augment: How to vary the images.
+            buffer: How many encoded images are held to draw the next one from.
+
+        Raises:
+            ValueError: The data is no such stream, states no number of images or classes, or is only a part of one.
+        """
+        from alternet.data.streaming import AugmentedStream
+        from alternet.data.timm_sets import StreamedImages
+
+        assert isinstance(self.dataset, StreamedImages)
+        self.dataset.require_trainable()
+        if len(self.order) < len(self.dataset):
+            raise ValueError(f"{self.name!r} can only be streamed as a whole. Leave limit out.")
+        varied = self._varied(augment)
+        return AugmentedStream(dataset=self.dataset, augmented=varied, buffer=buffer, workers=self.workers)
 
     def _drawn(self, augment: Augmentation, seed: int, batch_size: int) -> "Batches":
         shuffle = np.random.RandomState(seed % 2**32).permutation

@@ -1,6 +1,8 @@
 """Data sets of `timm.data.create_dataset`: torchvision's, Hugging Face's, TensorFlow's and WebDataset shards."""
 
 import io
+import json
+import os
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -8,7 +10,7 @@ from contextlib import redirect_stdout
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,8 +33,23 @@ SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "val"), "val"
 HUB_READERS = ("imagefolder", "webdataset", "parquet", "arrow", "json", "csv", "text", "pandas", "xml", "hdf5", "lance")
 """What the package datasets takes not for the name of a data set but for a way to read files, which timm gives none."""
 
+SHARD = 2**24
+"""More than the pictures of a shard: how much the numbers of those in the next one are larger."""
+
 SAMPLED = 16
 """Pictures that go into the fingerprint."""
+
+
+class Undecoded(NamedTuple):
+    """A picture of a stream as it lies there: its number, its encoded bytes and its class number."""
+
+    number: int
+    encoded: bytes
+    target: int
+
+    def file(self) -> io.BytesIO:
+        """The encoded bytes as a file."""
+        return io.BytesIO(self.encoded)
 
 
 class TimmImages(ImageDataset):
@@ -140,10 +157,65 @@ class StreamedImages(TimmImages):
     @cached_property
     def classes(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride] - read late
         """Names that the data set declares; otherwise numbers up to the largest class, found in one pass."""
-        if declared := _declared_classes(self.dataset.reader):
+        if declared := _declared_classes(self.dataset.reader) or self._stated_classes:
             return declared
         top = max((_class_number(target) for _, target in self._stream()), default=UNLABELLED)
         return tuple(str(number) for number in range(top + 1))
+
+    @property
+    def _stated_classes(self) -> tuple[str, ...]:
+        """What `_info.json` beside the shards says: `class_names`, or how many classes there are, `num_classes`."""
+        info = getattr(self.dataset.reader, "info", None) or {}
+        return tuple(map(str, info.get("class_names") or range(int(info.get("num_classes") or 0))))
+
+    def require_trainable(self) -> None:
+        """Refuse a stream that does not say what training must know beforehand.
+
+        Raises:
+            ValueError: It does not, or it is none of WebDataset shards.
+        """
+        reader = self.dataset.reader
+        if not hasattr(reader, "split_info"):
+            raise ValueError(
+                f"{self.name!r} can only be streamed, and of streams WebDataset shards (wds/) alone can be trained on. "
+                "Use hfds/ in place of hfids/, or unpack it into a folder with one subfolder a class."
+            )
+        lacking = [] if reader.num_samples else [f'"num_samples" of the split {self.asked!r}']
+        lacking += [] if _declared_classes(reader) or self._stated_classes else ['"class_names", a list']
+        if lacking:
+            raise ValueError(
+                f"{self.name!r} does not state {' nor '.join(lacking)}, which training must know beforehand. Write it into "
+                f"{Path(reader.root) / '_info.json'}."
+            )
+
+    def undecoded(self, draws: np.random.Generator) -> Iterator[Undecoded]:
+        """All pictures as they lie in the shards, these in a random order.
+
+        Raises:
+            ValueError: A shard is missing or damaged.
+        """
+        import webdataset
+
+        reader, read = self.dataset.reader, 0
+        key = reader.target_key or reader.split_info.alt_label
+        for shard in draws.permutation(len(reader.split_info.filenames)):
+            url = os.path.join(reader.root, reader.split_info.filenames[shard])
+            shards = webdataset.DataPipeline(webdataset.SimpleShardList([url]), webdataset.tarfile_to_samples())
+            try:
+                for place, sample in enumerate(shards):
+                    target = json.loads(sample["json"])[key] if key else sample["cls"]
+                    encoded = next(sample[kind] for kind in reader.input_key.split(";") if kind in sample)
+                    yield Undecoded(int(shard) * SHARD + place, encoded, int(target))
+                    read += 1
+            except Exception as error:  # what is in foreign files cannot be known
+                raise ValueError(
+                    f"{url} breaks off after {read} pictures ({type(error).__name__}: {error}). Repair the shard."
+                ) from error
+
+    def label(self, index: int) -> str:
+        """The number of a picture, or shard and place of one that training could not read."""
+        shard, place = divmod(index, SHARD)
+        return super().label(index) if not shard else f"{self.name}[shard {shard}, {place}]"
 
     def __getitem__(self, index: int) -> Sample:
         sample = next(iter(self.samples([index])))

@@ -26,6 +26,7 @@ from alternet.measurement import PROVENANCE, Measurement, folder_of
 from alternet.seeding import random_state_kept
 from alternet.storage import Journal, require_same, require_same_networks, sole_writer, versions
 from alternet.subject.declared import classifies
+from alternet.subject.ensemble import Ensemble
 from alternet.subject.subject import Subject
 from alternet.untouched import AsFound, no_inference, untouched
 
@@ -103,6 +104,11 @@ def _each(
 
 def _require_measurable(instrument: "Instrument", subject: Subject, batches: Batches) -> None:
     spec = instrument.spec
+    if isinstance(subject.model, Ensemble) and (needs := spec.needs - {"labels"}):
+        raise ValueError(
+            f"{spec.name} needs the {', '.join(sorted(needs))} of one network, and {subject.name} is several, of which "
+            "only the answers are averaged. Measure its members one by one."
+        )
     if "labels" in spec.needs and not classifies(subject.model):
         raise ValueError(
             f"{spec.name} needs class scores, but {subject.name} has no classifier and gives features. "

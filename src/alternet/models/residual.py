@@ -21,9 +21,9 @@ class BlockPlan:
         dim_in: Channels that come in.
         width: Channels of the stage's 3 x 3 convolutions.
         dim_out: Channels that go out.
-        kernel_size: Side of the block's spatial convolutions.
         stride: 2 where the block halves the resolution.
         drop_path: Probability that the branch is dropped in training.
+        kernel_size: Side of the block's spatial convolutions.
     """
 
     stage: int
@@ -31,9 +31,9 @@ class BlockPlan:
     dim_in: int
     width: int
     dim_out: int
-    kernel_size: int
     stride: int
     drop_path: float
+    kernel_size: int = 3
 
     @property
     def changes_shape(self) -> bool:

@@ -20,6 +20,7 @@ from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
+from alternet.subject.ensemble import ensemble, members_of
 from alternet.subject.subject import Subject
 from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
 from alternet.subject.transplant import Written, plan_transplant
@@ -51,7 +52,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
             size and normalisation is taken. After `run:DIR` it is a snapshot, such as `init`, `warmup` or
             `epoch-0100`; without it, or with `last`, weights are those that the training came to.
             `MODEL+msa(UNIT,...)` puts attention in the place of units of any of these, as `alternet.transplant` does:
-            `resnet50@pretrained+msa(layer4.2,layer3.5:heads=12)`.
+            `resnet50@pretrained+msa(layer4.2,layer3.5:heads=12)`. `ensemble(MODEL,MODEL,...)` are several as one, whose
+            probabilities are the mean of theirs.
         img_size: Side of the images; position embeddings are resampled as timm does.
         num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
         model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
@@ -72,6 +74,9 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     if img_size is not None and img_size < 1:
         raise ValueError(f"The image size must be at least 1, got {img_size}.")
     check(model)
+    if members := members_of(model):
+        given = {"img_size": img_size, "num_classes": num_classes, "model_args": model_args, "mean": mean, "std": std}
+        return ensemble([load(member, device=device, seed=seed, **given) for member in members], name or model)
     if written := Written.of(model):
         options = {"img_size": img_size, "num_classes": num_classes, "model_args": model_args, "mean": mean, "std": std}
         return _transplanted(load(written.base, device=device, seed=seed, **options), written, name or model, seed)
@@ -144,6 +149,10 @@ def check(model: str) -> None:
     Raises:
         ValueError: No such model, weight file, training run or snapshot.
     """
+    if members := members_of(model):
+        for member in members:
+            check(member)
+        return
     if written := Written.of(model):
         check(written.base)
         if written.weights:
@@ -171,6 +180,8 @@ def is_random(model: str) -> bool:
         >>> is_random("resnet18"), is_random("tv:resnet18"), is_random("resnet18@pretrained"), is_random("run:out")
         (True, True, False, False)
     """
+    if members := members_of(model):
+        return any(map(is_random, members))
     if written := Written.of(model):
         return is_random(written.base) and not written.weights
     return kind_of(model) in ("", "tv") and "@" not in model
@@ -178,7 +189,7 @@ def is_random(model: str) -> bool:
 
 def is_published(model: str) -> bool:
     """Whether somebody published weights for a MODEL, as far as timm or torchvision know."""
-    return kind_of(model) == "tv" or timm.is_model_pretrained(model)
+    return not members_of(model) and (kind_of(model) == "tv" or timm.is_model_pretrained(model))
 
 
 def kind_of(model: str) -> str:

@@ -110,6 +110,11 @@ class Subject:
 
         Each size is traced once, on the images of whoever asks first, until modules are put in or taken out.
         """
+        if getattr(self.model, "answers_only", False):
+            raise ValueError(
+                f"{self.name} is several networks, of which only the answers are averaged; it has no units of its own. "
+                "Look at its members one by one."
+            )
         if len(images) == 1:  # of one image alone nothing would tell which axis holds the samples
             images = images.repeat(2, 1, 1, 1)
         facts = {"prefix_tokens": self.prefix_tokens or 0, "grid": self.grid, "name": self.name}

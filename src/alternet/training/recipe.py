@@ -54,6 +54,8 @@ class Recipe(Augmentation):
     """Which part of every class of the training images, for example `1/8`, is taken out of training and tested on after
     every epoch, in place of the test split; `subset` is a part of what is left. The images are the same for every
     `seed`."""
+    shuffle_buffer: Count = 2048
+    """Encoded images that a worker holds to draw the next one from, where the data can only be streamed."""
 
     opt: str = "adamw"
     """Optimiser, any name of `timm.optim.list_optimizers()`; `sgd` has Nesterov momentum, `momentum` has not."""
@@ -202,7 +204,7 @@ def known_recipes() -> dict[str, str]:
 
     Examples:
         >>> sorted(known_recipes())
-        ['paper', 'paper-imagenet', 'quick', 'weak', 'weak-sgd']
+        ['paper', 'paper-imagenet', 'quick', 'weak', 'weak-sgd', 'weak-sgd-imagenet']
     """
     shipped = sorted((file for file in SHIPPED.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
     texts = {file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8") for file in shipped}

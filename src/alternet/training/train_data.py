@@ -12,6 +12,8 @@ from torch.utils.data import Sampler
 from alternet.data import batches
 from alternet.data.image_batches import Batches
 from alternet.data.reading import Batch, Loader
+from alternet.data.streaming import AugmentedStream, Share
+from alternet.data.timm_sets import StreamedImages
 from alternet.distributed import rank, world_size
 from alternet.errors import shortened
 from alternet.training.recipe import Recipe
@@ -21,7 +23,7 @@ Request = tuple[int, int, list[int]]
 
 
 class TrainSet(Protocol):
-    """Training images that are augmented as a batch, from a seed."""
+    """Training images that are augmented as a batch, from a seed; those of a stream are an `AugmentedStream`."""
 
     @property
     def skipped(self) -> dict[str, None]:
@@ -61,7 +63,7 @@ class TrainData:
             which one process alone makes.
     """
 
-    train_images: TrainSet
+    train_images: TrainSet | AugmentedStream
     test_images: Batches
     name: str
     fingerprint: str
@@ -114,17 +116,14 @@ class TrainData:
             >>> len(TrainData.of(split, split, Recipe(batch_size=5)))
             2
         """
+        if isinstance(train.dataset, StreamedImages):
+            train.dataset.require_trainable()
         for split in (train, test):
             if not split.labelled:
                 raise ValueError(
                     f"Training needs labels, but the {split.split} images of {split.name!r} have none. "
                     "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
                 )
-        if not train.dataset.indexable:
-            raise ValueError(
-                f"{train.name!r} can only be streamed, and training takes the images in an order of its own. "
-                "Unpack it into a folder with one subfolder a class."
-            )
         for fact in ("classes", "shape"):
             if (ours := getattr(train, fact)) != (theirs := getattr(test, fact)):
                 raise ValueError(
@@ -134,8 +133,9 @@ class TrainData:
         if (recipe.subset, recipe.validation) != ("1", "0"):
             train, held_out = train.divided(subset=recipe.subset, validation=recipe.validation)
             test = test if recipe.validation == "0" else held_out
+        streamed = not train.dataset.indexable
         return cls(
-            train_images=train.augmented(recipe),
+            train_images=train.streamed(recipe, buffer=recipe.shuffle_buffer) if streamed else train.augmented(recipe),
             test_images=test,
             name=train.name,
             fingerprint=f"{train.fingerprint}-{test.fingerprint}",
@@ -195,6 +195,10 @@ class TrainData:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's part of every batch of an epoch, counted from 0."""
+        if isinstance(self.train_images, AugmentedStream):
+            share = Share(rank(), world_size())
+            yield from self.train_images.epoch(epoch, batch_size=self.batch_size, seed=self.seed, share=share)
+            return
         self._order.epoch = epoch
         yield from self._loader
 
@@ -215,6 +219,7 @@ class TrainData:
 
     @cached_property
     def _loader(self) -> Loader:
+        assert not isinstance(self.train_images, AugmentedStream)
         # workers do not know their process's rank
         make = partial(_augmented, self.train_images, self.seed, 0 if self.global_batch else rank())
         return Loader(make, self._order, self.train_images.skipped, workers=self.workers, lasting=True)

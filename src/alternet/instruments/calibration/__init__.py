@@ -1,10 +1,10 @@
 """Calibration: is the model right, and is its confidence honest?"""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from alternet.instruments.base import Convention, Instrument
 from alternet.instruments.spec import Spec, integer, number, text
-from alternet.settings import Count, settings
+from alternet.settings import Count, Natural, Seed, settings
 
 if TYPE_CHECKING:
     from alternet.data.image_batches import Batches
@@ -29,6 +29,20 @@ class Calibration(Instrument):
     counted in it but added to the next one, and 1 to none; NLL is the mean of the batches' means and can be infinite;
     IoU is over the classes among the labels; what is undefined is 0."""
 
+    samples: Natural = 0
+    """Average the probabilities of so many passes in which the model's dropout and stochastic depth are active (Gal and
+    Ghahramani, 2016; the paper's appendix B reads attention as such an average); 0 takes one pass without. Batch
+    statistics stay those of evaluation. Dropout that is no layer of its own, as within fused attention, stays off."""
+
+    seed: Seed = 0
+    """What the samples are drawn from, each image's by itself, in any batch and order."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values; without samples, those of the samples say nothing."""
+        given = super().settings
+        return given if self.samples else {name: given[name] for name in given if name not in ("samples", "seed")}
+
     spec: ClassVar = Spec(
         name="calibration",
         order=80,
@@ -41,7 +55,7 @@ class Calibration(Instrument):
             "recipes and not from their architectures."
         ),
         paper="Fig. F.1",
-        cost="one forward pass",
+        cost="one forward pass, and as many as there are samples",
         example="alternet measure calibration -m run:runs/mine --data cifar100 --out out",
         tables={
             "table": {

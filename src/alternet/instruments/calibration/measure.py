@@ -19,8 +19,10 @@ with the bins. Confidence is trained: strong augmentation makes any of the paper
 augmentation over-confident (its Appendix F), so it is not a property of the architecture alone.
 """
 
+import math
+import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float64
@@ -28,8 +30,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from alternet.data.image_batches import Batches
+from alternet.errors import Doubt
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.instruments.work import Batch, OnePass, Tables
+from alternet.probe.dropout import Sampler
 from alternet.scores import CONFIDENT, answers, calibration_error, contributions, reliability, require_classes
 from alternet.shapes import Labels
 from alternet.subject.subject import Subject
@@ -73,11 +77,22 @@ class CalibrationWork(OnePass):
 
     def __init__(self, instrument: "Calibration", subject: Subject, batches: Batches) -> None:
         super().__init__(instrument, subject, batches)
+        facts: dict[str, Any] = {}
         if instrument.convention == "paper":
-            self.facts = {"batch_size": batches.batch_size}  # its NLL is a mean over batches
+            facts["batch_size"] = batches.batch_size  # its NLL is a mean over batches
+        if instrument.samples:
+            self.sampler = Sampler(subject.model, seed=instrument.seed)
+            if not self.sampler.rates:
+                raise ValueError(
+                    f"{subject.name} has no dropout and no stochastic depth, so all samples would be the same. Leave samples "
+                    "out, or train it with some: --set drop_path=0.1, --set model.drop_rate=0.1."
+                )
+            facts["dropout"] = dict(self.sampler.rates)
+        self.facts = facts
 
     def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        logits, targets = batch.logits.cpu(), batch.targets.cpu()
+        logits = self._sampled(batch.images) if self.instrument.samples else batch.logits
+        logits, targets = logits.cpu(), batch.targets.cpu()
         require_classes(logits, targets, instrument="calibration")
         paper, classes = self.instrument.convention == "paper", logits.shape[1]
         precision = torch.float32 if paper else torch.float64
@@ -92,6 +107,19 @@ class CalibrationWork(OnePass):
             "iou": overlaps(guess, targets, classes),
             "iou90": overlaps(guess[confident], targets[confident], classes),
         }
+
+    def _sampled(self, images: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities of all samples, in place of logits."""
+        answers = []
+        for number in range(self.instrument.samples):
+            with self.sampler.dropping(images, number):
+                answers.append(self.subject.logits(images).double().log_softmax(1))
+        if silent := sorted({*self.sampler.rates} - self.sampler.reached):
+            line = f"{self.subject.name}: the dropout of {', '.join(silent)} is not a layer that runs, so it stays off."
+            if not self.sampler.reached:
+                raise ValueError(f"{line} All samples would be the same: leave samples out.")
+            warnings.warn(line, Doubt, stacklevel=2)
+        return torch.stack(answers).logsumexp(0) - math.log(len(answers))
 
     def tables(self, sums: Mapping[str, Tensor]) -> Tables:
         convention = self.instrument.convention

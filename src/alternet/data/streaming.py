@@ -1,0 +1,128 @@
+"""Streaming: training batches from a data set that can only be read from its beginning to its end."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from alternet.data.augment import Augmented
+from alternet.data.decoding import decode
+from alternet.data.image_dataset import Sample, UnreadableImage
+from alternet.data.reading import Batch
+from alternet.data.timm_sets import StreamedImages, Undecoded
+
+T = TypeVar("T")
+
+
+class Share(NamedTuple):
+    """Which part of every batch a process takes: every `step`-th image from `first` on."""
+
+    first: int = 0
+    step: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AugmentedStream:
+    """Training images in shards, shuffled and augmented by what seed and epoch say and nothing else.
+
+    The order of the shards is drawn for each epoch, and their images pass through a buffer from which the next one is
+    drawn. Every process and every worker reads all of it, which costs little, and decodes its own part alone, which costs
+    much; so batches are the same with any number of either, and a run goes on at any epoch.
+
+    Attributes:
+        dataset: Where the images come from.
+        augmented: How they are varied.
+        buffer: How many encoded images are held to draw from.
+        workers: Processes that read beside the training.
+    """
+
+    dataset: StreamedImages
+    augmented: Augmented
+    buffer: int
+    workers: int = 0
+
+    @property
+    def skipped(self) -> dict[str, None]:
+        """Names of the images that could not be read so far."""
+        return self.augmented.skipped
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def epoch(self, epoch: int, *, batch_size: int, seed: int, share: Share) -> Iterator[Batch]:
+        """A process's part of every batch of an epoch.
+
+        Raises:
+            ValueError: The stream ends before as many images as are stated, or cannot be read.
+        """
+        make = partial(self._batches, epoch, batch_size, seed, share)
+        workers = min(self.workers, max(len(self) // batch_size, 1))
+        loader = DataLoader(
+            _Made(make), batch_size=None, num_workers=workers, collate_fn=_as_it_is, generator=torch.Generator()
+        )
+        for batch, skipped in loader:
+            self.skipped.update(dict.fromkeys(skipped))
+            yield batch
+
+    def _batches(self, epoch: int, batch_size: int, seed: int, share: Share) -> Iterator[tuple[Batch, list[str]]]:
+        """What this worker makes: every so many-th batch of the epoch."""
+        info, draws = get_worker_info(), np.random.default_rng([seed, epoch])
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        samples = shuffled(self.dataset.undecoded(draws), self.buffer, draws)
+        for step in range(len(self) // batch_size):
+            batch = list(islice(samples, batch_size))
+            if len(batch) < batch_size:
+                raise ValueError(
+                    f"{self.dataset.name!r} states {len(self)} images but gave {step * batch_size + len(batch)}. Correct "
+                    "num_samples in its _info.json."
+                )
+            if step % workers == worker:
+                of = (seed, epoch, step, share.first)
+                mine = [(one.number, _decoded(one)) for one in batch[share.first :: share.step]]
+                if (made := self.augmented.drawn(mine, of, of)) is None:
+                    raise ValueError(
+                        f"No picture of a batch of {len(mine)} from {self.dataset.name!r} can be read; the first is "
+                        f"{self.dataset.label(mine[0][0])}. Repair the shard."
+                    )
+                yield made, list(self.skipped)
+
+
+def shuffled(items: Iterable[T], size: int, draws: np.random.Generator) -> Iterator[T]:
+    """Each item once: the next one is drawn from a buffer of this size, and its place taken by the next of the stream.
+
+    Examples:
+        >>> list(shuffled(range(8), 3, np.random.default_rng(0)))
+        [2, 1, 3, 0, 4, 5, 6, 7]
+    """
+    stream = iter(items)
+    held = list(islice(stream, size))
+    for item in stream:
+        place = int(draws.integers(len(held)))
+        yield held[place]
+        held[place] = item
+    for place in draws.permutation(len(held)):
+        yield held[place]
+
+
+def _decoded(one: Undecoded) -> Sample | UnreadableImage:
+    try:
+        return decode(one.file()), one.target
+    except UnreadableImage as error:
+        return error
+
+
+@dataclass
+class _Made(IterableDataset):
+    make: Any
+
+    def __iter__(self) -> Iterator[tuple[Batch, list[str]]]:
+        return self.make()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
