@@ -146,6 +146,12 @@ def test_what_the_shards_must_state_is_asked_for(tmp_path: Path, info: dict[str,
 
 
 @INSTALLED
+def test_a_stream_is_not_mixed_over_all_processes(root: Path) -> None:
+    with pytest.raises(ValueError, match="Leave out global_batch"):
+        data(root, RECIPE.with_settings({"global_batch": True}))
+
+
+@INSTALLED
 def test_shares_of_a_stream_are_refused(root: Path) -> None:
     with pytest.raises(ValueError, match="can only be streamed, so no share of each class"):
         data(root, RECIPE.with_settings({"subset": "1/2"}))

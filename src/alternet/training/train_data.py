@@ -134,6 +134,11 @@ class TrainData:
             train, held_out = train.divided(subset=recipe.subset, validation=recipe.validation)
             test = test if recipe.validation == "0" else held_out
         streamed = not train.dataset.indexable
+        if streamed and recipe.global_batch:
+            raise ValueError(
+                f"{train.name!r} can only be streamed, and each process mixes its own part of a batch of it. Leave out "
+                "global_batch, or unpack the shards into a folder."
+            )
         return cls(
             train_images=train.streamed(recipe, buffer=recipe.shuffle_buffer) if streamed else train.augmented(recipe),
             test_images=test,
