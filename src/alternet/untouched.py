@@ -98,7 +98,7 @@ class AsFound:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._modes = _get_current_function_mode_stack()
+        self._modes = _living_modes()
         self._switches = [get() for get, _ in _SWITCHES]
         self._stance = dynamo._stance if (dynamo := _dynamo()) else None
         self._random = random_state()
@@ -133,6 +133,15 @@ class AsFound:
                 put(value)
         if self._stance is not None and (dynamo := _dynamo())._stance != self._stance:
             dynamo._set_stance(self._stance)
+
+
+def _living_modes() -> list[Any]:
+    """The modes of torch that are entered.
+
+    An interrupt inside a call of torch can leave torch's own block around it open until it is forgotten. Then a mode of
+    ours comes back that was left already: it sees nothing any more, but costs every call and keeps what it saw.
+    """
+    return [mode for mode in _get_current_function_mode_stack() if getattr(mode, "entered", True)]
 
 
 def _held_by(module: nn.Module) -> dict[str, tuple[Any, Any]]:
@@ -187,6 +196,5 @@ def _copy_of(buffer: Tensor) -> Tensor:
     """
     copy = _COPIES.get(id(buffer))
     if copy is None or not torch.equal(buffer, copy):
-        copy = buffer.clone()
-        _COPIES.setdefault(id(buffer), copy)
+        copy = _COPIES[id(buffer)] = buffer.clone()
     return copy

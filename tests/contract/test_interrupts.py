@@ -1,15 +1,17 @@
 """Ctrl-C at any moment leaves the model as it was found, whatever the network and the instrument."""
 
+import gc
 import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from jaxtyping import _storage as jaxtyping_storage
 from tests.contract.networks import CLASSES, data
 from tests.contract.optional import cases
 from tests.contract.runs import with_history
@@ -17,12 +19,23 @@ from tests.contract.state import differences, of
 from tests.contract.test_instruments import KINDS, OF_A_RUN, SMALL, instrument
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
-from torch.overrides import _pop_mode, _push_mode
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from alternet.data.image_batches import Batches
 from alternet.instruments.landscape import Landscape
 from alternet.subject.subject import Subject
 from alternet.taps.trace import Onlooker
+from alternet.untouched import untouched
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """What interrupts leave in torch and in the checker of shapes, which users do not have, troubles no later test."""
+    yield
+    gc.collect()
+    while _get_current_function_mode_stack():
+        _pop_mode()
+    vars(jaxtyping_storage._shape_storage).get("memo_stack", []).clear()
 
 
 class Net(nn.Module):
@@ -170,23 +183,37 @@ def test_an_interrupt_at_any_moment_leaves_the_model_as_it_was(network):
     assert came > 10 and found == []
 
 
-def test_a_mode_that_comes_back_after_it_was_left_sees_nothing():
-    seen = []
+class Mode(Onlooker):
+    """Counts the calls that it sees."""
 
-    class Mode(Onlooker):
-        def seen(self, func, args, kwargs):
-            seen.append(func)
-            return func(*args, **kwargs)
+    count = 0
 
+    def seen(self, func, args, kwargs):
+        self.count += 1
+        return func(*args, **kwargs)
+
+
+def come_back() -> Mode:
     with Mode() as mode:
         torch.zeros(1)
         _pop_mode()  # as torch does for the length of a call
     _push_mode(mode)
-    try:
-        torch.zeros(1)
-    finally:
-        _pop_mode()
-    assert len(seen) == 1
+    return mode
+
+
+def test_a_mode_that_comes_back_after_it_was_left_sees_nothing():
+    mode = come_back()
+    torch.zeros(1)
+    assert mode.count == 1
+
+
+def test_a_mode_that_comes_back_is_gone_with_the_next_measurement_and_those_of_the_caller_stay():
+    with Mode() as own:
+        come_back()
+        with untouched(nn.Linear(1, 1)):
+            pass
+        assert _get_current_function_mode_stack() == [own]
+    assert _get_current_function_mode_stack() == []
 
 
 @pytest.mark.thorough
