@@ -66,12 +66,14 @@ def of_run(run: TrainingRun, snapshot: str) -> Iterator[Result]:
     if row is None:
         return
     value = row["ema_test_accuracy" if run.averaging and not snapshot.endswith(RAW) else "test_accuracy"]
+    if isnan(value):
+        return
     facts = run.facts
     data, test = facts.get("data") or {}, facts.get("test") or {}  # runs of 0.1.0 do not say how many images they were
     images = test.get("images")
     yield Result(
         metric="accuracy",
-        says="Accuracy",
+        says="Accuracy, as noted in training",
         value=value,
         error=sqrt(value * (1 - value) / (images - 1)) if images and images > 1 else None,
         images=images,
@@ -81,12 +83,13 @@ def of_run(run: TrainingRun, snapshot: str) -> Iterator[Result]:
     )
 
 
-def of_measurements(folders: Sequence[Path], weights: str) -> tuple[list[Result], list[str], list[str]]:
+def of_measurements(folders: Sequence[Path], weights: str, name: str) -> tuple[list[Result], list[str], list[str]]:
     """What was measured of these weights.
 
     Args:
         folders: Where `alternet measure` wrote.
         weights: Checksum of the weights.
+        name: What sentences call the model, in place of a name that may hold a path of this machine.
 
     Returns:
         Numbers; sentences; and which measurements are of other weights, as MODEL/INSTRUMENT.
@@ -103,7 +106,8 @@ def of_measurements(folders: Sequence[Path], weights: str) -> tuple[list[Result]
             "Measure what is exported: alternet measure calibration -m MODEL --data DATA --out OUT."
         )
     numbers = [result for one in mine for result in _numbers(one)]
-    said = [line for one in mine if one.instrument in FIGURES for line in sentences(one)]
+    shown = [one.renamed({one.models[0]: name}) for one in mine if one.instrument in FIGURES]
+    said = [line for one in shown for line in sentences(one)]
     return numbers, said, others
 
 
