@@ -46,17 +46,26 @@ class ToyTrainSet:
 class ToyBatches:
     """The part of `Batches` that training needs."""
 
-    images: Tensor
+    pictures: Tensor
     classes: Tensor
     rank: int = 0
     world_size: int = 1
     skipped: tuple[str, ...] = ("unreadable.jpg",)
+    split: str = "test"
+
+    @property
+    def images(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        return {"size": list(self.pictures.shape[1:])}
 
     def shard(self, rank: int, world_size: int) -> "ToyBatches":
-        return ToyBatches(self.images, self.classes, rank, world_size)
+        return ToyBatches(self.pictures, self.classes, rank, world_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = list(zip(self.images.split(10), self.classes.split(10), strict=True))
+        batches = list(zip(self.pictures.split(10), self.classes.split(10), strict=True))
         return iter(batches[self.rank :: self.world_size])
 
 

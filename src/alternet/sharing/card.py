@@ -13,6 +13,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from alternet.sharing.config import is_ours
 from alternet.sharing.results import Result
 
+SHOWN = 50
+"""Classes that a card names; all of them stand in `config.json`."""
+
 PAPER = """```bibtex
 @inproceedings{park2022how,
   title={How Do Vision Transformers Work?},
@@ -71,7 +74,10 @@ class Card:
         attends = (
             [f"Attention was put in the place of {', '.join(map(code, self.attention))}."] if self.attention else []
         )
-        classes = [f"Classes: {', '.join(map(text, self.config.get('label_names', ())))}."]
+        labels = self.config.get("label_names", ())
+        classes = (
+            [f"Classes: {', '.join(map(text, labels[:SHOWN]))}{', ...' if labels[SHOWN:] else '.'}"] if labels else []
+        )
         size = " × ".join(map(str, cfg["input_size"]))
         seen = f"Images of {size}, channel means {_row(cfg['mean'])}, standard deviations {_row(cfg['std'])}."
         measured = [_table(self.results)] if self.results else []
@@ -79,7 +85,7 @@ class Card:
             f"# {text(self.name)}",
             f"{code(name)} with {self.parameters:,} parameters that tells {self.config['num_classes']} classes apart.",
             *attends,
-            *(classes if self.config.get("label_names") else []),
+            *classes,
             "## Where the weights come from",
             *map(text, self.origin),
             "## Use",
@@ -112,7 +118,7 @@ def text(words: object) -> str:
         >>> print(text("<b>|[x](http://y)"))
         &lt;b&gt;\|\[x\](http&#58;//y)
     """
-    line = re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", one_line(words).replace("&", "&amp;"))
+    line = re.sub(r"([\\`*_{}\[\]|~$#])", r"\\\1", one_line(words).replace("&", "&amp;"))
     for sign, entity in {"<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}.items():
         line = line.replace(sign, entity)
     return line

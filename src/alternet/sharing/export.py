@@ -20,6 +20,7 @@ from alternet import __version__
 from alternet.data.image_batches import Batches
 from alternet.errors import in_one_line
 from alternet.runs import TrainingRun
+from alternet.seeding import random_state_kept
 from alternet.sharing.card import Card
 from alternet.sharing.config import configuration
 from alternet.sharing.onnx_file import require_onnx, write_onnx
@@ -28,7 +29,6 @@ from alternet.storage import versions, write_atomically, write_json
 from alternet.subject.recalibration import recalibrate
 from alternet.subject.subject import Subject, logits_of
 from alternet.training.checkpoint import write_weights
-from alternet.untouched import untouched
 
 WEIGHTS, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
 FILES = (WEIGHTS, CONFIG, CARD, ONNX, f"{ONNX}.data")
@@ -80,7 +80,8 @@ def export(
     if on is not None:
         subject = _recalibrated(subject, on)
     config = configuration(subject)
-    found, sentences, others = of_measurements([Path(one) for one in measured], subject.weights_sha256)
+    name = folder.resolve().name
+    found, sentences, others = of_measurements([Path(one) for one in measured], subject.weights_sha256, name)
     if others:
         notes.append(f"{len(others)} measurements are of other weights and left out: {', '.join(others[:4])}.")
     _require_place(folder, subject.weights_sha256)
@@ -94,7 +95,7 @@ def export(
         write_weights(place / WEIGHTS, subject.model.state_dict(), header)
         checked = write_onnx(subject, place / ONNX) if onnx else None
         card = Card(
-            name=folder.resolve().name,
+            name=name,
             config=config,
             parameters=sum(p.numel() for p in subject.model.parameters()),
             origin=_story(subject),
@@ -231,12 +232,12 @@ def _staged(folder: Path) -> Iterator[Path]:
 
 
 def _require_same_logits(place: Path, subject: Subject) -> None:
-    """Load the folder as anybody will, and compare."""
+    """Load the folder as anybody will, and compare, on the CPU, where the same network gives the same bits."""
+    images = subject.normalise(subject.example()).cpu()
     try:
-        with untouched(subject.model), torch.no_grad():
-            again = timm.create_model(f"local-dir:{place}", pretrained=True).to(subject.device).eval()
-            images = subject.normalise(subject.example())
-            same = torch.equal(logits_of(again(images)), logits_of(subject.model(images)))
+        with random_state_kept(), torch.no_grad():
+            again = timm.create_model(f"local-dir:{place}", pretrained=True).eval()
+            same = torch.equal(logits_of(again(images)), logits_of(deepcopy(subject.model).cpu().eval()(images)))
     except Exception as error:
         raise ValueError(
             f"timm does not load {subject.name} again ({in_one_line(error)}), so it was not exported."

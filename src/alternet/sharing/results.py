@@ -56,7 +56,7 @@ class Result:
 
 
 def of_run(run: TrainingRun, snapshot: str) -> Iterator[Result]:
-    """The accuracy on test images, or on validation images of its own, that a run noted for the weights of a snapshot, if it tested them.
+    """The accuracy that a run noted for the weights of a snapshot, on test images or on validation images of its own.
 
     Args:
         run: The run.
@@ -68,11 +68,13 @@ def of_run(run: TrainingRun, snapshot: str) -> Iterator[Result]:
     tested = "test" if "test_accuracy" in row else "validation"
     averaged = "ema_" if run.averaging and not snapshot.endswith(RAW) else ""
     value, facts = row[f"{averaged}{tested}_accuracy"], run.facts
+    if isnan(value):
+        return
     data, how = facts.get("data") or {}, facts.get(tested) or {}  # runs of 0.1.0 do not say how many images they were
     images = how.get("images")
     yield Result(
         metric="accuracy",
-        says="Accuracy",
+        says="Accuracy, as noted in training",
         value=value,
         error=sqrt(value * (1 - value) / (images - 1)) if images and images > 1 else None,
         images=images,
@@ -82,12 +84,13 @@ def of_run(run: TrainingRun, snapshot: str) -> Iterator[Result]:
     )
 
 
-def of_measurements(folders: Sequence[Path], weights: str) -> tuple[list[Result], list[str], list[str]]:
+def of_measurements(folders: Sequence[Path], weights: str, name: str) -> tuple[list[Result], list[str], list[str]]:
     """What was measured of these weights.
 
     Args:
         folders: Where `alternet measure` wrote.
         weights: Checksum of the weights.
+        name: What sentences call the model, in place of a name that may hold a path of this machine.
 
     Returns:
         Numbers; sentences; and which measurements are of other weights, as MODEL/INSTRUMENT.
@@ -104,7 +107,8 @@ def of_measurements(folders: Sequence[Path], weights: str) -> tuple[list[Result]
             "Measure what is exported: alternet measure calibration -m MODEL --data DATA --out OUT."
         )
     numbers = [result for one in mine for result in _numbers(one)]
-    said = [line for one in mine if one.instrument in FIGURES for line in sentences(one)]
+    shown = [one.renamed({one.models[0]: name}) for one in mine if one.instrument in FIGURES]
+    said = [line for one in shown for line in sentences(one)]
     return numbers, said, others
 
 
