@@ -29,11 +29,14 @@ def made(name: str, **settings: Any) -> nn.Module:
     return timm.create_model(name, depths=(1, 2, 1), widths=(8, 8, 16), num_classes=5, **settings).eval()
 
 
-@pytest.mark.parametrize(("name", "more"), [
-    ("paper_resnet_50", {}),
-    ("preresnet_50", {}),
-    ("alternet_50", {"num_msa": (0, 1, 0), "heads": (1, 1, 1), "head_dim": 4}),
-])
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("paper_resnet_50", {}),
+        ("preresnet_50", {}),
+        ("alternet_50", {"num_msa": (0, 1, 0), "heads": (1, 1, 1), "head_dim": 4}),
+    ],
+)
 def test_every_stage_is_smoothed_before_it_is_subsampled_or_pooled(name: str, more: dict[str, Any]) -> None:
     plain, smooth = made(name, **more), made(name, **more, spatial_smoothing=10.0)
     assert plain.state_dict().keys() == smooth.state_dict().keys()
@@ -62,9 +65,7 @@ def test_smoothing_is_a_unit_of_its_own_and_leaves_the_others_as_they_are(name: 
 @pytest.mark.parametrize("name", ["paper_resnet_50", "preresnet_18"])
 def test_the_kernel_size_is_that_of_the_blocks_spatial_convolutions_alone(name: str) -> None:
     net = made(name, kernel_size=5)
-    sizes = {
-        path: layer.kernel_size for path, layer in net.named_modules() if isinstance(layer, nn.Conv2d)
-    }
+    sizes = {path: layer.kernel_size for path, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
     spatial = {path for path, size in sizes.items() if size == (5, 5)}
     assert sizes.pop("stem.conv") == (3, 3)
     assert set(sizes.values()) <= {(1, 1), (5, 5)}

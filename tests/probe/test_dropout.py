@@ -39,7 +39,9 @@ def net() -> Net:
     return Net().eval()
 
 
-def measured(model: nn.Module, batch_size: int = 6, order: list[int] | None = None, **settings: int) -> dict[str, float]:
+def measured(
+    model: nn.Module, batch_size: int = 6, order: list[int] | None = None, **settings: int
+) -> dict[str, float]:
     chosen = order or list(range(6))
     data = Batches.of(IMAGES[chosen], TARGETS[chosen], batch_size=batch_size)
     found = Calibration(**settings).measure(Subject(model, name="net", mean=0.0, std=1.0, input_size=(3, 8, 8)), data)
@@ -110,6 +112,8 @@ def test_dropout_that_does_not_run_is_said() -> None:
     vit = timm.create_model("test_vit", num_classes=3, img_size=8, patch_size=4, attn_drop_rate=0.1).eval()
     with pytest.raises(ValueError, match=r"attn_drop.* is not a layer that runs, so it stays off. All samples"):
         measured(vit, samples=2)
-    vit = timm.create_model("test_vit", num_classes=3, img_size=8, patch_size=4, attn_drop_rate=0.1, drop_rate=0.1).eval()
+    vit = timm.create_model(
+        "test_vit", num_classes=3, img_size=8, patch_size=4, attn_drop_rate=0.1, drop_rate=0.1
+    ).eval()
     with pytest.warns(Doubt, match="attn_drop"):
         measured(vit, samples=2)

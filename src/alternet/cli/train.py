@@ -50,7 +50,9 @@ def train(
         grey = args.get("in_chans") == 1
         images = TrainData.named(data, chosen, img_size=img_size, colour=not grey, workers=workers)
         if first and (shares := images.shares):
-            held_out = f"{shares.get('validation_images')} validation images, not on" if images.tested != "test" else "on"
+            held_out = (
+                f"{shares.get('validation_images')} validation images, not on" if images.tested != "test" else "on"
+            )
             typer.echo(f"Training on {shares['training_images']} images, testing {held_out} the test split.")
         train_model(model, images, chosen, folder, report=_say if first else None, device=target, model_args=args)
         if first:
