@@ -1,4 +1,4 @@
-"""elpv: which cells are in which split, what counts as defective, and that it is refused in one line without its package."""
+"""elpv: which cells are in which split, what counts as defective, and one line where its package is missing."""
 
 from pathlib import Path
 

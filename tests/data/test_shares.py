@@ -1,6 +1,7 @@
 """Shares of a data set: every class keeps its part, smaller parts lie in larger ones, and no seed has a say."""
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_smaller_shares_lie_in_larger_ones() -> None:
     shares = ["1/64", "1/32", "1/16", "1/3", "1/2", "1"]
     for validation in ("0", "1/8", "1/3"):
         nested = [set(divide(TARGETS, subset=share, validation=validation)[0].tolist()) for share in shares]
-        assert all(small < large for small, large in zip(nested, nested[1:], strict=False))
+        assert all(small < large for small, large in pairwise(nested))
     one, other = (set(divide(TARGETS, validation=share)[1].tolist()) for share in ("1/8", "1/4"))
     assert one < other
 

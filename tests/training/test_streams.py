@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 def made(folder: Path, *, damaged: int = -1, **info: Any) -> Path:
     folder.mkdir()
     ends = np.cumsum((0, *SHARDS)).tolist()
-    for shard, (first, last) in enumerate(zip(ends, ends[1:], strict=False)):
+    for shard, (first, last) in enumerate(pairwise(ends)):
         write(folder / f"train-{shard}.tar", range(first, last), damaged=damaged)
     write(folder / "test-0.tar", range(6))
     splits = {

@@ -114,8 +114,8 @@ def test_validation_images_are_never_called_test_images(tmp_path: Path) -> None:
     assert done.validation_accuracy == pytest.approx(right, abs=1e-6)
     with pytest.raises(ValueError, match="tested on validation images alone, so its test accuracy is not known"):
         _ = done.test_accuracy
+    again = recipe.with_settings({"subset": "1/2"})
     with pytest.raises(ValueError, match="another data.*training_images: 269, now 539"):
-        again = recipe.with_settings({"subset": "1/2"})
         run(tmp_path, again, TrainData.named("digits", again, img_size=8))
 
 

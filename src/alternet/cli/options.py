@@ -26,8 +26,8 @@ Model = Annotated[
 Data = Annotated[
     str,
     typer.Option(
-        help="photos, digits, elpv, cue-conflict[:PATH], a folder of images, cifar10, cifar100, imagenet:PATH, or a timm "
-        "data set name."
+        help="photos, digits, elpv, cue-conflict[:PATH], a folder of images, cifar10, cifar100, imagenet:PATH, or a "
+        "timm data set name."
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the results; what it already holds is not done again.")]

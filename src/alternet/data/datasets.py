@@ -47,9 +47,9 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
     """Images of a data set, ready to measure.
 
     Args:
-        name_or_path: `photos`, `digits`, `elpv`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with `:PATH`),
-            `cue-conflict` (the embedded one, or with `:PATH`), or a name of `timm.data.create_dataset` such as
-            `wds/NAME:PATH`. Or what `dataset` has found, which has its split.
+        name_or_path: `photos`, `digits`, `elpv`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with
+            `:PATH`), `cue-conflict` (the embedded one, or with `:PATH`), or a name of `timm.data.create_dataset` such
+            as `wds/NAME:PATH`. Or what `dataset` has found, which has its split.
         split: `test` (also called `val`) or `train`.
         limit: How many images to take: a fixed subset, drawn with `seed` from the whole and kept in its order.
         batch_size: Images in a batch.
@@ -215,7 +215,8 @@ DATASETS = {
     "digits": Entry(lambda split, *_: Digits(_small(split)), "1797 handwritten digits of scikit-learn; no download"),
     "elpv": Entry(
         lambda split, _, size: Elpv(_small(split), size or Elpv.img_size),
-        "2624 images of solar cells, functional or defective; pip install 'alternet[elpv]' (CC BY-NC-SA 4.0, to be cited)",
+        "2624 images of solar cells, functional or defective; "
+        "pip install 'alternet[elpv]' (CC BY-NC-SA 4.0, to be cited)",
     ),
     "cue-conflict": Entry(
         _cue_conflict,

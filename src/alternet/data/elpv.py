@@ -1,7 +1,7 @@
 """elpv: electroluminescence images of solar cells, functional or defective (extra `elpv`).
 
 The images are those of the package `elpv-dataset`, under the licence CC BY-NC-SA 4.0 (not for commercial use), which is
-why they are an extra. Whoever uses them cites Buerhop-Lutz et al. (2018), Deitsch et al. (2019) and Deitsch et al. (2021).
+why they are an extra. Whoever uses them cites Buerhop-Lutz et al. (2018) and Deitsch et al. (2019, 2021).
 """
 
 from functools import lru_cache

@@ -65,8 +65,9 @@ def divide(
         kept = _count(len(members) - held_out, subset)
         if not kept or (not held_out and Fraction(validation)):
             raise ValueError(
-                f"Of the {len(members)} images of class {target} of {name}, {held_out} would be left to validate on and "
-                f"{kept} to train on (validation: {validation}, subset: {subset}). Every class needs one: take other shares."
+                f"Of the {len(members)} images of class {target} of {name}, {held_out} would be left to validate on "
+                f"and {kept} to train on (validation: {validation}, subset: {subset}). Every class needs one: take "
+                "other shares."
             )
         trained.append(members[:kept])
         validated.append(members[len(members) - held_out :])

@@ -31,8 +31,8 @@ class AugmentedStream:
     """Training images in shards, shuffled and augmented by what seed and epoch say and nothing else.
 
     The order of the shards is drawn for each epoch, and their images pass through a buffer from which the next one is
-    drawn. Every process and every worker reads all of it, which costs little, and decodes its own part alone, which costs
-    much; so batches are the same with any number of either, and a run goes on at any epoch.
+    drawn. Every process and every worker reads all of it, which costs little, and decodes its own part alone, which
+    costs much; so batches are the same with any number of either, and a run goes on at any epoch.
 
     Attributes:
         dataset: Where the images come from.
@@ -78,8 +78,8 @@ class AugmentedStream:
             batch = list(islice(samples, batch_size))
             if len(batch) < batch_size:
                 raise ValueError(
-                    f"{self.dataset.name!r} states {len(self)} images but gave {step * batch_size + len(batch)}. Correct "
-                    "num_samples in its _info.json."
+                    f"{self.dataset.name!r} states {len(self)} images but gave {step * batch_size + len(batch)}. "
+                    "Correct num_samples in its _info.json."
                 )
             if step % workers == worker:
                 of = (seed, epoch, step, share.first)

@@ -184,8 +184,8 @@ class StreamedImages(TimmImages):
         lacking += [] if _declared_classes(reader) or self._stated_classes else ['"class_names", a list']
         if lacking:
             raise ValueError(
-                f"{self.name!r} does not state {' nor '.join(lacking)}, which training must know beforehand. Write it into "
-                f"{Path(reader.root) / '_info.json'}."
+                f"{self.name!r} does not state {' nor '.join(lacking)}, which training must know beforehand. Write it "
+                f"into {Path(reader.root) / '_info.json'}."
             )
 
     def undecoded(self, draws: np.random.Generator) -> Iterator[Undecoded]:

@@ -87,9 +87,10 @@ SPEC = Spec(
     title="Training",
     question="Did the networks learn, and had they finished learning?",
     caution=(
-        "The training loss is measured on augmented batches while the weights still move, the accuracy on clean images: "
-        "the two are not on one scale. Validation images are a part of the training split that was not trained on; "
-        "where settings were chosen by them, their accuracy is too high. One run a network says nothing about how much another seed would differ."
+        "The training loss is measured on augmented batches while the weights still move, the accuracy on clean "
+        "images: the two are not on one scale. Validation images are a part of the training split that was not "
+        "trained on; where settings were chosen by them, their accuracy is too high. One run a network says "
+        "nothing about how much another seed would differ."
     ),
     tables={
         "table": {

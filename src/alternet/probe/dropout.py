@@ -71,8 +71,8 @@ class Sampler:
             each, rest = divmod(len(output), len(prints))
             if rest or not each:
                 raise ValueError(
-                    f"The dropout {path} is given {len(output)} rows for {len(prints)} images, so no image has rows of its "
-                    "own. Measure without samples."
+                    f"The dropout {path} is given {len(output)} rows for {len(prints)} images, so no image has rows of "
+                    "its own. Measure without samples."
                 )
             rate, size = self.rates[path], _mask_shape(module, output)
             masks = []

@@ -89,8 +89,8 @@ def ensemble(members: Sequence[Subject], name: str) -> Subject:
         logits.append(_classes(member))
         if logits[-1] != logits[0]:
             raise ValueError(
-                f"{name}: {member.name} tells {logits[-1]} classes apart, {first.name} {logits[0]}. Members must know the "
-                "same classes."
+                f"{name}: {member.name} tells {logits[-1]} classes apart, {first.name} {logits[0]}. Members must know "
+                "the same classes."
             )
     origin: dict[str, Any] = {
         "weights": {"from": "ensemble", "members": {member.name: dict(member.origin) for member in members}},

@@ -1,10 +1,12 @@
 """History: the training run that a model comes from, and the loss that it minimised."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from alternet.data.augment import Augmentation
+from alternet.errors import Doubt
 from alternet.runs import RUN, TrainingRun
 from alternet.subject.subject import Subject
 
@@ -51,7 +53,16 @@ def objective_of(subject: Subject) -> Objective:
     history = history_of(subject, "no recipe that says which loss was trained on")
     try:
         recipe = TrainingRun(history).facts["recipe"]
+        shares = {name: recipe.get(name, whole) for name, whole in (("subset", "1"), ("validation", "0"))}
         spared, weight_decay = recipe["filter_bias_and_bn"], float(recipe["weight_decay"])
+        if shares != {"subset": "1", "validation": "0"}:
+            said = ", ".join(f"{name}: {share}" for name, share in shares.items())
+            warnings.warn(
+                f"{subject.name} was trained on a part of its training images ({said}); its loss is measured on those "
+                "that are given, also where it has not seen them.",
+                Doubt,
+                stacklevel=2,
+            )
         return Objective(Augmentation.of(recipe), weight_decay, "timm" if spared else "all")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

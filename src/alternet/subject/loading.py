@@ -158,7 +158,10 @@ def check(model: str) -> None:
         if written.weights:
             find_weights(path_of(written.weights))
         return
-    kind, rest = _split(model)
+    _check_one(*_split(model))
+
+
+def _check_one(kind: str, rest: str) -> None:
     name, _, weights = rest.partition("@")
     if kind == "":
         require_known(name)

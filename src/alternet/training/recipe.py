@@ -139,8 +139,8 @@ class Recipe(Augmentation):
             raise unknown("There is no optimiser", self.opt, known)
         if self.subset == "0" or self.validation == "1":
             raise ValueError(
-                f"subset: {self.subset} and validation: {self.validation} leave nothing to train on. Give a subset above "
-                "0 and a validation share below 1."
+                f"subset: {self.subset} and validation: {self.validation} leave nothing to train on. Give a subset "
+                "above 0 and a validation share below 1."
             )
         if self.grad_accum_steps > self.batch_size:
             raise ValueError(

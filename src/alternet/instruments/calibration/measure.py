@@ -84,8 +84,8 @@ class CalibrationWork(OnePass):
             self.sampler = Sampler(subject.model, seed=instrument.seed)
             if not self.sampler.rates:
                 raise ValueError(
-                    f"{subject.name} has no dropout and no stochastic depth, so all samples would be the same. Leave samples "
-                    "out, or train it with some: --set drop_path=0.1, --set model.drop_rate=0.1."
+                    f"{subject.name} has no dropout and no stochastic depth, so all samples would be the same. Leave "
+                    "samples out, or train it with some: --set drop_path=0.1, --set model.drop_rate=0.1."
                 )
             facts["dropout"] = dict(self.sampler.rates)
         self.facts = facts
