@@ -52,7 +52,7 @@ def folder(run, tmp_path_factory) -> Path:
     Calibration(bins=5).measure(subject, images()).save(place / "out")
     Calibration(bins=5).measure(load("preresnet_mini", num_classes=3, device="cpu"), images()).save(place / "out")
     (note,) = export(subject, place / "hub", measured=[place / "out"])
-    assert note == "1 measurements are of other weights and left out: preresnet_mini/calibration."
+    assert note == "Left out, as of other weights: preresnet_mini/calibration."
     return place / "hub"
 
 
@@ -162,10 +162,16 @@ def test_transplants_are_exported_as_their_plan(tmp_path):
     maps = timm.create_model(f"local-dir:{tmp_path}/one", pretrained=True, features_only=True)
     assert [tuple(m.shape[1:]) for m in maps(pictures)] == [(16, 32, 32), (32, 16, 16), (64, 8, 8), (128, 4, 4)]
     assert maps.feature_info.channels() == [16, 32, 64, 128]
+    assert load(f"local-dir:{tmp_path}/one", seed=3).origin["weights"]["drawn"] == ["stages.3.1.branch.conv2"]
     twice = load(f"local-dir:{tmp_path}/one+msa(stages.2.1.branch)", device="cpu")
     export(twice, tmp_path / "two")
     again = timm.create_model(f"local-dir:{tmp_path}/two", pretrained=True)
     assert sum(isinstance(m, WindowAttention) for m in again.modules()) == 2
+    said = (tmp_path / "two" / "README.md").read_text()
+    assert "That folder says: Not trained: the weights of stages.3.1.branch.conv2 are random, from seed 0." in said
+    assert "Not trained: the weights of stages.3.1.branch.conv2, stages.2.1.branch.conv2 are random" in said
+    save_file(model.state_dict(), tmp_path / "one" / "model.safetensors")  # trained on, let us say
+    assert "drawn" not in load(f"local-dir:{tmp_path}/one", device="cpu").origin["weights"]
 
 
 def test_batch_statistics_are_estimated_again_in_a_copy(tmp_path):
@@ -176,7 +182,10 @@ def test_batch_statistics_are_estimated_again_in_a_copy(tmp_path):
     after = load(f"local-dir:{tmp_path}/hub", device="cpu").model.state_dict()
     changed = {key for key, value in after.items() if not torch.equal(value, before[key])}
     assert changed == {f"norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
-    assert "statistics of 1 layers" in (tmp_path / "hub" / "README.md").read_text()
+    assert (
+        "Batch statistics were estimated again (normalisations: 1) on 40"
+        in (tmp_path / "hub" / "README.md").read_text()
+    )
     with pytest.raises(ValueError, match="no batch statistics"):
         export(load(weights(tmp_path, "test_vit"), device="cpu"), tmp_path / "vit", on=images())
 
@@ -232,7 +241,7 @@ def test_the_command(run, folder, tmp_path, capsys, monkeypatch):
     assert command(["export", run.name, "--to", to, "--measured", out, "--device", "cpu"]) == 0
     said = capsys.readouterr()
     assert said.out == f"Exported: {to}. Load it: timm.create_model('local-dir:{to}', pretrained=True)\n"
-    assert said.err == "note: 1 measurements are of other weights and left out: preresnet_mini/calibration.\n"
+    assert said.err == "note: Left out, as of other weights: preresnet_mini/calibration.\n"
     for arguments, why in {
         ("resnet18",): "resnet18 has random weights. Name a file",
         ("tv:resnet18",): "tv:resnet18 has random weights",

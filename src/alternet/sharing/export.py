@@ -25,16 +25,15 @@ from alternet.sharing.card import Card
 from alternet.sharing.config import configuration
 from alternet.sharing.onnx_file import require_onnx, write_onnx
 from alternet.sharing.results import Result, of_measurements, of_run
-from alternet.storage import versions, write_atomically, write_json
+from alternet.storage import sha256_of, versions, write_atomically, write_json
 from alternet.subject.recalibration import recalibrate
 from alternet.subject.subject import Subject, logits_of
+from alternet.subject.weight_facts import CONFIG, OURS, folder_facts
 from alternet.training.checkpoint import write_weights
 
-WEIGHTS, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
+WEIGHTS, CARD, ONNX = "model.safetensors", "README.md", "model.onnx"
 FILES = (WEIGHTS, CONFIG, CARD, ONNX, f"{ONNX}.data")
 """All that a folder of ours can hold."""
-OURS = "alternet"
-"""Where, in `config.json`, it stands which weights and which card a folder was written with."""
 
 
 def export(
@@ -83,7 +82,7 @@ def export(
     name = folder.resolve().name
     found, sentences, others = of_measurements([Path(one) for one in measured], subject.weights_sha256, name)
     if others:
-        notes.append(f"{len(others)} measurements are of other weights and left out: {', '.join(others[:4])}.")
+        notes.append(f"Left out, as of other weights: {', '.join(others[:4])}{', ...' if others[4:] else ''}.")
     _require_place(folder, subject.weights_sha256)
     with _staged(folder) as place:
         facts = {key: config["pretrained_cfg"][key] for key in ("input_size", "mean", "std")}
@@ -93,12 +92,13 @@ def export(
             **facts,
         }
         write_weights(place / WEIGHTS, subject.model.state_dict(), header)
+        story, made = _story(subject), ", ".join(f"{package} {version}" for package, version in versions().items())
         checked = write_onnx(subject, place / ONNX) if onnx else None
         card = Card(
             name=name,
             config=config,
             parameters=sum(p.numel() for p in subject.model.parameters()),
-            origin=_story(subject),
+            origin=[*story, f"Exported with {made}."],
             base=str(subject.origin["weights"].get("id") or ""),
             license=_license(subject),
             attention=[graft["module"] for graft in config["model_args"].get("plan", ())],
@@ -108,7 +108,15 @@ def export(
         )
         text = str(card)
         write_atomically(place / CARD, text)
-        mine = {"version": __version__, "weights_sha256": subject.weights_sha256, "card_sha256": _digest(text.encode())}
+        mine = {
+            "version": __version__,
+            "weights_sha256": subject.weights_sha256,
+            "file_sha256": sha256_of(place / WEIGHTS),
+            "card_sha256": _digest(text.encode()),
+            "origin": story,
+            "drawn": list(subject.origin["weights"].get("drawn") or ()),
+            "seed": subject.origin["weights"].get("seed"),
+        }
         write_json(place / CONFIG, {**config, OURS: mine})
         _require_same_logits(place, subject)
     return [*notes, *([str(checked)] if checked else [])]
@@ -137,6 +145,8 @@ def _story(subject: Subject) -> list[str]:
     story = [told.get(str(weights.get("from")), f"{weights}.")]
     if subject.history is not None:
         story.append(_training(TrainingRun(subject.history).facts))
+    before = folder_facts(Path(str(weights.get("file", "")))) if weights.get("from") == "folder" else {}
+    story += [f"That folder says: {one}" for one in before.get("origin") or () if isinstance(one, str)]
     if drawn := weights.get("drawn"):
         story.append(
             f"Not trained: the weights of {', '.join(map(str, drawn))} are random, from seed {weights.get('seed')}. "
@@ -144,11 +154,10 @@ def _story(subject: Subject) -> list[str]:
         )
     if how := origin.get("recalibrated"):
         story.append(
-            f"The statistics of {how['layers']} layers of batch normalisation were estimated again on {how['images']} "
-            f"{how['split']} images of {how['data']} (fingerprint {how['fingerprint']})."
+            f"Batch statistics were estimated again (normalisations: {how['layers']}) on {how['images']} images of "
+            f"{how['data']} ({how['split']}, fingerprint {how['fingerprint']})."
         )
-    made = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return [*story, f"Exported with {made}."]
+    return story
 
 
 def _training(facts: dict[str, Any]) -> str:

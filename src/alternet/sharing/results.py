@@ -19,7 +19,7 @@ SHOWN = {
         "ece": "Expected calibration error",
     },
     "corruption": {
-        "mean_accuracy": "Mean accuracy under common corruptions",
+        "mean_accuracy": "Mean accuracy over {sets} corrupted sets",
         "mce": "Mean corruption error",
     },
 }
@@ -114,13 +114,15 @@ def of_measurements(folders: Sequence[Path], weights: str, name: str) -> tuple[l
 
 def _numbers(measurement: Measurement) -> Iterator[Result]:
     names, facts = SHOWN.get(measurement.instrument, {}), measurement.provenance
-    table = measurement.tables[TABLES.get(measurement.instrument, "table")] if names else measurement.table
-    for row in table.to_dict("records") if names else ():
+    table = measurement.tables[TABLES.get(measurement.instrument, "table")] if names else measurement.table.head(0)
+    rows = table.to_dict("records")
+    sets = next((int(row["value"]) for row in rows if row["metric"] == "sets"), 0)
+    for row in rows:
         value, error = row["value"], row.get("standard_error", float("nan"))
         if row["metric"] in names and not isnan(value):
             yield Result(
                 metric=row["metric"],
-                says=names[row["metric"]],
+                says=names[row["metric"]].format(sets=sets),
                 value=value,
                 error=None if isnan(error) else error,
                 images=facts.get("images"),

@@ -85,7 +85,7 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     network, facts = build(model, img_size, num_classes, given, seed=seed)
     origin = {"weights": {"from": "random"}, **facts.pop("origin", {})}
     if origin["weights"]["from"] == "random" or origin["weights"].get("drawn"):
-        origin["weights"] = {**origin["weights"], "seed": seed}
+        origin["weights"] = {"seed": seed, **origin["weights"]}
     if mean is not None or std is not None:
         facts |= {"mean": mean, "std": std}
         origin["normalisation"] = "given"
@@ -120,7 +120,8 @@ def _transplanted(base: Subject, written: Written, name: str, seed: int) -> Subj
     """A loaded model with attention put into it: of other weights than its base, where a file of them is named."""
     plan = plan_transplant(base, written.units, **written.settings)
     network = grafted(deepcopy(base.model), plan, seed=seed)
-    weights = {**base.origin["weights"], "drawn": [graft.module for graft in plan], "seed": seed}
+    before = base.origin["weights"]
+    weights = {**before, "drawn": [*(before.get("drawn") or ()), *(graft.module for graft in plan)], "seed": seed}
     if written.weights:
         file = path_of(written.weights)
         fill(network, read_weights(file), name)

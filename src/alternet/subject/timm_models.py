@@ -12,7 +12,7 @@ from alternet.models.released import CLASSIFIERS
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import ASSUMED
-from alternet.subject.weight_facts import CONFIG, WeightFacts, facts_of, read_config
+from alternet.subject.weight_facts import CONFIG, WeightFacts, facts_of, folder_facts, read_config
 from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
 
 Built = tuple[nn.Module, dict[str, Any]]
@@ -81,7 +81,12 @@ def from_folder(folder: str, img_size: Side, num_classes: int | None, given: Map
     told = {key: said[key] for key in ("interpolation", "crop_pct", "label_names") if key in said}
     model.pretrained_cfg = {**model.pretrained_cfg, **told}  # pyright: ignore[reportArgumentType, reportCallIssue]
     facts["origin"]["model"] = name
-    facts["origin"]["weights"]["from"] = "folder"
+    known = folder_facts(file)
+    drawn = known.get("drawn")
+    still = (
+        {"drawn": [str(one) for one in drawn], "seed": known.get("seed")} if isinstance(drawn, list) and drawn else {}
+    )
+    facts["origin"]["weights"] |= {"from": "folder", **still}
     return model, facts
 
 

@@ -17,9 +17,11 @@ from safetensors import SafetensorError, safe_open
 from timm.models import build_model_with_cfg
 
 from alternet.runs import AVERAGED, HEADER, RUN, SNAPSHOTS, WEIGHTS
-from alternet.storage import is_file
+from alternet.storage import is_file, sha256_of
 
 CONFIG = "config.json"
+OURS = "alternet"
+"""Where, in that file, `export` says what it knows of the weights beside it."""
 
 LOADING = {
     *inspect.signature(timm.create_model).parameters,
@@ -132,6 +134,12 @@ def read_config(path: Path) -> dict[str, Any] | None:
     config = path.parent / CONFIG
     content = _parsed(config.read_bytes(), config) if is_file(config) else None
     return content if isinstance(content, dict) and isinstance(content.get("architecture"), str) else None
+
+
+def folder_facts(path: Path) -> dict[str, Any]:
+    """What `export` said of a weight file, if it is still the one that it wrote."""
+    facts = (read_config(path) or {}).get(OURS)
+    return facts if isinstance(facts, dict) and facts.get("file_sha256") == sha256_of(path) else {}
 
 
 def _parsed(text: str | bytes, path: Path) -> Any:
