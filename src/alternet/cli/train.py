@@ -54,7 +54,7 @@ def train(
 
 def _say(row: "Row") -> None:
     tested = "test" if "test_accuracy" in row else "validation"
-    accuracy, nll = row[f"{tested}_accuracy"], row[f"{tested}_nll"]
+    accuracy, nll = (dict(row)[f"{tested}_{what}"] for what in ("accuracy", "nll"))
     typer.echo(
         f"epoch {row['epoch']:>4}  loss {row['train_loss']:.3f}  "
         f"{tested} accuracy {accuracy:.3f}  {tested} nll {nll:.3f}  {row['seconds']:.0f} s"

@@ -24,7 +24,7 @@ PREFIXES = {
     "hfds": "a data set of Hugging Face (needs the package datasets)",
     "hfids": "the same, streamed",
     "tfds": "a data set of TensorFlow (needs the package tensorflow-datasets)",
-    "wds": "WebDataset shards (needs the package webdataset): wds/NAME:PATH",
+    "wds": "WebDataset shards (extra shards): wds/NAME:PATH",
 }
 
 SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "val"), "val": ("validation", "val", "test")}

@@ -209,8 +209,9 @@ def transplanted(pretrained: bool = False, **settings: Any) -> nn.Module:
         size = {"num_classes": model.num_classes, "in_chans": settings.get("in_chans", 3)}
         load_pretrained(model, pretrained_cfg=cfg, cache_dir=cache, **size)
     if isinstance(known["pretrained_cfg"], Mapping):  # of a folder, or of the hub
-        model.pretrained_cfg = model.default_cfg = cfg
-    return FeatureGetterNet(model, **{"out_indices": len(model.feature_info), **which}) if features else model
+        model.pretrained_cfg = model.default_cfg = cfg  # pyright: ignore[reportArgumentType] - plain data on a module
+    stages: Any = getattr(model, "feature_info", ())
+    return FeatureGetterNet(model, **{"out_indices": len(stages), **which}) if features else model
 
 
 def joined(name: str, arguments: Mapping[str, Any], plan: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:

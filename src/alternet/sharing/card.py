@@ -95,7 +95,7 @@ class Card:
             *(["## Measured"] if self.results or self.sentences else []),
             *measured,
             *("- " + text(sentence) for sentence in self.sentences),
-            *(["Measured with [alternet](https://pypi.org/project/alternet/)."] if self.results else []),
+            *(["Measured with alternet."] if self.results else []),
             *(["## Source", PAPER] if is_ours(name) else []),
         ]
         return "\n\n".join(parts) + "\n"
@@ -131,7 +131,7 @@ def code(words: object) -> str:
 
 
 def _usage(*, ours: bool) -> str:
-    mine = "import alternet  # pip install alternet; it knows the network\n" if ours else ""
+    mine = "import alternet  # which knows the network\n" if ours else ""
     return f"""```python
 import timm
 {mine}

@@ -76,10 +76,11 @@ def from_folder(folder: str, img_size: Side, num_classes: int | None, given: Map
     """The model of a folder as timm and `alternet export` write it."""
     name, file = of_folder(folder)
     model, facts = from_timm(f"{name}@{file}", img_size, num_classes, given)
-    content = read_config(file) or {}
+    content: dict[str, Any] = read_config(file) or {}
     said = {**(content.get("pretrained_cfg") or {}), **content}
     told = {key: said[key] for key in ("interpolation", "crop_pct", "label_names") if key in said}
-    model.pretrained_cfg = {**model.pretrained_cfg, **told}  # pyright: ignore[reportArgumentType, reportCallIssue]
+    timms: Any = model
+    timms.pretrained_cfg = {**timms.pretrained_cfg, **told}
     facts["origin"]["model"] = name
     known = folder_facts(file)
     drawn = known.get("drawn")
