@@ -41,9 +41,9 @@ def compared(folder: str, name: str, workers: int) -> dict:
     recipe = Recipe.load(name).with_settings({"batch_size": BATCH})
     ours, rival = our_epochs(folder, recipe, workers), timm_epochs(folder, recipe, workers)
     images = IMAGES // BATCH * BATCH
-    speeds = [images / seconds for seconds in in_turns(TURNS, ours, rival)]
+    here, theirs = (images / seconds for seconds in in_turns(TURNS, ours, rival))
     what = f"folder of JPEGs, recipe {name}, {workers} workers"
-    return row(what, *speeds, speeds[0] / speeds[1], TARGET, "images a second")
+    return row(what, here, theirs, here / theirs, TARGET, "images a second")
 
 
 def our_epochs(folder: str, recipe: Recipe, workers: int) -> Callable[[], Any]:
@@ -58,8 +58,9 @@ def timm_epochs(folder: str, recipe: Recipe, workers: int) -> Callable[[], Any]:
     mix: Mixup | None = None
     if recipe.mixes:
         mix = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=CLASSES)
+    pictures: Any = create_dataset("", root=folder, split="train", is_training=True)
     loader = create_loader(
-        create_dataset("", root=folder, split="train", is_training=True),
+        pictures,
         input_size=(3, SIDE, SIDE),
         batch_size=BATCH,
         is_training=True,

@@ -1,6 +1,7 @@
 """`alternet train`: train a model by a recipe."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -61,7 +62,8 @@ def train(
 
 def _say(row: "Row") -> None:
     tested = "test" if "test_accuracy" in row else "validation"
-    accuracy, nll = row[f"{tested}_accuracy"], row[f"{tested}_nll"]
+    found: Mapping[str, Any] = {**row}
+    accuracy, nll = found[f"{tested}_accuracy"], found[f"{tested}_nll"]
     typer.echo(
         f"epoch {row['epoch']:>4}  loss {row['train_loss']:.3f}  "
         f"{tested} accuracy {accuracy:.3f}  {tested} nll {nll:.3f}  {row['seconds']:.0f} s"

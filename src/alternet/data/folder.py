@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Folder(ImageDataset):
         file = self.files[index]
         return decode(self.root / file), self._numbers.get(file.parts[0], UNLABELLED)
 
-    @property
+    @cached_property
     def targets(self) -> list[int]:
         """Class number of every file, without reading any."""
         return [self._numbers.get(file.parts[0], UNLABELLED) for file in self.files]
