@@ -194,7 +194,7 @@ class StreamedImages(TimmImages):
         Raises:
             ValueError: A shard is missing or damaged.
         """
-        import webdataset
+        import webdataset  # pyright: ignore[reportMissingImports]
 
         reader, read = self.dataset.reader, 0
         key = reader.target_key or reader.split_info.alt_label
