@@ -230,3 +230,9 @@ def test_a_run_started_from_other_weights_is_refused(first: Path, tmp_path: Path
     for model in (f"test_resnet@{file}", "test_resnet"):
         with pytest.raises(ValueError, match="another (start|mean)"):
             trained(tmp_path / "run", model, recipe)
+
+
+@pytest.mark.parametrize("model", ["ensemble(test_vit,test_resnet)", "ensemble(run:a,run:b)"])
+def test_an_ensemble_is_not_trained(model: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="An ensemble is trained member by member"):
+        train(model, "digits", Recipe(epochs=1), tmp_path)

@@ -203,7 +203,7 @@ def transplanted(pretrained: bool = False, **settings: Any) -> nn.Module:
     stated = [given for given in known.values() if isinstance(given, Mapping) and given.get("num_classes") is not None]
     for given in stated:
         settings.setdefault("num_classes", given["num_classes"])
-    model = timm.create_model(base, pretrained=False, **settings)
+    model: Any = timm.create_model(base, pretrained=False, **settings)
     grafted(model, [graft if isinstance(graft, Graft) else Graft(**graft) for graft in plan], seed=seed)
     if pretrained:
         size = {"num_classes": model.num_classes, "in_chans": settings.get("in_chans", 3)}

@@ -12,6 +12,7 @@ from alternet.runs import CHECKPOINT, INIT, RUN, SNAPSHOTS, WEIGHTS, TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.storage import is_file, sha256_of
 from alternet.subject.creating import create, create_for_data, require_known, with_attention
+from alternet.subject.ensemble import members_of
 from alternet.subject.loading import build, check, is_random, kind_of
 from alternet.subject.subject import ASSUMED, Subject
 from alternet.subject.timm_models import of_file
@@ -75,6 +76,8 @@ def start(
         >>> begun.name, begun.arguments, begun.origin
         ('test_vit', {'in_chans': 3, 'img_size': 32}, None)
     """
+    if members_of(model):
+        raise ValueError(f"An ensemble is trained member by member, got {model!r}. Train one of them.")
     if is_random(model):
         network, name, taken = create_for_data(model, input_size, num_classes, arguments, seed=seed)
         return Start(model=network, name=name, arguments=taken)

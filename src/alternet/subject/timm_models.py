@@ -75,12 +75,12 @@ def of_folder(folder: str) -> tuple[str, Path]:
 def from_folder(folder: str, img_size: Side, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     """The model of a folder as timm and `alternet export` write it."""
     name, file = of_folder(folder)
+    model: Any
     model, facts = from_timm(f"{name}@{file}", img_size, num_classes, given)
     content: dict[str, Any] = read_config(file) or {}
     said = {**(content.get("pretrained_cfg") or {}), **content}
     told = {key: said[key] for key in ("interpolation", "crop_pct", "label_names") if key in said}
-    timms: Any = model
-    timms.pretrained_cfg = {**timms.pretrained_cfg, **told}
+    model.pretrained_cfg = {**model.pretrained_cfg, **told}
     facts["origin"]["model"] = name
     known = folder_facts(file)
     drawn = known.get("drawn")
