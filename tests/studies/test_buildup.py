@@ -1,6 +1,7 @@
 """Build-up: the paper's rules on known accuracies, one small search whole, and that nothing is trained twice."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from alternet.cli import run
 from alternet.instruments.figures import sentences
 from alternet.studies.buildup import BuildUp, buildup, search
 from alternet.studies.executor import InProcess, LocalProcesses
@@ -71,6 +73,30 @@ def test_what_decides_the_weights_has_an_address_and_nothing_else():
     assert len({address(), address(model_args={"a": 1}), *others}) == 6
 
 
+def test_the_page_runs(capsys):
+    text = (Path(__file__).parents[2] / "docs" / "buildup.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    exec(compile(block, "docs/buildup.md", "exec"), {})
+    assert capsys.readouterr().out == "preresnet_mini+msa(stages.3.1.branch,form=unit)\n"
+
+
+@pytest.mark.slow
+def test_the_command_says_what_was_tried_and_how_to_train_the_chosen_network(tmp_path, capsys):
+    budget = ["epochs=1", "subset=1/8", "warmup_epochs=0"]
+    line = ["buildup", "-m", "preresnet_mini", "--data", "digits", "--seeds", "2", "--form", "conv", "--device", "cpu"]
+    line += [part for setting in (*budget, "msa.window_size=4") for part in ("--set", setting)]
+    assert run([*line, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.count(": validation accuracy") == 5
+    assert "Train the chosen network on all training images: alternet train -m 'preresnet_mini" in said
+    folder = tmp_path / "preresnet_mini" / "buildup"
+    assert {"table.csv", "runs.csv", "test.csv", "buildup.svg", "provenance.json"} <= {f.name for f in folder.iterdir()}
+    assert run(["report", str(tmp_path), "--out", str(tmp_path / "report.html")]) == 0
+    assert "Where in this CNN does attention pay?" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert run([*line, "--out", str(tmp_path), "--set", "validation=0"]) == 2
+    assert "chooses by validation images" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     out = tmp_path_factory.mktemp("buildup")
@@ -88,10 +114,10 @@ def test_a_search_whole(found):
         own = runs[runs["step"] == row.step]["accuracy"]
         assert row.accuracy == pytest.approx(own.mean())
         assert row.standard_error == pytest.approx(own.std(ddof=1) / 2**0.5)
-        for run in runs[runs["step"] == row.step].itertuples():
-            facts = json.loads((out / "trained" / run.run / "run.json").read_text())
+        for one in runs[runs["step"] == row.step].itertuples():
+            facts = json.loads((out / "trained" / one.run / "run.json").read_text())
             assert facts["data"]["tested"] == "validation"
-            assert facts["recipe"]["seed"] == run.seed
+            assert facts["recipe"]["seed"] == one.seed
             assert facts["model_args"].get("plan", []) == [] or len(facts["model_args"]["plan"]) == row.attention
     assert test["network"].tolist() == ["no attention", "chosen", "difference"]
     assert test["accuracy"][2] == pytest.approx(test["accuracy"][1] - test["accuracy"][0])
@@ -103,9 +129,9 @@ def test_a_search_whole(found):
 @pytest.mark.slow
 def test_a_search_that_is_started_again_trains_nothing_again(found, monkeypatch):
     study, out, before, _ = found
-    times = {run: run.stat().st_mtime_ns for run in (out / "trained").rglob("*.safetensors")}
+    times = {file: file.stat().st_mtime_ns for file in (out / "trained").rglob("*.safetensors")}
     again = buildup(study, out)
-    assert {run: run.stat().st_mtime_ns for run in (out / "trained").rglob("*.safetensors")} == times
+    assert {file: file.stat().st_mtime_ns for file in (out / "trained").rglob("*.safetensors")} == times
     for name, table in before.tables.items():
         assert again.tables[name].equals(table), name
 
