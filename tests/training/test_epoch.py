@@ -54,7 +54,7 @@ def test_the_test_counts_every_image_once_whatever_the_batches() -> None:
 
 def test_nothing_to_test_on_is_told() -> None:
     learning = trainer()
-    with pytest.raises(ValueError, match="No test image"):
+    with pytest.raises(ValueError, match="No image to test on"):
         evaluate(learning.model, learning, [])
 
 

@@ -35,7 +35,7 @@ class TrainingJob:
     Examples:
         >>> job = TrainingJob(model="test_vit", data="digits", recipe=Recipe(epochs=1), out=Path("out"))
         >>> job.folder.as_posix()
-        'out/trained/test_vit-ae8e1b1e62'
+        'out/trained/test_vit-d18e9d4475'
     """
 
     model: str

@@ -53,8 +53,8 @@ def objective_of(subject: Subject) -> Objective:
     history = history_of(subject, "no recipe that says which loss was trained on")
     try:
         recipe = TrainingRun(history).facts["recipe"]
-        shares = {name: recipe.get(name, whole) for name, whole in (("subset", "1"), ("validation", "0"))}
         spared, weight_decay = recipe["filter_bias_and_bn"], float(recipe["weight_decay"])
+        shares = {name: recipe.get(name, whole) for name, whole in (("subset", "1"), ("validation", "0"))}
         if shares != {"subset": "1", "validation": "0"}:
             said = ", ".join(f"{name}: {share}" for name, share in shares.items())
             warnings.warn(

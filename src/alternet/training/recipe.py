@@ -204,7 +204,7 @@ def known_recipes() -> dict[str, str]:
 
     Examples:
         >>> sorted(known_recipes())
-        ['paper', 'paper-imagenet', 'quick', 'weak', 'weak-sgd', 'weak-sgd-imagenet']
+        ['buildup', 'paper', 'paper-imagenet', 'quick', 'weak', 'weak-sgd', 'weak-sgd-imagenet']
     """
     shipped = sorted((file for file in SHIPPED.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
     texts = {file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8") for file in shipped}
