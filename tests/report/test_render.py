@@ -187,7 +187,11 @@ def test_without_plotly_a_surface_is_its_picture_and_the_page_says_so(monkeypatc
 
 
 def test_every_instrument_together_makes_a_page_of_less_than_a_megabyte():
-    source = to_html(contents([several(name, "ViT", "ResNet", "Swin") for name in MAKERS if name not in ("landscape", "buildup")], ()))
+    source = to_html(
+        contents(
+            [several(name, "ViT", "ResNet", "Swin") for name in MAKERS if name not in ("landscape", "buildup")], ()
+        )
+    )
     page = Page()
     page.feed(source)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]

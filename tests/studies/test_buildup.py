@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
@@ -78,6 +79,13 @@ def test_the_page_runs(capsys):
     (block,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     exec(compile(block, "docs/buildup.md", "exec"), {})
     assert capsys.readouterr().out == "preresnet_mini+msa(stages.3.1.branch,form=unit)\n"
+
+
+def test_the_table_of_the_page_is_that_of_the_measured_search():
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "buildup.md").read_text(encoding="utf-8")
+    for row in pd.read_csv(docs / "results" / "buildup-photos" / "table.csv").itertuples():
+        assert f"| {row.units} | {100 * row.accuracy:.1f} ± {100 * row.standard_error:.1f} |" in text
 
 
 @pytest.mark.slow
