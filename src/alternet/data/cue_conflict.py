@@ -9,6 +9,7 @@ the images are the same on every machine.
 """
 
 import re
+from functools import cached_property
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class CueConflictFolder(Folder):
         """Always: the name of a file says what it shows."""
         return True
 
-    @property
+    @cached_property
     def targets(self) -> list[int]:
         """Number of the pair of every file, without reading any."""
         numbers = {pair: number for number, pair in enumerate(self.classes)}

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import cached_property
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,7 +195,7 @@ class StreamedImages(TimmImages):
         Raises:
             ValueError: A shard is missing or damaged.
         """
-        import webdataset  # pyright: ignore[reportMissingImports]
+        webdataset: Any = import_module("webdataset")  # which makes its names when they are asked for
 
         reader, read = self.dataset.reader, 0
         key = reader.target_key or reader.split_info.alt_label
