@@ -35,7 +35,8 @@ def lowest() -> Iterator[str]:
     """The lower bound of everything that the package and its extras for users ask for, as constraints for pip."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    for asked in map(Requirement, [*project["dependencies"], *extras["hf"], *extras["corruptions"], *extras["onnx"]]):
+    asked_for = [*project["dependencies"], *(line for extra in EXTRAS for line in extras[extra])]
+    for asked in map(Requirement, asked_for):
         (bound,) = [part.version for part in asked.specifier if part.operator == ">="]
         yield f"{asked.name}=={bound}"
 

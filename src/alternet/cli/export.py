@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alternet.cli.options import Device, Seed, Settings, as_text, of_model, parse_settings
+from alternet.cli.options import Device, Seed, Settings, as_text, only_of_model
 
 
 def export(
@@ -35,11 +35,7 @@ def export(
     from alternet.sharing.export import export as write
     from alternet.subject.loading import load
 
-    own = of_model(given := parse_settings(settings))
-    if strange := [key for key in given if not key.startswith("model.")]:
-        raise ValueError(f"--set {strange[0]}=... is no setting of the model; write --set model.{strange[0]}=....")
-    facts = {key: own.pop(key) for key in ("mean", "std", "num_classes") if key in own}
-    subject = load(model, device=device, seed=seed, model_args=own, **facts)
+    subject = load(model, device=device, seed=seed, **only_of_model(settings))
     on = None
     if recalibrate is not None:
         channels, *size = subject.example().shape[1:]

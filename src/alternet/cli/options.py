@@ -83,6 +83,25 @@ def for_loading(stated: Mapping[str, Any]) -> dict[str, Any]:
     return facts | {"model_args": {key: value for key, value in stated.items() if key not in facts}}
 
 
+def only_of_model(pairs: list[str]) -> dict[str, Any]:
+    """Settings of a command that has none but those of the model, as arguments of `alternet.load`.
+
+    Raises:
+        ValueError: One of them is of something else.
+
+    Examples:
+        >>> only_of_model(["model.in_chans=1"])
+        {'model_args': {'in_chans': 1}}
+    """
+    given = parse_settings(pairs)
+    if others := [key for key in given if not key.startswith("model.")]:
+        raise ValueError(
+            f"--set {others[0]}=... is no setting of the model; those of the model begin with model., as "
+            f"model.{others[0]}=...."
+        )
+    return for_loading(of_model(given))
+
+
 def writable(out: Path) -> Path:
     """Make the output folder, or say now that it cannot be written.
 

@@ -1,6 +1,6 @@
 """`alternet taps`: the units of a model, in forward order."""
 
-from alternet.cli.options import ImgSize, Model, Settings, for_loading, of_model, parse_settings
+from alternet.cli.options import ImgSize, Model, Settings, only_of_model
 
 
 def taps(
@@ -17,12 +17,7 @@ def taps(
 
     from alternet.subject.loading import load
 
-    given = parse_settings(settings)
-    if others := [key for key in given if not key.startswith("model.")]:
-        raise ValueError(
-            f"taps has no setting {others[0]!r}; those of the model begin with model., as model.in_chans=1."
-        )
-    subject = load(model, img_size=img_size, **for_loading(of_model(given)))
+    subject = load(model, img_size=img_size, **only_of_model(settings))
     table = Table("unit", "tap", "kind", "stage", "depth", "c × h × w", title=f"Taps of {model}", title_justify="left")
     for tap in subject.taps:
         size = " × ".join(map(str, tap.shape))

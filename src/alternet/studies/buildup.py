@@ -64,6 +64,16 @@ class Step(NamedTuple):
     kept: bool
 
 
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean over seeds.
+
+    Examples:
+        >>> standard_error(np.array([1.0, 3.0]))
+        1.0
+    """
+    return float(values.std(ddof=1)) / sqrt(len(values))
+
+
 def search(stages: Sequence[Sequence[str]], score: Callable[[Placement], np.ndarray]) -> list[Step]:
     """Try placements by the rules above.
 
@@ -85,7 +95,7 @@ def search(stages: Sequence[Sequence[str]], score: Callable[[Placement], np.ndar
         for unit in stage[::-2]:
             scores = score((*kept, unit))
             gains = scores - best
-            gain, error = float(gains.mean()), float(gains.std(ddof=1)) / sqrt(len(gains))
+            gain, error = float(gains.mean()), standard_error(gains)
             steps.append(Step((*kept, unit), unit, scores, gain, error, kept=gain > max(error, 0.0)))
             if not steps[-1].kept:
                 break
@@ -201,8 +211,8 @@ def buildup(
         for job in executor.run(jobs):
             say(f"  trained {job.folder.name}")
         accuracies = np.array([job.result.validation_accuracy for job in jobs])
-        error = accuracies.std(ddof=1) / sqrt(len(accuracies))
-        say(f"{', '.join(ordered) or 'no attention'}: validation accuracy {accuracies.mean():.1%} ± {error:.1%}")
+        mean, error = accuracies.mean(), standard_error(accuracies)
+        say(f"{', '.join(ordered) or 'no attention'}: validation accuracy {mean:.1%} ± {error:.1%}")
         return accuracies
 
     steps = [step._replace(units=tuple(sorted(step.units, key=places.__getitem__))) for step in search(stages, score)]
@@ -244,7 +254,7 @@ def _path(study: BuildUp, steps: Sequence[Step], stages: Sequence[Sequence[str]]
             "units": ", ".join(step.units) or "no attention",
             "attention": len(step.units),
             "accuracy": step.scores.mean(),
-            "standard_error": step.scores.std(ddof=1) / sqrt(len(step.scores)),
+            "standard_error": standard_error(step.scores),
             "gain": step.gain,
             "gain_error": step.error,
             "kept": int(step.kept),
@@ -292,7 +302,7 @@ def _test(study: BuildUp, accuracies: Sequence[np.ndarray], attention: int) -> p
         ("chosen", attention, after),
         ("difference", attention, after - before),
     ):
-        error = float(values.std(ddof=1)) / sqrt(len(values))
+        error = standard_error(values)
         reach = float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
         mean = float(values.mean())
         rows.append((study.model, network, count, mean, error, mean - reach, mean + reach, len(values)))

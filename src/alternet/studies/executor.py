@@ -82,7 +82,8 @@ class LocalProcesses:
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """Run them; those that fail keep no other from being finished."""
-        waiting, running = list(enumerate(jobs)), dict[subprocess.Popen[bytes], Job]()
+        waiting = list(enumerate(jobs))
+        running: dict[subprocess.Popen[bytes], Job] = {}
         failed: list[str] = []
         try:
             while waiting or running:
