@@ -105,6 +105,14 @@ def test_the_command_says_what_was_tried_and_how_to_train_the_chosen_network(tmp
     assert "chooses by validation images" in capsys.readouterr().err
 
 
+def test_the_line_that_trains_the_chosen_network_says_all_that_the_search_was_given():
+    study = BuildUp(model="preresnet_mini", data="digits", recipe=TINY, img_size=16, model_args={"in_chans": 1})
+    assert study.line(("stages.3.1.branch",)) == (
+        "alternet train -m 'preresnet_mini+msa(stages.3.1.branch,form=unit)' --data digits --img-size 16 "
+        "--set model.in_chans=1 --out runs/chosen"
+    )
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     out = tmp_path_factory.mktemp("buildup")

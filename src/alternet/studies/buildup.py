@@ -14,6 +14,7 @@ that are taken out of the training set; the test images are looked at once, at t
 chosen one.
 """
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -141,6 +142,11 @@ class BuildUp:
         if Written.of(self.model):
             raise ValueError(f"A build-up begins with a CNN without attention, got {self.model!r}.")
 
+    @property
+    def colour(self) -> bool:
+        """Whether the network takes images in colour, as `train` reads it off the arguments."""
+        return self.model_args.get("in_chans") != 1
+
     def written(self, units: Placement) -> str:
         """The network with these units attending, as MODEL."""
         if not units:
@@ -156,8 +162,8 @@ class BuildUp:
 
     def line(self, units: Placement, out: str = "runs/chosen") -> str:
         """The command that trains a placement on all training images."""
-        size = "" if self.img_size is None else f" --img-size {self.img_size}"
-        return f"alternet train -m '{self.written(units)}' --data {self.data}{size} --out {out}"
+        job = self.jobs(units, Path(out))[0]
+        return f"alternet train -m '{job.model}' {shlex.join([*job.options, '--out', out])}"
 
     def stages(self, subject: Subject) -> tuple[list[list[str]], dict[str, str]]:
         """The units that may attend, stage by stage in forward order, and why others may not."""
@@ -198,7 +204,7 @@ def buildup(
         RuntimeError: A training failed.
     """
     out, executor = Path(out), executor or InProcess()
-    images = TrainData.named(study.data, study.recipe, img_size=study.img_size)
+    images = TrainData.named(study.data, study.recipe, img_size=study.img_size, colour=study.colour)
     first = start(study.model, images.input_size, len(images.classes), study.model_args, seed=study.recipe.seed).model
     subject = Subject(first, name=study.model, input_size=images.input_size)
     stages, refused = study.stages(subject)
@@ -285,7 +291,7 @@ def _tested(study: BuildUp, jobs: Sequence[TrainingJob]) -> np.ndarray:
     for job in jobs:
         subject = load(job.result.name)
         size = subject.input_size[1] if subject.input_size else None
-        shown = batches(study.data, split="test", img_size=size, colour=study.model_args.get("in_chans") != 1)
+        shown = batches(study.data, split="test", img_size=size, colour=study.colour)
         table = Calibration().measure(subject, shown).table
         accuracies += table.loc[table["metric"] == "accuracy", "value"].tolist()
     return np.array(accuracies)

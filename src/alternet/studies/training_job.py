@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,14 @@ class TrainingJob:
         """The same as arguments of `alternet`, for another process or machine; the recipe is written to a file."""
         recipe = self.folder.with_suffix(".yaml")
         write_atomically(recipe, yaml.safe_dump(self.recipe.as_dict(), sort_keys=False))
-        options = ["-m", self.model, "--data", self.data, "--recipe", str(recipe), "--out", str(self.folder)]
-        options += ["--seed", str(self.recipe.seed)]
-        if self.img_size is not None:
-            options += ["--img-size", str(self.img_size)]
+        options = ["--recipe", str(recipe), "--out", str(self.folder), "--seed", str(self.recipe.seed)]
         if device is not None:
             options += ["--device", device]
-        for name, value in self.model_args.items():
-            options += ["--set", f"model.{name}={json.dumps(value)}"]
-        return ["train", *options]
+        return ["train", "-m", self.model, *self.options, *options]
+
+    @property
+    def options(self) -> list[str]:
+        """What the command line says of data and network besides the model's name."""
+        size = [] if self.img_size is None else ["--img-size", str(self.img_size)]
+        stated = [["--set", f"model.{name}={json.dumps(value)}"] for name, value in self.model_args.items()]
+        return ["--data", self.data, *size, *chain(*stated)]
