@@ -113,7 +113,8 @@ def test_blocks_within_one_another_each_undo_what_happened_in_them():
                 assert not torch.equal(statistics, inside)
             assert torch.equal(statistics, inside)
     assert snapshot(model) == before
-    assert not _COPIES
+    # of this model: an error that another test keeps may hold copies of its own
+    assert not {id(buffer) for buffer in model.buffers()} & set(_COPIES)
 
 
 def test_blocks_within_one_another_share_one_copy_of_the_buffers(monkeypatch: pytest.MonkeyPatch):
