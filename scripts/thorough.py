@@ -1,8 +1,9 @@
 """Run all that takes long, and write down what came out: `make thorough`.
 
-Every test runs with the tested versions (constraints.txt). The tests that `make test` takes run once more with the
-lowest versions that pyproject.toml allows, and once with the newest that there are, each in an environment of its own.
-The table with the date and the versions stands in docs/verification.md.
+The tests that `make test` takes run with the lowest versions that pyproject.toml allows, and with the newest that there
+are, each in an environment of its own; then those marked `thorough` with the tested versions (constraints.txt). The
+table with dates and versions stands in docs/verification.md. A run of some rows, `scripts/thorough.py lowest`, leaves
+the others as they were.
 """
 
 import json
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verification.md"
-MARKED = re.compile(r"(<!-- thorough -->\n).*?(\n<!-- end -->)", flags=re.DOTALL)
+MARKED = re.compile(r"(<!-- thorough -->)\n(.*?)\n(<!-- end -->)", flags=re.DOTALL)
 EXTRAS = ("hf", "corruptions", "sam", "elpv", "shards", "onnx")
 """What users may install besides."""
 FORGIVING = ("-W", "default::DeprecationWarning", "-W", "default::PendingDeprecationWarning")
@@ -51,8 +52,8 @@ def environment(folder: Path, constraints: list[str]) -> Path:
     return folder / "bin" / "python"
 
 
-def row(name: str, python: Path, *options: str) -> tuple[str, list[str]]:
-    """Run the tests with a Python: a row of the table, and a line for each test that failed."""
+def run(name: str, python: Path, *options: str) -> list[str]:
+    """Run the tests with a Python: a row of the table, and behind it a line for each test that failed."""
     begun = time.monotonic()
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -69,27 +70,42 @@ def row(name: str, python: Path, *options: str) -> tuple[str, list[str]]:
     listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], check=True, capture_output=True, text=True)
     installed = {package["name"]: package["version"] for package in json.loads(listed.stdout)}
     passed, minutes = len(cases) - skipped - len(failed), (time.monotonic() - begun) / 60
-    cells = [name, *map(installed.get, SHOWN), passed, skipped, len(failed), f"{minutes:.0f}"]
-    return f"| {' | '.join(map(str, cells))} |", failed
+    counts = [passed, skipped, len(failed), f"{minutes:.0f}"]
+    cells = [name, *map(installed.get, SHOWN), *counts, platform.python_version(), os.cpu_count(), date.today()]
+    return [f"| {' | '.join(map(str, cells))} |", *failed]
 
 
-def main() -> int:
-    """Run, write the page, and end with 1 if anything failed."""
-    runs = [
-        row("tested versions, every test", Path(sys.executable), "-m", ""),
-        row("lowest versions", environment(ROOT / ".venv-lowest", list(lowest())), *FORGIVING),
-        row("newest versions", environment(ROOT / ".venv-newest", []), *FORGIVING),
-    ]
-    head = ["versions", *SHOWN, "passed", "skipped", "failed", "minutes"]
-    table = [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(line for line, _ in runs)]
-    failed = [test for _, tests in runs for test in tests]
-    when = f"On {date.today().isoformat()}, with Python {platform.python_version()} on {os.cpu_count()} cores:"
-    said = "\n".join([when, "", *table, *([""] if failed else []), *failed])
+ROWS: dict[str, Callable[[str], list[str]]] = {
+    "lowest": lambda name: run(name, environment(ROOT / ".venv-lowest", list(lowest())), *FORGIVING),
+    "newest": lambda name: run(name, environment(ROOT / ".venv-newest", []), *FORGIVING),
+    "thorough": lambda name: run(name, Path(sys.executable), "-m", "thorough"),
+}
+HEAD = ("tests", *SHOWN, "passed", "skipped", "failed", "minutes", "Python", "cores", "date")
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Put one row with its failures into the page, in place of what an earlier run of it left there."""
     text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(MARKED.sub(lambda found: f"{found[1]}{said}{found[2]}", text), encoding="utf-8")
-    print(said)
+    (earlier,) = [found[2] for found in MARKED.finditer(text)]
+    kept = [
+        line for line in earlier.splitlines() if line.startswith(("| ", "- ")) and line.split()[1].rstrip(":") in ROWS
+    ]
+    kept = [line for line in kept if line.split()[1].rstrip(":") != name] + lines
+    rows, failed = ([line for line in kept if line.startswith(mark)] for mark in ("| ", "- "))
+    table = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *rows, *([""] if failed else []), *failed]
+    PAGE.write_text(MARKED.sub(lambda found: "\n".join((found[1], *table, found[3])), text), encoding="utf-8")
+
+
+def main(names: list[str]) -> int:
+    """Run the rows of these names, each written as it ends, and end with 1 if anything failed."""
+    failed = []
+    for name in names or ROWS:
+        lines = ROWS[name](name)
+        write(name, lines)
+        failed += lines[1:]
+    print("\n".join(failed))
     return int(bool(failed))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
