@@ -95,6 +95,20 @@ def negative_log_likelihood(logits: Logits, targets: Labels) -> Float64[Tensor, 
     return -logits.double().log_softmax(1).gather(1, targets[:, None]).squeeze(1)
 
 
+def right_and_nll(logits: Logits, targets: Labels) -> Float64[Tensor, "n 2"]:
+    """For each image, 1 if the answer is right, else 0, and its negative log likelihood.
+
+    No answer is right whose logits are no numbers; its likelihood is not a number either.
+
+    Examples:
+        >>> right_and_nll(torch.tensor([[0.0, 0.0], [torch.nan, 0.0]]), torch.tensor([0, 0])).tolist()
+        [[1.0, 0.6931471805599453], [0.0, nan]]
+    """
+    undefined = (logits.isnan() | logits.isposinf()).any(1)
+    right = (logits.argmax(1) == targets).double().masked_fill(undefined, 0)
+    return torch.stack([right, negative_log_likelihood(logits, targets)], dim=1)
+
+
 def answers(logits: Logits, *, precision: torch.dtype = torch.float64) -> tuple[Labels, Float[Tensor, " n"]]:
     """The predicted classes and their probabilities, by a softmax in a precision; the paper's code has float32."""
     return logits.argmax(1), logits.to(precision).softmax(1).amax(1)

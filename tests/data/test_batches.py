@@ -1,7 +1,6 @@
 """Batches: order, restart, shards, frozen draws, fingerprints."""
 
 import random
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from alternet.data import PAPER_CIFAR, Augmentation, Batches, batches
 from alternet.data import batches as make
 from alternet.data.image_batches import Batches as BatchesOfModule
+from alternet.data.kept import BUDGET
 from alternet.seeding import reseed
 
 FLIP = Augmentation(hflip=0.5, crop="pad", padding=2)
@@ -173,7 +173,7 @@ def test_frozen_batches_come_in_random_order_and_lose_nothing(made: Batches) -> 
 
 def test_what_does_not_fit_into_memory_is_drawn_again(made: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = joined(made.frozen(FLIP))
-    monkeypatch.setattr(sys.modules["alternet.data.image_batches"], "KEPT_BYTES", 2 * (4 * 3 * 8 * 8 * 4))
+    monkeypatch.setattr(BUDGET, "most", BUDGET.most - BUDGET.room + 2 * (4 * 3 * 8 * 8 * 4 + 4 * 8))
     frozen = made.frozen(FLIP)
     for _ in range(3):
         assert all(torch.equal(*pair) for pair in zip(expected, joined(frozen), strict=True))

@@ -1,5 +1,6 @@
 """Frequency noise: where its energy is, the numbers of the paper's code, sums by the definition, and whom it spares."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -26,13 +27,17 @@ def data(height=16, width=16, n=6, channels=3, batch_size=4, classes=2):
     return Batches.of(images, torch.arange(n) % classes, batch_size=batch_size)
 
 
-def added(batches, *, facts=None, **settings):
-    """The noise that a model is shown, [bands · repeats, n, c, h, w], in order if there is one repeat or one batch."""
+def added(batches, *, facts=None, bands=9, repeats=1, **settings):
+    """The noise that a model is shown, [bands · repeats, n, c, h, w], the repeats of a band beside one another."""
     model = Seen()
-    FrequencyNoise(**settings).measure(subject(model, **(facts or {})), batches)
+    FrequencyNoise(bands=bands, repeats=repeats, **settings).measure(subject(model, **(facts or {})), batches)
     seen = torch.cat(tuple(model.images)[:-1])  # the last pass is that which tells the architecture
-    seen = seen.unflatten(0, (-1, batches.images))
-    return seen[1:] - seen[:1]
+    noise = []
+    for batch in seen.split([(1 + repeats * bands) * len(targets) for _, targets in batches]):
+        clean, *noisy = batch.unflatten(0, (1 + repeats * bands, -1))
+        noise.append(torch.stack(noisy) - clean)
+    whole = torch.cat(noise, dim=1)
+    return whole.unflatten(0, (repeats, bands)).transpose(0, 1).flatten(0, 1)
 
 
 @pytest.mark.parametrize("frequency", [0.1, 0.5, 0.9])
@@ -117,15 +122,33 @@ def test_any_number_of_channels_each_with_noise_of_its_own(channels):
     assert len(torch.unique(flat, dim=0)) == channels
 
 
-def test_the_noise_of_an_image_depends_on_its_place_band_repeat_and_seed_alone():
-    settings = {"bands": 2, "repeats": 2, "half_width": 0.7}
+def test_the_noise_of_an_image_depends_on_its_number_band_repeat_and_seed_alone():
+    settings = {"bands": 2, "repeats": 2, "half_width": 0.15}  # the bands have no wave in common
     one = added(data(batch_size=6), **settings)
     torch.testing.assert_close(added(data(n=3, batch_size=3), **settings), one[:, :3], rtol=0, atol=1e-6)
-    torch.testing.assert_close(added(data(n=6, batch_size=1), bands=2, half_width=0.7), one[::2], rtol=0, atol=1e-6)
+    torch.testing.assert_close(added(data(n=6, batch_size=1), bands=2, half_width=0.15), one[::2], rtol=0, atol=1e-6)
     drawn = one.flatten(0, 1).flatten(1)
     likeness = torch.corrcoef(drawn) - torch.eye(len(drawn))
     assert likeness.abs().max() < 0.3
     assert not torch.allclose(added(data(batch_size=6), seed=1, **settings), one, atol=1e-3)
+
+
+def test_the_noise_of_an_image_does_not_depend_on_its_company():
+    whole = data(height=32, width=32, n=6, batch_size=4)
+    of_all = added(whole)
+    order = np.array([4, 1, 5])
+    some = added(dataclasses.replace(whole, order=order))
+    torch.testing.assert_close(some, of_all[:, order], rtol=0, atol=1e-6)
+
+
+def test_bands_are_cut_out_of_one_draw():
+    """Two halves of all waves add up to the whole, before they are scaled to one energy."""
+    energy = {"energy": "paper", "strength": 1.0}
+    whole = added(data(), bands=1, half_width=0.5, **energy)
+    disjoint = added(data(), bands=4, half_width=0.1, **energy)  # 0.1 to 0.9
+    power = np.abs(np.fft.fft2(disjoint.sum(0).double().numpy())), np.abs(np.fft.fft2(whole[0].double().numpy()))
+    inside = power[0] > 0.4 * power[1]
+    assert 0.5 < inside.mean() < 0.95
 
 
 def test_a_model_that_does_not_look_is_unmoved():

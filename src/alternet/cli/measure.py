@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from alternet.cli.options import (
+    Cache,
     Data,
     Device,
     ImgSize,
+    MeasuringWorkers,
     Models,
     Out,
     Seed,
     Settings,
-    Workers,
     as_text,
     for_loading,
     of_model,
     parse_settings,
+    parse_workers,
+    set_cache,
     writable,
 )
 from alternet.errors import in_one_line
@@ -51,7 +54,8 @@ def measure(
     img_size: ImgSize = None,
     device: Device = None,
     seed: Seed = 0,
-    workers: Workers = 0,
+    workers: MeasuringWorkers = "auto",
+    cache: Cache = None,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Measure models; results lie in OUT/<model>/<instrument>/.
@@ -61,11 +65,12 @@ def measure(
     """
     from alternet.distributed import local_device, processes
 
+    set_cache(cache)
     given = parse_settings(settings)
     of_instruments = {key: text for key, text in given.items() if not key.startswith("model.")}
     chosen = choose(instruments, of_instruments, seed)
     target = local_device(device)
-    options = {"limit": limit, "batch_size": batch_size, "seed": seed, "workers": workers}
+    options = {"limit": limit, "batch_size": batch_size, "seed": seed, "workers": parse_workers(workers)}
     with processes(target):
         models = {as_text(name): name for name in model}
         options |= {"img_size": img_size, "of_model": of_model(given)}

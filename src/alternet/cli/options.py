@@ -39,9 +39,51 @@ Seed = Annotated[
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that decode images beside the model; the numbers do not depend on it.")
 ]
+MeasuringWorkers = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|N",
+        help="Processes that decode images beside the model; auto: what suits this machine. No number depends on it.",
+    ),
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory for decoded images, for example 2GiB; 0 decodes anew. Default: a quarter of what is free, 4GiB.",
+    ),
+]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting. May be given several times.")
 ]
+
+
+def parse_workers(text: str) -> int | None:
+    """How many processes `--workers` asks for; None leaves it to the machine.
+
+    Examples:
+        >>> parse_workers("auto"), parse_workers("3")
+        (None, 3)
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise ValueError(f"--workers got {text!r}, expected auto or a number of processes, 0 for none beside this one.")
+    return int(text)
+
+
+def set_cache(text: str | None) -> None:
+    """Let `--cache` say how much memory images may take."""
+    if text is None:
+        return
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    from alternet.data.kept import BUDGET
+
+    try:
+        BUDGET.most = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError as error:
+        raise ValueError(f"--cache got {text!r}, expected a size such as 500MB, 2GiB or 0.") from error
 
 
 def parse_settings(pairs: list[str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_batches import Batches
 from alternet.data.image_dataset import ImageDataset, Indices, Sample, UnreadableImage
+from alternet.data.kept import decoded
 from alternet.seeding import derived_seed, random_state_kept, reseed
 
 SMALLEST = 32
@@ -125,6 +126,8 @@ class Corrupted(ImageDataset):
         seed: What the randomness is drawn from.
     """
 
+    passing = True
+
     def __init__(
         self, source: ImageDataset, transform: EvalTransform, corruption: str, severity: int, *, seed: int = 0
     ) -> None:
@@ -155,6 +158,15 @@ class Corrupted(ImageDataset):
 
     def samples(self, indices: Indices) -> Iterator[Sample | UnreadableImage]:
         """The pictures in this order; in place of one that cannot be read, the reason why."""
+        store, wanted = decoded(self.source, self.transform), [int(index) for index in indices]
+        if self.transform.colour and all(index in store for index in wanted):
+            for kept in map(store.__getitem__, wanted):
+                yield (
+                    UnreadableImage("as before")
+                    if kept is None
+                    else self._of(kept[0].permute(1, 2, 0).numpy(), kept[1])
+                )
+            return
         for sample in self.source.samples(indices):
             yield sample if isinstance(sample, UnreadableImage) else self._made(sample)
 
@@ -169,8 +181,9 @@ class Corrupted(ImageDataset):
         return {"clean": self.source.facts(indices), "prepared": self.transform.facts} | done
 
     def _made(self, sample: Sample) -> Sample:
-        picture, target = sample
-        pixels = np.asarray(self.transform.resized(picture))
+        return self._of(np.asarray(self.transform.resized(sample[0])), sample[1])
+
+    def _of(self, pixels: np.ndarray, target: int) -> Sample:
         return Image.fromarray(corrupt(pixels, self.corruption, self.severity, seed=self.seed)), target
 
 

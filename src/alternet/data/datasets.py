@@ -41,7 +41,7 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
     colour: bool = True,
     crop_pct: float | None = None,
     interpolation: str = "bicubic",
-    workers: int = 0,
+    workers: int | None = 0,
     seed: int = 0,
 ) -> Batches:
     """Images of a data set, ready to measure.
@@ -58,7 +58,7 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
         colour: Three channels, or one of grey values.
         crop_pct: Part of the resized image's side that is kept; by default 0.875 for files, 1 for small images.
         interpolation: How to resize: `bilinear`, `bicubic`, `lanczos` or `nearest`.
-        workers: Processes that decode image files beside the caller.
+        workers: Processes that decode image files beside the caller; None for as many as suit this machine.
         seed: What the subset is drawn from.
 
     Raises:

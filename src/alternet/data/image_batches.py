@@ -13,15 +13,13 @@ from torch import Tensor
 from alternet.data.augment import Augmentation, Augmented
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_dataset import ImageDataset, TensorImages
+from alternet.data.kept import Store
 from alternet.data.reading import Batch, Reading
 from alternet.data.shares import divide
 from alternet.stamp import Stamp, stamp_of, versions_of
 
 if TYPE_CHECKING:
     from alternet.data.streaming import AugmentedStream
-
-KEPT_BYTES = 4 * 2**30
-"""How much of frozen batches is kept in memory; what is beyond is drawn again from the same seed when it is needed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +38,7 @@ class Batches:
         transform: Size and channels.
         order: Indices of the pictures, in order.
         batch_size: Images in a batch; the last one may be smaller.
-        workers: Processes that decode beside the caller.
+        workers: Processes that decode beside the caller; None for as many as suit this machine.
         augment: How the images were varied, once, if they are frozen.
         seed: What the variation was drawn from.
         part: First batch and step: (0, 1) unless these are a shard.
@@ -58,7 +56,7 @@ class Batches:
     transform: EvalTransform
     order: np.ndarray = field(repr=False)
     batch_size: int = 64
-    workers: int = 0
+    workers: int | None = 0
     augment: Augmentation | None = None
     seed: int = 0
     part: tuple[int, int] = (0, 1)
@@ -69,7 +67,7 @@ class Batches:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
-        if self.workers < 0:
+        if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must not be negative, got {self.workers}. 0 decodes in this process.")
 
     @classmethod
@@ -181,17 +179,30 @@ class Batches:
         if (versions := versions_of(self.dataset.in_memory)) != self._kept.versions:
             self._kept.clear()  # drawn from images that are others now
             self._kept.versions = versions
-        kept = dict(self._kept)
-        missing = [number for number in self.numbers if number not in kept]
+        missing = [number for number in self.numbers if number not in self._kept]
         fresh, drawn = self._reading.batches(missing, self.workers), set(missing)
         for number in self.numbers:
-            images, targets = next(fresh) if number in drawn else kept[number]
+            images, targets = next(fresh) if number in drawn else self._kept[number]
             if number in drawn and self.augment is not None:
-                whole = self.batch_size * int(np.prod(self.shape)) * images.element_size()
-                if (len(self._kept) + 1) * whole <= KEPT_BYTES:
-                    self._kept[number] = images, targets
+                self._kept.offer(number, (images, targets), size=images.nbytes + targets.nbytes)
             if len(images):
                 yield images.clone(), targets.clone()  # whoever writes into a batch must not change the kept one
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Of each batch the places of its first image and of the one after its last, which name it in a journal."""
+        size, total = self.batch_size, len(self.order)
+        return [(number * size, min((number + 1) * size, total)) for number in self.numbers]
+
+    def at(self, place: int) -> "Batches":
+        """The one batch that holds the image at this place."""
+        return self.shard(self.numbers.index(place // self.batch_size), len(self))
+
+    @property
+    def pictures(self) -> list[int]:
+        """The numbers in the data set of those images that could be read, in order; known once they have been read."""
+        numbers = self._reading.indices(self.numbers).tolist()
+        return [number for number in numbers if not self._skipped or self.dataset.label(number) not in self._skipped]
 
     def shard(self, rank: int, world_size: int) -> "Batches":
         """Every `world_size`-th batch from `rank` on, for one of several processes; never padded, perhaps empty.
@@ -270,9 +281,10 @@ class Batches:
     def frozen(self, augment: Augmentation, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
         """The images in a random order, augmented once, the same at every iteration.
 
-        Batches are drawn when they are first reached and kept in memory, up to 4 GiB; what is beyond is drawn again
-        from the same seed. The caller's random state is left as it was. Images are varied as pictures of 256 levels, to
-        which floats in memory are rounded. (Data that can only be streamed keeps its own order.)
+        Batches are drawn when they are first reached and kept in memory, as far as the budget of `alternet.data.kept`
+        goes; what is beyond is drawn again from the same seed. The caller's random state is left as it was. Images are
+        varied as pictures of 256 levels, to which floats in memory are rounded. (Data that can only be streamed keeps
+        its own order.)
 
         Args:
             augment: How to vary the images.
@@ -343,7 +355,7 @@ class Batches:
         if len(self.order) < len(self.dataset):
             raise ValueError(f"{self.name!r} can only be streamed as a whole. Leave limit out.")
         varied = self._varied(augment)
-        return AugmentedStream(dataset=self.dataset, augmented=varied, buffer=buffer, workers=self.workers)
+        return AugmentedStream(dataset=self.dataset, augmented=varied, buffer=buffer, workers=self.workers or 0)
 
     def _drawn(self, augment: Augmentation, seed: int, batch_size: int) -> "Batches":
         shuffle = np.random.RandomState(seed % 2**32).permutation
@@ -387,7 +399,7 @@ class Batches:
         )
 
 
-class _Kept(dict[int, Batch]):
+class _Kept(Store[int, Batch]):
     """Frozen batches by number, and the versions of the images in memory that they were drawn from."""
 
     versions: Stamp = ()

@@ -41,6 +41,7 @@ class ImageDataset(Dataset, ABC):
         img_size: Side of prepared images where nobody says otherwise.
         crop_pct: Part of a resized picture's shorter side that is kept, where nobody says otherwise.
         channels: Where the pictures are tensors rather than colours, how many channels they have.
+        passing: Whether the pictures are looked at once and then never again, so that none is kept.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ImageDataset(Dataset, ABC):
     img_size: int = 224
     crop_pct: float = 0.875
     channels: int | None = None
+    passing: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...

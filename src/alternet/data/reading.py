@@ -1,5 +1,6 @@
 """Reading: batches made on request, by worker processes or here, and the decoding of a data set's batches."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from alternet.data.augment import Augmented
 from alternet.data.eval_transform import EvalTransform, unit_range
 from alternet.data.image_dataset import ImageDataset, UnreadableImage
+from alternet.data.kept import Budget, Picture, Store, decoded
 
 Batch = tuple[Tensor, Tensor]
 """Images [n, c, h, w] in [0, 1] and their targets; of no length where no picture could be read."""
@@ -22,7 +24,7 @@ class Loader:
     """Batches made of requests, in their order, with any number of workers; measuring and training read through it.
 
     Args:
-        make: Makes a batch of a request, and notes in `skipped` what it cannot read. Workers get copies of it.
+        make: Makes what a request asks for, and notes in `skipped` what it cannot read. Workers get copies of it.
         requests: What to make; it is iterated over anew in every pass.
         skipped: Takes up what the workers skipped, too.
         workers: Processes beside this one; with none the batches are made here.
@@ -31,7 +33,7 @@ class Loader:
 
     def __init__(
         self,
-        make: Callable[[Any], Batch],
+        make: Callable[[Any], Any],
         requests: Iterable[Any],
         skipped: dict[str, None],
         *,
@@ -50,18 +52,28 @@ class Loader:
             generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
         )
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         for batch, skipped in self._batches:
             self.skipped.update(dict.fromkeys(skipped))
             yield batch
 
 
+def sensible_workers(batches: int) -> int:
+    """So many processes as this one's share of the cores, less one that the model is left, and 8 at most.
+
+    A single batch would have to be waited for in any case.
+    """
+    share = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(0, min(8, share - 1, batches - 1))
+
+
 @dataclass
 class _Made(Dataset):
-    make: Callable[[Any], Batch]
+    make: Callable[[Any], Any]
     skipped: dict[str, None]
 
-    def __getitem__(self, request: Any) -> tuple[Batch, list[str]]:
+    def __getitem__(self, request: Any) -> tuple[Any, list[str]]:
         return self.make(request), list(self.skipped)  # what a worker notes would stay with it
 
 
@@ -96,35 +108,78 @@ class Reading:
         size = self.batch_size
         return np.concatenate([self.order[:0], *(self.order[size * n : size * (n + 1)] for n in numbers)])
 
-    def batches(self, numbers: Sequence[int], workers: int) -> Iterator[Batch]:
-        """Read these batches, in order."""
+    def batches(self, numbers: Sequence[int], workers: int | None) -> Iterator[Batch]:
+        """Read these batches, in order; what was decoded before is taken from memory."""
+        if self.varied is not None:
+            for batch, _ in self._fresh(numbers, workers):
+                yield batch if len(batch[0]) else self._nothing
+            return
+        at_once = (self.dataset.tensors(self.indices([number]), self.transform) for number in numbers)
+        if (first := next(at_once, None)) is not None:
+            yield first
+            yield from at_once  # pyright: ignore[reportReturnType]
+            return
+
+        # what somebody may write into is read as it is now
+        kept = not (self.dataset.in_memory or self.dataset.passing)
+        store = decoded(self.dataset, self.transform) if kept else Store(Budget(0))
+        missing = [number for number in numbers if not all(index in store for index in self._of(number))]
+        fresh, unread = self._fresh(missing, workers), set(missing)
+        for number in numbers:
+            if number in unread:
+                batch, read = next(fresh)
+                self._keep(store, number, batch, read)
+            else:
+                batch = self._again([kept for index in self._of(number) if (kept := store[index]) is not None])
+            yield unit_range(batch[0]), batch[1]
+
+    def _keep(self, store: Store[int, Picture], number: int, batch: Batch, read: Sequence[int]) -> None:
+        """Keep the pictures of a batch, and which of them cannot be read."""
+        for index in {*self._of(number)} - {*read}:
+            store.offer(index, None, size=0)
+        for index, image, target in zip(read, *batch, strict=True):
+            if store.room >= image.nbytes:
+                store.offer(index, (image.clone(), int(target)), size=image.nbytes)  # not the memory of a worker
+
+    def _again(self, kept: Sequence[tuple[Tensor, int]]) -> Batch:
+        if not kept:
+            return self._nothing
+        images, targets = zip(*kept, strict=True)
+        return torch.stack(images), torch.tensor(targets)
+
+    def _of(self, number: int) -> list[int]:
+        return self.indices([number]).tolist()
+
+    def _fresh(self, numbers: Sequence[int], workers: int | None) -> Iterator[tuple[Batch, list[int]]]:
+        """Batches as bytes (as floats where they are varied), with the numbers of the pictures that could be read."""
+        workers = sensible_workers(len(numbers)) if workers is None else workers
         if workers and self.dataset.indexable and numbers:
             yield from Loader(self._alone, numbers, self.skipped, workers=workers)
             return
-
         # one pass over the samples of all batches, because a stream cannot be entered in the middle
         indices = self.indices(numbers)
         samples = zip(indices, self.dataset.samples(indices), strict=True)
         for number in numbers:
             yield self._next(number, samples)
 
-    def _alone(self, number: int) -> Batch:
-        return next(self.batches([number], 0))
+    def _alone(self, number: int) -> tuple[Batch, list[int]]:
+        return next(self._fresh([number], 0))
 
-    def _next(self, number: int, samples: Iterator[tuple[int, Any]]) -> Batch:
-        """One batch, from what is in memory or else from the next samples; its single pictures are free again then."""
-        indices = self.indices([number])
-        nothing = torch.empty(0, *self.transform.shape, dtype=torch.float32), torch.empty(0, dtype=torch.int64)
+    def _next(self, number: int, samples: Iterator[tuple[int, Any]]) -> tuple[Batch, list[int]]:
+        """One batch from the next samples; its single pictures are free again then."""
+        few = islice(samples, len(self.indices([number])))
         if self.varied is not None:
-            return self.varied.drawn(islice(samples, len(indices)), (self.seed,), (self.seed, number)) or nothing
-        if (at_once := self.dataset.tensors(indices, self.transform)) is not None:
-            return at_once
-
-        images, targets = [], []
-        for index, sample in islice(samples, len(indices)):
+            return self.varied.drawn(few, (self.seed,), (self.seed, number)) or self._nothing, []
+        images, targets, read = [], [], []
+        for index, sample in few:
             if isinstance(sample, UnreadableImage):
                 self.skipped[self.dataset.label(int(index))] = None
             else:
                 images.append(self.transform(sample[0]))
                 targets.append(sample[1])
-        return (unit_range(torch.stack(images)), torch.tensor(targets)) if images else nothing
+                read.append(int(index))
+        return ((torch.stack(images), torch.tensor(targets)) if images else self._nothing), read
+
+    @property
+    def _nothing(self) -> Batch:
+        return torch.empty(0, *self.transform.shape), torch.empty(0, dtype=torch.int64)

@@ -1,7 +1,7 @@
 """Passes: how work meets the data, as sums over one pass or item by item, shared among all processes."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,55 +17,91 @@ from alternet.progress import track
 from alternet.seeding import noise
 from alternet.storage import Journal
 from alternet.taps.find import Tap
+from alternet.taps.trace import nothing_hidden
 
 Sums = dict[str, Tensor]
 
 
-def stream(works: Sequence[OnePass], *, label: str) -> list[Tables]:
-    """One pass over the data for several works on the same data that look at the same things; the tables of each.
+def stream(works: Sequence[OnePass], *, label: str) -> list[Tables | Exception]:
+    """One pass over the images for several works on the same ones: the tables of each, or what kept it from them.
 
-    Every process sums over its shard of the batches; all of them get the tables.
+    Every process sums over its shard of the batches, those of the first work; all of them get the tables. A work that
+    fails takes no further part, and costs the others nothing.
     """
-    subject, batches, reads_features = works[0].subject, works[0].batches, works[0].reads_features
-
-    def my_shard() -> list[Sums]:
-        shard = batches.shard(rank(), world_size())
-        sums: list[Sums] = [{} for _ in works]
-        with ExitStack() as begun:
-            probe = begun.enter_context(Probe(subject, None if reads_features else []))
-            # only the size of these images matters: the shapes of the taps follow from it
-            taps = probe.taps_on(noise(batches.shape))
-            for work in works:
-                work.taps = taps
-                begun.enter_context(work)
-            for images, targets in track(shard, label=label, total=len(shard)):
-                for total, part in zip(sums, _parts(works, probe, images, targets), strict=True):
-                    _add(total, part)
-        return sums
-
-    totals: list[Sums] = [{} for _ in works]
-    for sums in together(my_shard):
-        for total, part in zip(totals, sums, strict=True):
-            _add(total, {key: value.cpu() for key, value in part.items()})
-    if not all(totals):
-        raise ValueError(f"{batches.name!r} gave no image to measure. Check that its files can be read.")
-    return [work.tables(total) for work, total in zip(works, totals, strict=True)]
+    members = [_Member(work) for work in works]
+    together(lambda: _pass(members, label))
+    outcomes: list[Tables | Exception] = []
+    for member in members:
+        try:
+            outcomes.append(member.tables())
+        except Exception as error:
+            outcomes.append(error)
+    return outcomes
 
 
-def _parts(works: Sequence[OnePass], probe: Probe, images: Tensor, targets: Tensor) -> list[Mapping[str, Tensor]]:
-    """What one batch adds to the sums of each work."""
-    readings: list[Sums] = [{} for _ in works]
+class _Member:
+    """A work in a pass, with the sums of this process."""
 
-    def visit(tap: Tap, feature: Tensor) -> None:
-        # half precision is too coarse for sums and squares
-        feature = feature if feature.dtype == torch.float64 else feature.float()
-        for work, kept in zip(works, readings, strict=True):
-            if (reading := work.read(tap, feature)) is not None:
-                kept[tap.name] = reading
+    def __init__(self, work: OnePass) -> None:
+        self.work, self.sums, self.readings = work, Sums(), Sums()
+        self.error: Exception | None = None
 
-    logits = probe.observe(images, visit) if works[0].reads_features else probe.logits(images)
-    batch = Batch(images, targets, logits)
-    return [work.part(batch, kept) for work, kept in zip(works, readings, strict=True)]
+    def attempt(self, step: Callable[..., object], *given: Any) -> None:
+        """Take a step, unless one has failed before."""
+        if self.error is None:
+            try:
+                step(*given)
+            except Exception as error:
+                self.error = error
+
+    def read(self, tap: Tap, feature: Tensor) -> None:
+        if (reading := self.work.read(tap, feature)) is not None:
+            self.readings[tap.name] = reading
+
+    def add(self, batch: Batch) -> None:
+        readings, self.readings = self.readings, Sums()
+        _add(self.sums, self.work.part(batch, readings))
+
+    def tables(self) -> Tables:
+        """From the sums of all processes; an error in one of them is an error in all."""
+        total = Sums()
+        for sums in together(self._mine):
+            _add(total, sums)
+        if not total:
+            raise ValueError(f"{self.work.batches.name!r} gave no image to measure. Check that its files can be read.")
+        return self.work.tables(total)
+
+    def _mine(self) -> Sums:
+        if self.error is not None:
+            raise self.error
+        return {key: value.cpu() for key, value in self.sums.items()}
+
+
+def _pass(members: Sequence[_Member], label: str) -> None:
+    """Show this process's share of the batches to all members."""
+    subject, batches = members[0].work.subject, members[0].work.batches
+    shard, reading = batches.shard(rank(), world_size()), [member for member in members if member.work.reads_features]
+    # No fused attention, which rounds otherwise than what is observed layer by layer: company shall change no number.
+    with nothing_hidden(), ExitStack() as begun:
+        probe = begun.enter_context(Probe(subject, None if reading else []))
+        # only the size of these images matters: the shapes of the taps follow from it
+        taps = probe.taps_on(noise(batches.shape))
+        for member in members:
+            member.work.taps = taps
+            member.attempt(begun.enter_context, member.work)
+
+        def visit(tap: Tap, feature: Tensor) -> None:
+            # half precision is too coarse for sums and squares
+            feature = feature if feature.dtype == torch.float64 else feature.float()
+            for member in reading:
+                member.attempt(member.read, tap, feature)
+
+        for images, targets in track(shard, label=label, total=len(shard)):
+            if all(member.error for member in members):
+                break
+            logits = probe.observe(images, visit) if reading else probe.logits(images)
+            for member in members:
+                member.attempt(member.add, Batch(images, targets, logits))
 
 
 def _add(total: Sums, part: Mapping[str, Tensor]) -> None:

@@ -80,7 +80,7 @@ def measure_each(
 def _each(
     instruments: "Sequence[Instrument]", subject: Subject, batches: Batches, out: Path | None, locks: ExitStack
 ) -> "Iterator[tuple[Instrument, Result]]":
-    passes: dict[Any, list[_Job]] = {}
+    jobs: list[_Job] = []
     for instrument in instruments:
         try:
             _require_measurable(instrument, subject, batches)
@@ -92,14 +92,39 @@ def _each(
             yield instrument, stored
             continue
 
-        work = job.work
-        shared = (id(work.batches), work.reads_features) if isinstance(work, OnePass) else id(work)
-        passes.setdefault(shared, []).append(job)
+        jobs.append(job)
 
-    for jobs in passes.values():
-        for job, result in _measured(jobs):
+    for company in _in_company(jobs):
+        for job, result in _measured(company):
             job.lock.close()
             yield job.instrument, result
+
+
+def _in_company(jobs: "Sequence[_Job]") -> "list[list[_Job]]":
+    """The jobs that share a pass, each beside the others, in the order in which the first of them was asked for.
+
+    Where images are compared within a batch, it counts which ones come together; whatever else streams takes part in
+    that pass, since sums over the same images do not depend on their order.
+    """
+    passes: list[list[_Job]] = []
+    for job in sorted(jobs, key=lambda job: not (isinstance(job.work, OnePass) and job.work.compares)):
+        for company in passes:
+            if _together(company[0].work, job.work):
+                company.append(job)
+                break
+        else:
+            passes.append([job])
+    place = {id(job): place for place, job in enumerate(jobs)}
+    return sorted(passes, key=lambda company: min(place[id(job)] for job in company))
+
+
+def _together(first: Work, other: Work) -> bool:
+    """Whether a work can take part in the pass that another one leads."""
+    if not (isinstance(first, OnePass) and isinstance(other, OnePass)):
+        return False
+    if first.batches is other.batches:
+        return True
+    return not other.compares and first.batches.fingerprint == other.batches.fingerprint
 
 
 def _require_measurable(instrument: "Instrument", subject: Subject, batches: Batches) -> None:
@@ -256,22 +281,21 @@ def _tried(work: Callable[..., Any], *given: Any) -> Any:
 
 def _measured(jobs: Sequence[_Job]) -> Iterator[tuple[_Job, Result]]:
     begun = time.monotonic()
-    tables = _tried(_tables, jobs)
-    if isinstance(tables, Exception) and len(jobs) > 1:
-        for job in jobs:  # one of them may be at fault, the others shall not pay for it
+    outcomes = _tried(_tables, jobs)
+    if isinstance(outcomes, Exception) and len(jobs) > 1:
+        for job in jobs:  # what one of them wants to see may have stopped the whole pass
             yield from _measured([job])
         return
-    if isinstance(tables, Exception):
-        yield jobs[0], tables
-        return
+    if isinstance(outcomes, Exception):
+        outcomes = [outcomes]
     seconds = round(time.monotonic() - begun, 3)
     names = [job.instrument.spec.name for job in jobs]
-    for job, filled in zip(jobs, tables, strict=True):
+    for job, outcome in zip(jobs, outcomes, strict=True):
         facts = {"seconds": seconds, "same_pass": [name for name in names if name != job.instrument.spec.name]}
-        yield job, _tried(_kept, job, filled, facts)
+        yield job, outcome if isinstance(outcome, Exception) else _tried(_kept, job, outcome, facts)
 
 
-def _tables(jobs: Sequence[_Job]) -> list[Tables]:
+def _tables(jobs: Sequence[_Job]) -> list[Tables | Exception]:
     subject = jobs[0].work.subject
     label = f"{' + '.join(job.instrument.spec.name for job in jobs)} · {subject.name}"
     device, found = subject.device.type, AsFound(subject.model)

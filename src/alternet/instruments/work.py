@@ -77,14 +77,17 @@ class OnePass(Work):
     """Work that needs one pass over the data and keeps nothing but sums.
 
     The runner adds the parts of all batches and processes, so they must be additive over images: float64 tensors of the
-    same shape for every batch. Works on the same data that look at the same things share the pass.
+    same shape for every batch. Works on the same images share the pass.
 
     Attributes:
         reads_features: Whether it looks at feature maps, or at logits alone.
+        compares: Whether the numbers depend on which images come in a batch together. The pass then takes the batches
+            of this work as they are; other works follow it through them.
         taps: Where, in forward order, with the shapes that the maps of these images have; known once the pass begins.
     """
 
     reads_features: ClassVar[bool] = True
+    compares: bool = False
     taps: Sequence[Tap] = ()
 
     def read(self, tap: Tap, feature: FeatureMap) -> Tensor | None:

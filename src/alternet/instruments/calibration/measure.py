@@ -79,7 +79,7 @@ class CalibrationWork(OnePass):
         super().__init__(instrument, subject, batches)
         facts: dict[str, Any] = {}
         if instrument.convention == "paper":
-            facts["batch_size"] = batches.batch_size  # its NLL is a mean over batches
+            facts["batch_size"], self.compares = batches.batch_size, True  # its NLL is a mean over batches
         if instrument.samples:
             self.sampler = Sampler(subject.model, seed=instrument.seed)
             if not self.sampler.rates:

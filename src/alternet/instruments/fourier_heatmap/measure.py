@@ -23,13 +23,16 @@ from math import pi
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from alternet.instruments.perturbed import PerturbedWork
-from alternet.instruments.work import Tables
+from alternet.instruments.intervals import change_interval
+from alternet.instruments.moments import mean_and_error, moments, of_mean_and_error
+from alternet.instruments.work import PerItem, Tables
+from alternet.probe.probe import Probe
+from alternet.scores import require_classes, right_and_nll
 from alternet.seeding import derived_seed
-from alternet.shapes import Images
+from alternet.shapes import Images, Labels
 
 if TYPE_CHECKING:
     from alternet.instruments.fourier_heatmap import FourierHeatmap
@@ -114,16 +117,25 @@ def signs(channels: int, seeds: Iterable[int]) -> Float[Tensor, "n c 1 1"]:
     return 2 * torch.stack(draws).float() - 1
 
 
-class FourierHeatmapWork(PerturbedWork):
-    """An item is a wave, by its direction."""
+class FourierHeatmapWork(PerItem):
+    """An item is a wave, by its direction.
+
+    Attributes:
+        right: Of the unchanged images, 1 where the answer is right, else 0.
+    """
 
     instrument: "FourierHeatmap"
     record: ClassVar = Cell
+    right: Float64[Tensor, " n"]
 
     def begin(self) -> None:
         if self.batches.shape[1:] == (1, 1):
             raise ValueError("fourier_heatmap got images of one pixel, which hold no wave. Give larger images.")
-        super().begin()
+        self.probe = self.undo.enter_context(Probe(self.subject, taps=[]))
+        right = [self._right(images.to(self.subject.device), targets) for images, targets in self.batches]
+        if not right:
+            raise ValueError(f"{self.batches.name!r} gave no image to measure. Check that its files can be read.")
+        self.right = torch.cat(right)
 
     def items(self) -> list[Direction]:
         return directions(*self.batches.shape[1:], side=self.instrument.side)
@@ -131,20 +143,28 @@ class FourierHeatmapWork(PerturbedWork):
     def rows(self, item: Direction) -> list[Cell]:
         asked, (height, width) = self.instrument, self.batches.shape[1:]
         added = asked.strength * wave(height, width, item).to(self.subject.device)
-
-        def waved(images: Images, places: range, _repeat: int) -> Images:
+        sums, start = [], 0
+        for images, targets in self.batches:
+            places = range(start, start := start + len(images))
             seeds = (derived_seed(asked.seed, "fourier_heatmap", *item, place) for place in places)
-            return images + signs(images.shape[1], seeds).to(images.device) * added
-
-        score = self.score(waved)
-        found = (score.accuracy, score.delta_accuracy, score.standard_error)
+            here = images.to(self.subject.device)
+            right = self._right(here + signs(images.shape[1], seeds).to(here.device) * added, targets)
+            sums.append(moments(torch.stack([right, right - self.right[places.start : places.stop]], dim=1)))
+        (accuracy, delta), (_, error) = (values.tolist() for values in mean_and_error(sum(sums[1:], start=sums[0])))
         at = aliases(height, width, item, side=asked.side)
-        return [Cell(2 * x / width, 2 * y / height, *found) for y, x in at]
+        return [Cell(2 * x / width, 2 * y / height, accuracy, delta, error) for y, x in at]
 
     def tables(self, rows: Sequence[Cell]) -> Tables:
-        """The map row by row, from the most negative frequency on."""
-        by_frequency = sorted(rows, key=lambda cell: (cell.fy, cell.fx))
-        return {"table": self.with_intervals(by_frequency, delta=3, error=4)}
+        """The map row by row, from the most negative frequency on, with the interval of each change of accuracy."""
+        cells = sorted(rows, key=lambda cell: (cell.fy, cell.fx))
+        of = (torch.tensor(column, dtype=torch.float64) for column in list(zip(*cells, strict=True))[3:])
+        low, high = (end.tolist() for end in change_interval(of_mean_and_error(len(self.right), *of)))
+        return {"table": [(*cell, *ends) for cell, *ends in zip(cells, low, high, strict=True)]}
+
+    def _right(self, images: Images, targets: Labels) -> Float64[Tensor, " n"]:
+        logits = self.probe.logits(images).cpu()
+        require_classes(logits, targets, instrument="fourier_heatmap")
+        return right_and_nll(logits, targets)[:, 0]
 
 
 def _same(length: int, index: int, *, side: int) -> list[int]:

@@ -42,15 +42,16 @@ class FrequencyNoise(TwoConventions):
     """`square`: the larger of a wave's two frequencies counts. `round`: the length of the two."""
 
     repeats: Count = 1
-    """How many times noise is drawn for every image and band."""
+    """How many times noise is drawn for every image; one draw serves all bands."""
 
     seed: int = 0
-    """What it is drawn from, with the number of the band, of the repeat, and of the image in the data."""
+    """What it is drawn from, with the number of the repeat and of the picture in the data set."""
 
     as_paper: ClassVar = {"energy": "paper"}
     spec: ClassVar = Spec(
         name="frequency_noise",
         order=50,
+        version=2,  # one draw for all bands, by the number of the picture
         title="Accuracy under noise of one frequency band",
         question="Which spatial frequencies is the model fragile to?",
         caution=(

@@ -17,16 +17,19 @@ What a band costs also depends on how much the images themselves hold there, so 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from math import pi
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float, Float64
 from torch import Tensor
 
-from alternet.instruments.perturbed import PerturbedWork
-from alternet.instruments.work import Row, Tables
+from alternet.instruments.intervals import change_interval
+from alternet.instruments.moments import mean_and_error, moments
+from alternet.instruments.work import PerItem, Row, Tables
+from alternet.probe.probe import Probe
+from alternet.scores import require_classes, right_and_nll
 from alternet.seeding import derived_seed
-from alternet.shapes import Images
+from alternet.shapes import Images, Labels
 
 if TYPE_CHECKING:
     from alternet.instruments.frequency_noise import FrequencyNoise
@@ -69,9 +72,13 @@ def in_band(noise: Images, mask: Mask) -> Images:
         >>> in_band(torch.ones(1, 1, 4, 6), band(4, 6, 0.5, half_width=0.3)).abs().max().item()
         0.0
     """
-    height, width = noise.shape[2:]
-    spectrum = torch.fft.rfft2(noise) * mask[:, : width // 2 + 1].to(noise.device)
-    return torch.fft.irfft2(spectrum, s=(height, width))
+    return of_band(torch.fft.rfft2(noise), mask, noise.shape[2:])
+
+
+def of_band(spectrum: Complex[Tensor, "n c h k"], mask: Mask, size: Sequence[int]) -> Images:
+    """The same from the spectra F(δ), which `rfft2` gives of noise of this height and width."""
+    half = mask[:, : spectrum.shape[-1]].to(spectrum.device)
+    return torch.fft.irfft2(spectrum * half, s=tuple(size))
 
 
 def white_noise(shape: Sequence[int], seeds: Iterable[int]) -> Images:
@@ -86,39 +93,77 @@ def white_noise(shape: Sequence[int], seeds: Iterable[int]) -> Images:
     return torch.stack([draw(generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-class FrequencyNoiseWork(PerturbedWork):
-    """An item is a band, by its number."""
+class Sums(NamedTuple):
+    """What one batch says of one band.
+
+    Attributes:
+        band: Its number.
+        moments: Count, sum and sum of squares over images of what is right under the noise, of the same less what is
+            right without it, and of the NLL under the noise, each the mean over the repeats [3, 3].
+    """
+
+    band: int
+    moments: Float64[Tensor, "3 3"]
+
+    @classmethod
+    def of(cls, band: int, *moments: float) -> "Sums":
+        """From a row of a journal, which holds the moments one after the other."""
+        return cls(band, torch.tensor(moments, dtype=torch.float64).view(3, 3))
+
+
+class FrequencyNoiseWork(PerItem):
+    """An item is a batch: it is read, and its noise drawn and transformed, once for all bands."""
 
     instrument: "FrequencyNoise"
+    record: ClassVar = Sums.of
 
     def begin(self) -> None:
         # a band without waves is refused before any image is decoded
-        for frequency in self.instrument.frequencies:
-            self._mask(*self.batches.shape[1:], frequency)
-        super().begin()
+        self.masks = [self._mask(*self.batches.shape[1:], frequency) for frequency in self.instrument.frequencies]
+        self.probe = self.undo.enter_context(Probe(self.subject, taps=[]))
 
-    def items(self) -> list[tuple[int]]:
-        return [(number,) for number in range(self.instrument.bands)]
+    def items(self) -> Sequence[tuple[int, int]]:
+        return self.batches.places
 
-    def rows(self, item: tuple[int]) -> list[tuple]:
-        asked, (number,) = self.instrument, item
-        frequency = asked.frequencies[number]
+    def rows(self, item: tuple[int, int]) -> list[Row]:
+        asked, rows = self.instrument, []
+        for images, targets in (batch := self.batches.at(item[0])):  # none if no image of it can be read
+            here = images.to(self.subject.device)
+            before = self._scores(here, targets)
+            after = [torch.zeros_like(before) for _ in self.masks]
+            for repeat in range(asked.repeats):
+                seeds = (derived_seed(asked.seed, "frequency_noise", repeat, number) for number in batch.pictures)
+                white = white_noise(images.shape[1:], seeds).to(here.device)
+                spectrum = torch.fft.rfft2(white.sign() if asked.energy == "paper" else white)
+                for total, mask in zip(after, self.masks, strict=True):
+                    total += self._scores(self._noisy(here, spectrum, mask), targets) / asked.repeats
+            for number, (right, nll) in enumerate(total.T for total in after):
+                values = torch.stack([right, right - before[:, 0], nll], dim=1)
+                rows.append((number, *moments(values).flatten().tolist()))
+        return rows
 
-        def noisy(images: Images, places: range, repeat: int) -> Images:
-            height, width = images.shape[2:]
-            mask = self._mask(height, width, frequency)
-            seeds = (derived_seed(asked.seed, "frequency_noise", number, repeat, place) for place in places)
-            white = white_noise(images.shape[1:], seeds).to(images.device)
-            if asked.energy == "paper":
-                deviation = images.new_tensor(self.subject.std or (1.0,)).view(-1, 1, 1)  # it noises normalised images
-                return images + in_band(asked.strength * white.sign(), mask) * deviation
-            noise = in_band(white, mask)
-            return images + noise * (asked.strength / noise.square().mean((1, 2, 3), keepdim=True).sqrt())
+    def tables(self, rows: Sequence[Sums]) -> Tables:
+        if not rows:
+            raise ValueError(f"{self.batches.name!r} gave no image to measure. Check that its files can be read.")
+        table = []
+        for number, frequency in enumerate(self.instrument.frequencies):
+            of_band = [row.moments for row in rows if row.band == number]
+            total = sum(of_band[1:], start=of_band[0])
+            (accuracy, delta, nll), (_, error, _) = (values.tolist() for values in mean_and_error(total))
+            ends = (end.item() for end in change_interval(total[:, 1]))
+            table.append((frequency, accuracy, delta, nll, error, *ends))
+        return {"table": table}
 
-        return [(frequency, *self.score(noisy, repeats=asked.repeats))]
+    def _scores(self, images: Images, targets: Labels) -> Float64[Tensor, "n 2"]:
+        logits = self.probe.logits(images).cpu()
+        require_classes(logits, targets, instrument="frequency_noise")
+        return right_and_nll(logits, targets)
 
-    def tables(self, rows: Sequence[Row]) -> Tables:
-        return {"table": self.with_intervals(rows, delta=2, error=4)}
+    def _noisy(self, images: Images, spectrum: Tensor, mask: Mask) -> Images:
+        asked, noise = self.instrument, of_band(spectrum, mask, images.shape[2:])
+        if asked.energy == "paper":  # it noises normalised images
+            return images + noise * (asked.strength * images.new_tensor(self.subject.std or (1.0,)).view(-1, 1, 1))
+        return images + noise * (asked.strength / noise.square().mean((1, 2, 3), keepdim=True).sqrt())
 
     def _mask(self, height: int, width: int, frequency: float) -> Mask:
         asked = self.instrument

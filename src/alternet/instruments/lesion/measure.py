@@ -30,8 +30,7 @@ from alternet.instruments.moments import mean_and_error, moments
 from alternet.instruments.work import PerItem, Row, Tables, where
 from alternet.probe.edits import Edits, bypassed, silenced
 from alternet.probe.probe import Probe
-from alternet.scores import negative_log_likelihood, require_classes
-from alternet.shapes import Labels, Logits
+from alternet.scores import require_classes, right_and_nll
 from alternet.taps.find import Tap
 
 if TYPE_CHECKING:
@@ -58,20 +57,6 @@ class Sums(NamedTuple):
     def of(cls, unit: int, tap: str, kind: str, depth: float, stage: int, *moments: float) -> "Sums":
         """From a row of a journal, which holds the moments one after the other."""
         return cls(unit, tap, kind, depth, stage, torch.tensor(moments, dtype=torch.float64).view(3, 4))
-
-
-def scores(logits: Logits, targets: Labels) -> Float64[Tensor, "n 2"]:
-    """For each image, 1 if the answer is right, else 0, and its negative log likelihood.
-
-    No answer is right whose logits are no numbers; its likelihood is not a number either.
-
-    Examples:
-        >>> scores(torch.tensor([[0.0, 0.0], [torch.nan, 0.0]]), torch.tensor([0, 0])).tolist()
-        [[1.0, 0.6931471805599453], [0.0, nan]]
-    """
-    undefined = (logits.isnan() | logits.isposinf()).any(1)
-    right = (logits.argmax(1) == targets).double().masked_fill(undefined, 0)
-    return torch.stack([right, negative_log_likelihood(logits, targets)], dim=1)
 
 
 class LesionWork(PerItem):
@@ -103,20 +88,17 @@ class LesionWork(PerItem):
         self.probe = self.undo.enter_context(Probe(self.subject, taps=[]))
 
     def items(self) -> Sequence[tuple[int, int]]:
-        """The places of the first image of each batch and of the one after its last."""
-        size, total = self.batches.batch_size, len(self.batches.order)
-        return [(number * size, min((number + 1) * size, total)) for number in self.batches.numbers]
+        return self.batches.places
 
     def rows(self, item: tuple[int, int]) -> Sequence[Row]:
-        number = self.batches.numbers.index(item[0] // self.batches.batch_size)
         rows: list[Row] = []
-        for images, targets in self.batches.shard(number, len(self.batches)):  # none if no image of it can be read
+        for images, targets in self.batches.at(item[0]):  # none if no image of it can be read
             variants = self.probe.variants(images, [{}, *(edits for _, edits in self.units if edits)])
             logits, labels = next(variants).cpu(), targets.cpu()
             require_classes(logits, labels, instrument="lesion")
-            whole = scores(logits, labels)
+            whole = right_and_nll(logits, labels)
             for tap, edits in self.units:
-                without = scores(next(variants).cpu(), labels) if edits else whole[:0]
+                without = right_and_nll(next(variants).cpu(), labels) if edits else whole[:0]
                 values = torch.cat([without, without - whole[: len(without)]], dim=1)
                 rows.append((*where(tap), tap.stage, *moments(values).flatten().tolist()))
         return rows

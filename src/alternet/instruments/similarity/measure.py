@@ -180,6 +180,7 @@ class SimilarityWork(OnePass):
         second: The other model, if there is one.
     """
 
+    compares = True
     instrument: "Similarity"
 
     def __init__(self, instrument: "Similarity", subject: Subject, batches: Batches) -> None:

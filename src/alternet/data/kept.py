@@ -1,0 +1,120 @@
+"""What is kept in memory of the images: decoded pictures and frozen batches, within one budget of this process."""
+
+import os
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
+
+from torch import Tensor
+
+from alternet.data.eval_transform import EvalTransform
+from alternet.data.image_dataset import ImageDataset
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+MOST = 4 * 2**30
+"""Bytes that are kept at most, unless somebody says otherwise."""
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free, or that the system would give up; where it does not tell, all that there are."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+class Budget:
+    """How many bytes all stores together may hold; a quarter of the memory that is free at first, 4 GiB at most.
+
+    Examples:
+        >>> Budget(100).room
+        100
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        self._stores: WeakSet[Store] = WeakSet()
+
+    @property
+    def most(self) -> int:
+        """The limit in bytes."""
+        if self._most is None:
+            self._most = min(MOST, free_memory() // 4)
+        return self._most
+
+    @most.setter
+    def most(self, value: int) -> None:
+        self._most = value
+
+    @property
+    def room(self) -> int:
+        """What is left of it; a store that nobody holds any more leaves its share to the others."""
+        return self.most - sum(store.bytes for store in self._stores)
+
+    def share(self, store: "Store") -> None:
+        """Count a store from now on."""
+        self._stores.add(store)
+
+
+BUDGET = Budget()
+"""That of this process."""
+
+
+class Store(Generic[Key, Value]):
+    """What was made once and need not be made again, as far as the budget goes.
+
+    Examples:
+        >>> store = Store(Budget(10))
+        >>> store.offer("a", 1, size=8), store.offer("b", 2, size=8)
+        (True, False)
+        >>> "a" in store, store["a"], "b" in store
+        (True, 1, False)
+    """
+
+    def __init__(self, budget: Budget = BUDGET) -> None:
+        self.bytes = 0
+        self._held: dict[Key, Value] = {}
+        self._budget = budget
+        budget.share(self)
+
+    @property
+    def room(self) -> int:
+        """How many bytes the budget has left."""
+        return self._budget.room
+
+    def offer(self, key: Key, value: Value, *, size: int) -> bool:
+        """Keep a value of so many bytes, unless there is no room for it."""
+        if key in self._held or self._budget.room < size:
+            return False
+        self._held[key] = value
+        self.bytes += size
+        return True
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._held.clear()
+        self.bytes = 0
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._held
+
+    def __getitem__(self, key: Key) -> Value:
+        return self._held[key]
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+Picture = tuple[Tensor, int] | None
+"""The pixels of a prepared picture, uint8 [c, h, w], with its class number; None for one that cannot be read."""
+
+_DECODED: WeakKeyDictionary[ImageDataset, dict[EvalTransform, Store[int, Picture]]] = WeakKeyDictionary()
+
+
+def decoded(dataset: ImageDataset, transform: EvalTransform) -> Store[int, Picture]:
+    """The pictures of a data set that were prepared in one way, by number; whoever measures them next shares them."""
+    return _DECODED.setdefault(dataset, {}).setdefault(transform, Store())
