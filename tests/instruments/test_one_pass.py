@@ -134,7 +134,8 @@ def test_whatever_is_measured_and_of_however_many_models_a_picture_is_decoded_on
     corruption = an.Corruption(only="brightness")
     for model in (subject, Subject(Net(), name="other", input_size=(3, 16, 16))):
         data = batches(opened, img_size=16, batch_size=BATCH)
-        measured([*STREAMING, noise, corruption, an.Lesion(), an.FourierHeatmap(side=1)], model, data)
+        found = measured([*STREAMING, noise, corruption, an.Lesion(), an.FourierHeatmap(side=1)], model, data)
+        assert all(m.provenance["skipped"] == ["a/broken.jpg"] for m in found.values())
     assert set(decodes.values()) == {1}
 
 

@@ -130,7 +130,7 @@ class Reading:
                 batch, read = next(fresh)
                 self._keep(store, number, batch, read)
             else:
-                batch = self._again([kept for index in self._of(number) if (kept := store[index]) is not None])
+                batch = self._again(store, number)
             yield unit_range(batch[0]), batch[1]
 
     def _keep(self, store: Store[int, Picture], number: int, batch: Batch, read: Sequence[int]) -> None:
@@ -141,10 +141,14 @@ class Reading:
             if store.room >= image.nbytes:
                 store.offer(index, (image.clone(), int(target)), size=image.nbytes)  # not the memory of a worker
 
-    def _again(self, kept: Sequence[tuple[Tensor, int]]) -> Batch:
-        if not kept:
+    def _again(self, store: Store[int, Picture], number: int) -> Batch:
+        """A batch of kept pictures; those that cannot be read are noted once more, since others may have read them."""
+        kept = {index: store[index] for index in self._of(number)}
+        self.skipped.update((self.dataset.label(index), None) for index, picture in kept.items() if picture is None)
+        pictures = [picture for picture in kept.values() if picture is not None]
+        if not pictures:
             return self._nothing
-        images, targets = zip(*kept, strict=True)
+        images, targets = zip(*pictures, strict=True)
         return torch.stack(images), torch.tensor(targets)
 
     def _of(self, number: int) -> list[int]:
