@@ -22,6 +22,8 @@ BENCHMARKS = (
     "alternet_step",
     "training",
     "loading",
+    "calls",
+    "calls",
 )
 RESULTS = Path(__file__).with_name("results.md")
 REMARKS = Path(__file__).with_name("remarks.md")

@@ -231,7 +231,7 @@ def test_workers_decode_the_same_images(tmp_path: Path):
         noise = np.random.default_rng(i).integers(0, 255, (40, 50, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{i}.png")
     arguments = ["measure", "variance", "-m", "test_resnet", "--data", f"{tmp_path}", "--img-size", "32"]
-    for workers in "02":
+    for workers in ("0", "2", "auto"):
         more = ["--batch-size", "2", "--workers", workers, "--out", f"{tmp_path}/out{workers}"]
         assert run([*arguments, *more]) == 0
     alone, helped = (tmp_path / f"out{workers}/test_resnet/variance/table.csv" for workers in "02")

@@ -41,6 +41,8 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ([*MEASURE, "--out", "o", "--device", "meta"], "Device 'meta' cannot be used"),
         ([*MEASURE, "--out", "o", "--seed", f"{2**70}"], "--seed"),
         ([*MEASURE, "--out", "o", "--limit", "0"], r"--limit.*\. See: alternet measure --help"),
+        ([*MEASURE, "--out", "o", "--workers", "many"], "--workers got 'many', expected auto or a number"),
+        ([*MEASURE, "--out", "o", "--cache", "much"], "--cache got 'much', expected a size such as"),
         (["taps", "-m", "tv:resnet5O"], "Did you mean .*resnet50"),
         (["report", "nowhere", "--out", "r.html"], "no folder nowhere"),
         (["report", ".", "--out", "r.pdf"], "HTML file"),
