@@ -234,8 +234,8 @@ def test_workers_decode_the_same_images(tmp_path: Path):
     for workers in ("0", "2", "auto"):
         more = ["--batch-size", "2", "--workers", workers, "--out", f"{tmp_path}/out{workers}"]
         assert run([*arguments, *more]) == 0
-    alone, helped = (tmp_path / f"out{workers}/test_resnet/variance/table.csv" for workers in "02")
-    assert alone.read_bytes() == helped.read_bytes()
+    tables = [tmp_path / f"out{workers}/test_resnet/variance/table.csv" for workers in ("0", "2", "auto")]
+    assert len({table.read_bytes() for table in tables}) == 1
 
 
 def test_a_setting_finds_its_instrument():
