@@ -60,6 +60,7 @@ def measure(
     their images are normalised.
     """
     from alternet.distributed import local_device, processes
+    from alternet.subject.names import by_name
 
     given = parse_settings(settings)
     of_instruments = {key: text for key, text in given.items() if not key.startswith("model.")}
@@ -67,7 +68,7 @@ def measure(
     target = local_device(device)
     options = {"limit": limit, "batch_size": batch_size, "seed": seed, "workers": workers}
     with processes(target):
-        models = {as_text(name): name for name in model}
+        models = {as_text(name): text for name, text in by_name(model).items()}
         options |= {"img_size": img_size, "of_model": of_model(given)}
         code = measure_models(chosen, models, data=data, out=writable(out), device=target, **options)
     if code:
@@ -122,11 +123,15 @@ def measure_models(
     It is 1 where some measurement failed, and 2 where nothing at all could be measured of what was asked for. A model
     that cannot be loaded costs the others nothing.
     """
+    from alternet.distributed import rank
+    from alternet.measurement import keep_order
     from alternet.subject.loading import load
 
     own = for_loading(of_model or {})
     opened = _Opened(data)
     _require_possible(instruments, models, opened)
+    if rank() == 0:
+        keep_order(out, models)
     results: list[Measurement | Exception] = []
     for name, model in models.items():
         with _noted(results, name):
@@ -178,6 +183,7 @@ def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, 
     """
     from alternet.storage import safe_name
     from alternet.subject.loading import check
+    from alternet.subject.names import named
 
     folders = [safe_name(name) for name in models]
     if twice := sorted({name for name in folders if folders.count(name) > 1}):
@@ -186,7 +192,7 @@ def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, 
     for model in (*models.values(), *others):
         check(model)
     for other in others:
-        _note_random_weights(other, other)
+        _note_random_weights(named(other)[0] or other, other)
     refused: list[Exception] = []
     for _, split in _by_split(instruments):
         try:
@@ -219,7 +225,9 @@ def _noted(results: "list[Any]", what: str) -> Iterator[None]:
 def _note_random_weights(name: str, model: str) -> None:
     from alternet.subject.ensemble import members_of
     from alternet.subject.loading import is_published, is_random
+    from alternet.subject.names import named
 
+    model = named(model)[1]
     if members := members_of(model):
         for member in members:
             _note_random_weights(member, member)

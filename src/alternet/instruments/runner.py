@@ -22,7 +22,7 @@ from alternet.distributed import gather, rank, together, world_size
 from alternet.errors import Doubt
 from alternet.instruments.passes import itemise, plain, stream
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
-from alternet.measurement import PROVENANCE, Measurement, folder_of
+from alternet.measurement import PROVENANCE, Measurement, folder_of, keep_order
 from alternet.seeding import random_state_kept
 from alternet.storage import Journal, require_same, require_same_networks, sole_writer, versions
 from alternet.subject.declared import classifies
@@ -50,6 +50,8 @@ class NotStoredError(OSError):
 
 def run(instrument: "Instrument", subject: Subject, batches: Batches, *, out: Path | None) -> Measurement:
     """Measure, or take up what `out` already holds; see `Instrument.measure`."""
+    if out is not None and rank() == 0:
+        keep_order(out, [subject.name])
     ((_, result),) = measure_each([instrument], subject, batches, out=out)
     if isinstance(result, Exception):
         raise result

@@ -21,6 +21,7 @@ from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.ensemble import ensemble, members_of
+from alternet.subject.names import named
 from alternet.subject.subject import Subject
 from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
 from alternet.subject.transplant import Written, plan_transplant
@@ -44,8 +45,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     """Build a model by name and give it back as a Subject, in evaluation mode.
 
     Args:
-        model: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
-            `hf:ID` for transformers (a hub id or a local folder), `run:DIR` for what `train` wrote, or
+        model: `[CALLED=]NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for
+            torchvision, `hf:ID` for transformers (a hub id or a local folder), `run:DIR` for what `train` wrote, or
             `local-dir:FOLDER` for what `export`, or timm, wrote. WEIGHTS is
             a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`; without it weights are random. What the
             header of a file, or a `run.json` or timm's `config.json` beside it, says of model arguments, classes,
@@ -53,7 +54,7 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
             `epoch-0100`; without it, or with `last`, weights are those that the training came to.
             `MODEL+msa(UNIT,...)` puts attention in the place of units of any of these, as `alternet.transplant` does:
             `resnet50@pretrained+msa(layer4.2,layer3.5:heads=12)`. `ensemble(MODEL,MODEL,...)` are several as one, whose
-            probabilities are the mean of theirs.
+            probabilities are the mean of theirs. CALLED is a `name`, as in `mine=run:DIR`.
         img_size: Side of the images; position embeddings are resampled as timm does.
         num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
         model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
@@ -73,6 +74,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     """
     if img_size is not None and img_size < 1:
         raise ValueError(f"The image size must be at least 1, got {img_size}.")
+    called, model = named(model)
+    name = name or called or None
     check(model)
     if members := members_of(model):
         given = {"img_size": img_size, "num_classes": num_classes, "model_args": model_args, "mean": mean, "std": std}
@@ -89,8 +92,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     if mean is not None or std is not None:
         facts |= {"mean": mean, "std": std}
         origin["normalisation"] = "given"
-    named = model if kind_of(model) == "hf" else model.partition("@")[0]
-    origin = {"model": named, "model_args": given, **origin}
+    plain = model if kind_of(model) == "hf" else model.partition("@")[0]
+    origin = {"model": plain, "model_args": given, **origin}
     subject = Subject(network.to(target).eval(), name=name or model, origin=origin, **facts)
     if img_size is not None:
         # some networks of transformers state how many channels they take, but no size
@@ -150,6 +153,7 @@ def check(model: str) -> None:
     Raises:
         ValueError: No such model, weight file, training run or snapshot.
     """
+    model = named(model)[1]
     if members := members_of(model):
         for member in members:
             check(member)
