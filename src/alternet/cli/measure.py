@@ -251,7 +251,7 @@ def _measure_part(
 
     specs = [kind.spec for kind in instruments]
     judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
-    if judged and images.classes:
+    if judged and images.classes and subject.classifies:
         # Labels count classes and so do logits; nothing but their number can tell that they count different ones.
         with untouched(subject.model):
             known = subject.logits(subject.example()).shape[1]

@@ -64,6 +64,8 @@ def _parts(works: Sequence[OnePass], probe: Probe, images: Tensor, targets: Tens
                 kept[tap.name] = reading
 
     logits = probe.observe(images, visit) if works[0].reads_features else probe.logits(images)
+    if not logits.shape[1] and any(work.instrument.spec.needs & {"labels", "logits"} for work in works):
+        probe.logits(images)  # says what the model gives in their place
     batch = Batch(images, targets, logits)
     return [work.part(batch, kept) for work, kept in zip(works, readings, strict=True)]
 

@@ -20,6 +20,7 @@ from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
+from alternet.subject.declared import tower_of
 from alternet.subject.ensemble import ensemble, members_of
 from alternet.subject.names import named
 from alternet.subject.subject import Subject
@@ -99,8 +100,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
         # some networks of transformers state how many channels they take, but no size
         channels = (subject.input_size or (getattr(getattr(network, "config", None), "num_channels", 3),))[0]
         subject = replace(subject, input_size=(channels, img_size, img_size))
-        with untouched(network), _size_refused(model, img_size):
-            subject.logits(subject.example())
+        with untouched(subject.model), _size_refused(model, img_size, of_ours=()):
+            subject.model(subject.normalise(subject.example()))
     return subject
 
 
@@ -134,12 +135,12 @@ def _transplanted(base: Subject, written: Written, name: str, seed: int) -> Subj
 
 
 @contextmanager
-def _size_refused(model: str, img_size: Side) -> Iterator[None]:
+def _size_refused(model: str, img_size: Side, of_ours: tuple[type[Exception], ...] = (ValueError,)) -> Iterator[None]:
     """Say in one line that it is the size which a model refused, in whatever way it did."""
     try:
         yield
     except Exception as error:
-        if img_size is None or isinstance(error, ValueError):
+        if img_size is None or isinstance(error, of_ours):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
@@ -277,28 +278,47 @@ def _published(name: str, weights: Any, num_classes: int | None) -> nn.Module:
 
 def _from_transformers(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     try:
-        from transformers import AutoImageProcessor, AutoModelForImageClassification
+        import transformers
     except ImportError as error:
         raise ValueError("hf: models need transformers. Install it with: pip install 'alternet[hf]'") from error
     if "@" in name and not path_of(name).is_dir():
         raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
     if given:
         raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
-    options = {} if num_classes is None else {"num_labels": num_classes, "ignore_mismatched_sizes": True}
+    options = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
     try:
-        model, told = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True, **options)
+        config = transformers.AutoConfig.from_pretrained(name)
+        kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
+        model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **own)
     except (OSError, ValueError) as error:
         raise ValueError(unreachable(f"hf:{name}", error)) from error
-    if img_size is not None and getattr(model.config, "image_size", img_size) not in (img_size, [img_size] * 2):
-        raise ValueError(f"hf:{name} takes images of side {model.config.image_size}, got --img-size {img_size}.")
+    if getattr(model, "main_input_name", "pixel_values") != "pixel_values" and not tower_of(model):
+        raise ValueError(f"hf:{name} takes {model.main_input_name}, expected a network for images.")
     weights = {"from": "hub", "id": name, "revision": getattr(model.config, "_commit_hash", None)}
     mismatched = (key if isinstance(key, str) else key[0] for key in told.get("mismatched_keys", ()))
-    if drawn := sorted({*told.get("missing_keys", ()), *mismatched}):
+    # without a classifier nothing reads what pools the features
+    unused = () if kind == CLASSIFIER else ("pooler.",)
+    if drawn := sorted(key for key in {*told.get("missing_keys", ()), *mismatched} if not key.startswith(unused)):
         weights["drawn"] = drawn
-    mean, std = _processed(AutoImageProcessor, name)
+    mean, std = _processed(transformers.AutoImageProcessor, name)
     if mean is None:
         return model, {"origin": {"weights": weights}}
     return model, {"mean": mean, "std": std, "origin": {"weights": weights, "normalisation": "its image processor"}}
+
+
+CLASSIFIER = "AutoModelForImageClassification"
+
+
+def _kind_of_transformer(config: Any, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The class of transformers that a model was saved as, so that no head is drawn that it does not have."""
+    saved_as = " ".join(getattr(config, "architectures", None) or (CLASSIFIER,))
+    if options or "ForImageClassification" in saved_as:
+        return CLASSIFIER, dict(options)
+    if "ForSemanticSegmentation" in saved_as:
+        return "AutoModelForSemanticSegmentation", {}
+    if config.model_type == "vit_mae":  # as it is, it hides patches at random and shuffles the others
+        return "ViTModel", {"add_pooling_layer": False}
+    return "AutoModel", {}
 
 
 def _processed(processors: Any, name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
