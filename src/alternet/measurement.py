@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROVENANCE = "provenance.json"
+ORDER = "models.json"
+"""In a folder of results: the names of its models, in the order in which they are shown."""
 ROWS = "rows"
 """How many rows each table has, in the stored provenance alone: what is cut off is noticed."""
 
@@ -123,7 +125,7 @@ class Measurement:
         """Write `OUT/<model>/<instrument>/` for every model: the tables as CSV, then the provenance as JSON.
 
         Returns:
-            The folder `out`. The provenance is written last, so a folder that has one is complete.
+            The folder `out`. The provenance is written last, so a folder that has one is complete. Their order is kept.
 
         Raises:
             ValueError: Two of the models would share a folder, or a folder holds another measurement, or is being
@@ -135,6 +137,7 @@ class Measurement:
             raise ValueError(
                 f"Several of {', '.join(self.models)} would share {', '.join(twice)}. Save them one by one."
             )
+        keep_order(out, self.models)
         for model, folder in zip(self.models, folders, strict=True):
             with sole_writer(folder):
                 self.of(model)._require_place(folder)
@@ -239,13 +242,53 @@ def folder_of(out: str | Path, model: str, instrument: str) -> Path:
     return Path(out) / safe_name(model) / instrument
 
 
+def keep_order(out: str | Path, models: Iterable[str]) -> None:
+    """Note in which order the models of a folder are shown: these in the order given, new ones behind the others.
+
+    Examples:
+        >>> folder = getfixture("tmp_path")
+        >>> keep_order(folder, ["b", "a"]), keep_order(folder, ["c", "b"])
+        (None, None)
+        >>> kept_order(folder)
+        ['c', 'a', 'b']
+    """
+    given = list(dict.fromkeys(models))
+    before = kept_order(out)
+    turns = iter(given)
+    names = [next(turns) if name in given else name for name in before]
+    if (names := [*names, *turns]) != before:
+        write_json(Path(out) / ORDER, {"models": names})
+
+
+def kept_order(out: str | Path) -> list[str]:
+    """The models of a folder in the order in which they are shown; those that are not named come behind."""
+    try:
+        names = json.loads((Path(out) / ORDER).read_text(encoding="utf-8"))["models"]
+        return [name for name in names if isinstance(name, str)]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not ours: then paths tell the order
+        return []
+
+
+def in_order(folders: Iterable[Path]) -> list[Path]:
+    """Folders of measurements and runs: by the order of the models in the folder above, and then by their paths."""
+    kept: dict[Path, dict[str, int]] = {}
+
+    def place(folder: Path) -> tuple[Path, int, Path]:
+        out, model = folder.parent.parent, folder.parent.name
+        if out not in kept:
+            kept[out] = {safe_name(name): number for number, name in enumerate(kept_order(out))}
+        return (out, kept[out][model], folder) if model in kept[out] else (folder, len(kept[out]), folder)
+
+    return sorted(folders, key=place)
+
+
 def find_measurements(out: str | Path) -> list[Measurement]:
-    """Every finished measurement under a folder, in the order of their paths.
+    """Every finished measurement under a folder, in the order of their models as kept, or else of their paths.
 
     Raises:
         ValueError: There is none.
     """
-    folders = sorted(path.parent for path in Path(out).rglob(PROVENANCE))
+    folders = in_order(path.parent for path in Path(out).rglob(PROVENANCE))
     found = [Measurement.load(folder) for folder in folders]
     if not found:
         raise ValueError(f"No finished measurement under {out}: expected {out}/<model>/<instrument>/{PROVENANCE}.")

@@ -1,7 +1,7 @@
 """Hand a model back exactly as it was: the one place that saves and restores a model's state."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from weakref import WeakValueDictionary
@@ -102,15 +102,15 @@ class AsFound:
         self._switches = [get() for get, _ in _SWITCHES]
         self._stance = dynamo._stance if (dynamo := _dynamo()) else None
         self._random = random_state()
-        self._held = [(vars(module), _held_by(module)) for module in model.modules()]
+        self._held = [(vars(module), _held_by(module), set(vars(module))) for module in model.modules()]
         self._parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
         self._buffers = [(buffer, _copy_of(buffer)) for buffer in model.buffers()]
 
     def put_back(self) -> None:
         """Put back whatever is otherwise than it was; at no moment is anything worse than before."""
         self._put_modes_back()
-        for attributes, held in self._held:
-            _restore(attributes, held)
+        for attributes, held, names in self._held:
+            _restore(attributes, held, names)
         for parameter, requires_grad, grad in self._parameters:
             if parameter.requires_grad != requires_grad:
                 parameter.requires_grad_(requires_grad)
@@ -160,8 +160,12 @@ def _changes(name: str, value: object) -> bool:
     return name in ("training", "forward") or isinstance(value, Tensor | dict | list)
 
 
-def _restore(attributes: dict[str, Any], held: Mapping[str, tuple[Any, Any]]) -> None:
-    for name in [name for name, value in attributes.items() if name not in held and _changes(name, value)]:
+def _restore(attributes: dict[str, Any], held: Mapping[str, tuple[Any, Any]], names: Set[str]) -> None:
+    # What is new goes, whatever it is: transformers marks at the first pass that its hooks are there.
+    new = [
+        name for name, value in attributes.items() if name not in names or (name not in held and _changes(name, value))
+    ]
+    for name in new:
         del attributes[name]
     for name, (value, content) in held.items():
         if attributes.get(name) is not value:

@@ -1,6 +1,7 @@
 """What a report finds under its folders, and how it refuses what it cannot show."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +28,7 @@ def test_measurements_are_grouped_by_instrument_with_all_their_models(tmp_path: 
         fourier(name).save(tmp_path)
         variance(name).save(tmp_path)
     found, notes = gather([tmp_path])
-    assert {m.instrument: m.models for m in found} == {"fourier": ("ResNet", "ViT"), "variance": ("ResNet", "ViT")}
+    assert {m.instrument: m.models for m in found} == {"fourier": ("ViT", "ResNet"), "variance": ("ViT", "ResNet")}
     assert notes == []
     pd.testing.assert_frame_equal(found[0].of("ViT").table, fourier("ViT").table)
 
@@ -45,7 +46,7 @@ def test_the_same_model_measured_twice_is_kept_twice_and_said(tmp_path: Path):
     fourier("ResNet").save(tmp_path / "a")
     found, (note,) = gather([first, second])
     names = f"ViT [{first.as_posix()}]", f"ViT [{second.as_posix()}]"
-    assert found[0].models == ("ResNet", *names)
+    assert found[0].models == (names[0], "ResNet", names[1])
     assert set(found[0].table["model"]) == set(found[0].models)
     assert found[1].models == names[:1]
     assert note == f"ViT was measured more than once ({first}, {second}); each is shown with its folder."
@@ -59,6 +60,21 @@ def test_the_same_model_trained_twice_is_kept_twice_and_said(tmp_path: Path):
     assert {m.instrument: len(m.models) for m in found} == {"training": 2, "variance": 1}
     assert found[1].models == ("vit_mini",)
     assert note.startswith("vit_mini was trained more than once")
+
+
+def test_a_training_log_bears_the_name_and_the_place_of_its_measured_network(tmp_path: Path):
+    for name in ("a", "b", "c"):
+        run(tmp_path / name)
+    weights = {"first": "b/weights.safetensors", "second": "a/ema.safetensors", "early": "c/snapshots/init.safetensors"}
+    for name, file in weights.items():
+        one = variance("ViT", name)
+        origin = {"weights": {"from": "run", "file": f"{tmp_path / file}"}}
+        replace(one, provenances=({**one.provenance, "origin": origin},)).save(tmp_path / "measured")
+    found, _ = gather([tmp_path])
+    assert {m.instrument: m.models for m in found} == {
+        "training": ("first", "second", "vit_mini"),
+        "variance": ("first", "second", "early"),
+    }
 
 
 def test_a_run_that_tested_validation_images_is_never_given_a_test_accuracy(tmp_path: Path):

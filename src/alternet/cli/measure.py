@@ -64,6 +64,7 @@ def measure(
     their images are normalised.
     """
     from alternet.distributed import local_device, processes
+    from alternet.subject.names import by_name
 
     set_cache(cache)
     given = parse_settings(settings)
@@ -72,7 +73,7 @@ def measure(
     target = local_device(device)
     options = {"limit": limit, "batch_size": batch_size, "seed": seed, "workers": parse_workers(workers)}
     with processes(target):
-        models = {as_text(name): name for name in model}
+        models = {as_text(name): text for name, text in by_name(model).items()}
         options |= {"img_size": img_size, "of_model": of_model(given)}
         code = measure_models(chosen, models, data=data, out=writable(out), device=target, **options)
     if code:
@@ -127,11 +128,15 @@ def measure_models(
     It is 1 where some measurement failed, and 2 where nothing at all could be measured of what was asked for. A model
     that cannot be loaded costs the others nothing.
     """
+    from alternet.distributed import rank
+    from alternet.measurement import keep_order
     from alternet.subject.loading import load
 
     own = for_loading(of_model or {})
     opened = _Opened(data)
     _require_possible(instruments, models, opened)
+    if rank() == 0:
+        keep_order(out, models)
     results: list[Measurement | Exception] = []
     for name, model in models.items():
         with _noted(results, name):
@@ -183,6 +188,7 @@ def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, 
     """
     from alternet.storage import safe_name
     from alternet.subject.loading import check
+    from alternet.subject.names import named
 
     folders = [safe_name(name) for name in models]
     if twice := sorted({name for name in folders if folders.count(name) > 1}):
@@ -191,7 +197,7 @@ def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, 
     for model in (*models.values(), *others):
         check(model)
     for other in others:
-        _note_random_weights(other, other)
+        _note_random_weights(named(other)[0] or other, other)
     refused: list[Exception] = []
     for _, split in _by_split(instruments):
         try:
@@ -224,7 +230,9 @@ def _noted(results: "list[Any]", what: str) -> Iterator[None]:
 def _note_random_weights(name: str, model: str) -> None:
     from alternet.subject.ensemble import members_of
     from alternet.subject.loading import is_published, is_random
+    from alternet.subject.names import named
 
+    model = named(model)[1]
     if members := members_of(model):
         for member in members:
             _note_random_weights(member, member)
@@ -248,7 +256,7 @@ def _measure_part(
 
     specs = [kind.spec for kind in instruments]
     judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
-    if judged and images.classes:
+    if judged and images.classes and subject.classifies:
         # Labels count classes and so do logits; nothing but their number can tell that they count different ones.
         with untouched(subject.model):
             known = subject.logits(subject.example()).shape[1]

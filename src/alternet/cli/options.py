@@ -16,8 +16,9 @@ Models = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID, run:DIR or local-dir:FOLDER; WEIGHTS is a "
-        "file or `pretrained`, or a snapshot of the run, such as run:DIR@warmup. May be given several times.",
+        help="[CALLED=]NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID, run:DIR or local-dir:FOLDER; "
+        "WEIGHTS is a file or `pretrained`, or a snapshot of the run, such as run:DIR@warmup. CALLED is what tables "
+        "and figures call it, as in mine=run:DIR. May be given several times; the order is kept.",
     ),
 ]
 Model = Annotated[

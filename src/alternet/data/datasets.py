@@ -2,9 +2,10 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from alternet.data.digits import Digits
 from alternet.data.elpv import Elpv
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.folder import Folder, ImageNet
+from alternet.data.given import given
 from alternet.data.image_batches import Batches
 from alternet.data.image_dataset import ImageDataset
 from alternet.data.photos import Photos
@@ -32,7 +34,7 @@ SPLITS = {
 
 
 def batches(  # noqa: PLR0913 - independent facts of the images; all but the first have a default
-    name_or_path: str | Path | ImageDataset,
+    name_or_path: Any,
     *,
     split: str = "test",
     limit: int | None = None,
@@ -43,13 +45,20 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
     interpolation: str = "bicubic",
     workers: int | None = 0,
     seed: int = 0,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    name: str | None = None,
 ) -> Batches:
     """Images of a data set, ready to measure.
 
     Args:
         name_or_path: `photos`, `digits`, `elpv`, a folder of images, `cifar10`, `cifar100`, `imagenet` (each with
             `:PATH`), `cue-conflict` (the embedded one, or with `:PATH`), or a name of `timm.data.create_dataset` such
-            as `wds/NAME:PATH`. Or what `dataset` has found, which has its split.
+            as `wds/NAME:PATH`. Or what `dataset` has found, which has its split. Or images of your own: any data set
+            with a length and `[index]` (torch's, torchvision's, Hugging Face's, a list), a DataLoader of one, which is
+            read in the order of its data set, a tensor or array of images, or a pair of images and class numbers. Items
+            are images, (image, class number), or mappings with `image` and `label`. Pictures of Pillow's are resized;
+            tensors and arrays are finished images, floats in [0, 1] or bytes, and keep their size.
         split: `test` (also called `val`) or `train`.
         limit: How many images to take: a fixed subset, drawn with `seed` from the whole and kept in its order.
         batch_size: Images in a batch.
@@ -60,20 +69,41 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
         interpolation: How to resize: `bilinear`, `bicubic`, `lanczos` or `nearest`.
         workers: Processes that decode image files beside the caller; None for as many as suit this machine.
         seed: What the subset is drawn from.
+        mean: Mean of each channel that images of your own were normalised with, which is undone.
+        std: Standard deviation of each channel, likewise.
+        name: How tables and figures call images of your own.
 
     Raises:
-        ValueError: There is no such data set, folder or split, or nothing in it.
+        ValueError: There is no such data set, folder or split, or nothing in it; or images of your own are not in
+            [0, 1], or others whenever they are read.
 
     Examples:
         >>> data = batches("photos", limit=100, batch_size=32)
         >>> data.name, len(data), data.images, data.shape, len(data.classes)
         ('photos', 4, 100, (3, 32, 32), 18)
+        >>> import torch
+        >>> batches((torch.randn(9, 3, 8, 8).clamp(-1, 1), torch.arange(9)), mean=0.5, std=0.5, name="noise").shape
+        (3, 8, 8)
     """
-    given = isinstance(name_or_path, ImageDataset)
-    pictures = name_or_path if given else dataset(name_or_path, split=split, img_size=img_size)
+    own = not isinstance(name_or_path, str | Path | ImageDataset)
+    if not own and (mean is not None or std is not None or name is not None):
+        raise ValueError("mean, std and name belong to images of your own; what has a name keeps it. Leave them out.")
+    if own:
+        pictures = given(name_or_path, name=name, mean=mean, std=std)
+        pictures.split = pictures.split or ("train" if _known(split) == "train" else "")
+    elif isinstance(name_or_path, ImageDataset):
+        pictures = name_or_path
+    else:
+        pictures = dataset(name_or_path, split=split, img_size=img_size)
     size = img_size or pictures.img_size
+    size = (size, size) if isinstance(size, int) else (size[0], size[1])
+    if pictures.channels is not None and size != pictures.size:
+        raise ValueError(
+            f"Images of {pictures.name!r} are tensors of {pictures.size}, asked for at {size}. Resize them where they "
+            "are made, or give pictures."
+        )
     transform = EvalTransform(
-        img_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
+        img_size=size,
         colour=colour,
         crop_pct=crop_pct or pictures.crop_pct,
         interpolation=interpolation,

@@ -38,7 +38,7 @@ class ImageDataset(Dataset, ABC):
         grey_mean: Mean of the grey values.
         grey_std: Their standard deviation.
         indexable: Whether any picture can be read at once. Where it cannot, `samples` streams them in order.
-        img_size: Side of prepared images where nobody says otherwise.
+        img_size: Side of prepared images, or height and width, where nobody says otherwise.
         crop_pct: Part of a resized picture's shorter side that is kept, where nobody says otherwise.
         channels: Where the pictures are tensors rather than colours, how many channels they have.
         passing: Whether the pictures are looked at once and then never again, so that none is kept.
@@ -53,7 +53,7 @@ class ImageDataset(Dataset, ABC):
     grey_mean: float = 0.459
     grey_std: float = 0.226
     indexable: bool = True
-    img_size: int = 224
+    img_size: int | tuple[int, int] = 224
     crop_pct: float = 0.875
     channels: int | None = None
     passing: bool = False
@@ -203,7 +203,8 @@ class TensorImages(ImageDataset):
             raise ValueError(f"{name!r} has {len(images)} images but targets {list(targets.shape)}, expected one each.")
         self.images, self.targets = images.detach().float().cpu(), targets.detach().long().cpu()
         self.name, self.split = name, ""  # tensors are of no split that could be told
-        self.size, self.channels = (images.shape[2], images.shape[3]), images.shape[1]
+        self.img_size = self.size = (images.shape[2], images.shape[3])
+        self.channels = images.shape[1]
         top = int(self.targets.max()) + 1 if len(targets) else 0
         self.classes = tuple(classes) if classes is not None else tuple(str(number) for number in range(top))
 

@@ -58,7 +58,9 @@ class _Member:
         if (reading := self.work.read(tap, feature)) is not None:
             self.readings[tap.name] = reading
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch, probe: Probe) -> None:
+        if not batch.logits.shape[1] and self.work.instrument.spec.needs & {"labels", "logits"}:
+            probe.logits(batch.images)  # says what the model gives in their place
         readings, self.readings = self.readings, Sums()
         _add(self.sums, self.work.part(batch, readings))
 
@@ -101,7 +103,7 @@ def _pass(members: Sequence[_Member], label: str) -> None:
                 break
             logits = probe.observe(images, visit) if reading else probe.logits(images)
             for member in members:
-                member.attempt(member.add, Batch(images, targets, logits))
+                member.attempt(member.add, Batch(images, targets, logits), probe)
 
 
 def _add(total: Sums, part: Mapping[str, Tensor]) -> None:

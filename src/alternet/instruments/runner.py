@@ -22,10 +22,9 @@ from alternet.distributed import gather, rank, together, world_size
 from alternet.errors import Doubt
 from alternet.instruments.passes import itemise, plain, stream
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
-from alternet.measurement import PROVENANCE, Measurement, folder_of
+from alternet.measurement import PROVENANCE, Measurement, folder_of, keep_order
 from alternet.seeding import random_state_kept
 from alternet.storage import Journal, require_same, require_same_networks, sole_writer, versions
-from alternet.subject.declared import classifies
 from alternet.subject.ensemble import Ensemble
 from alternet.subject.subject import Subject
 from alternet.untouched import AsFound, no_inference, untouched
@@ -50,6 +49,8 @@ class NotStoredError(OSError):
 
 def run(instrument: "Instrument", subject: Subject, batches: Batches, *, out: Path | None) -> Measurement:
     """Measure, or take up what `out` already holds; see `Instrument.measure`."""
+    if out is not None and rank() == 0:
+        keep_order(out, [subject.name])
     ((_, result),) = measure_each([instrument], subject, batches, out=out)
     if isinstance(result, Exception):
         raise result
@@ -134,7 +135,7 @@ def _require_measurable(instrument: "Instrument", subject: Subject, batches: Bat
             f"{spec.name} needs the {', '.join(sorted(needs))} of one network, and {subject.name} is several, of which "
             "only the answers are averaged. Measure its members one by one."
         )
-    if "labels" in spec.needs and not classifies(subject.model):
+    if spec.needs & {"labels", "logits"} and not subject.classifies:
         raise ValueError(
             f"{spec.name} needs class scores, but {subject.name} has no classifier and gives features. "
             "Load it with weights that have one, or measure features: fourier, variance, similarity."

@@ -65,7 +65,7 @@ class Batch(NamedTuple):
     Attributes:
         images: In [0, 1], not normalised [n, c, h, w].
         targets: Classes [n], -1 where there is no label, or distributions [n, k] where labels are mixed.
-        logits: The model's answer [n, k].
+        logits: The model's answer [n, k]; [n, 0] where it gives no class scores and the work reads features.
     """
 
     images: Images

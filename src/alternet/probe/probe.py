@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Self
+from typing import Any, Self
 
 import torch
 
@@ -11,7 +11,7 @@ from alternet.probe.replay import Replay, trusted_timeline
 from alternet.probe.timeline import Timeline
 from alternet.probe.watch import ObservedPass, Visit
 from alternet.shapes import FeatureMap, Images, Logits
-from alternet.subject.subject import Subject, logits_of
+from alternet.subject.subject import Subject, logits_of, logits_or_none
 from alternet.taps.find import Address, Tap, find_tap
 from alternet.taps.trace import nothing_hidden, scopes_followed
 from alternet.untouched import untouched
@@ -63,7 +63,9 @@ class Probe:
         Raises:
             ValueError: The pass went by an edit.
         """
-        return self._run(images, (), lambda tap, feature: None) if self._edits else self.subject.logits(images)
+        if not self._edits:
+            return self.subject.logits(images)
+        return logits_of(self._run(images, (), lambda tap, feature: None), self.subject.name)
 
     def observe(self, images: Images, visit: Visit) -> Logits:
         """Run a batch and hand over each feature map as soon as it arises; none is kept.
@@ -75,8 +77,11 @@ class Probe:
 
         Raises:
             ValueError: A tap was not reached, or its map has another size than the traced one.
+
+        Returns:
+            The logits; [n, 0] where the model gives none.
         """
-        return self._run(images, self.taps_on(images), visit)
+        return logits_or_none(self._run(images, self.taps_on(images), visit), len(images))
 
     def taps_on(self, images: Images) -> Sequence[Tap]:
         """The taps with the shapes that maps of such images have; their addresses are the same."""
@@ -157,11 +162,11 @@ class Probe:
     def _known(self, tap: Tap | str) -> Tap:
         return find_tap(self.subject.taps, tap) if isinstance(tap, str) else tap
 
-    def _run(self, images: Images, taps: Sequence[Tap], visit: Visit) -> Logits:
-        """One observed pass, under the edits that are on."""
+    def _run(self, images: Images, taps: Sequence[Tap], visit: Visit) -> Any:
+        """What the model returns in one observed pass, under the edits that are on."""
         model, observed = self.subject.model, ObservedPass(taps, self._edits, visit)
         inputs = self.subject.normalise(images)
         with nothing_hidden(), scopes_followed(model, observed.enter, observed.leave), observed:
             output = model(inputs)
         observed.check(self.subject.name, self._edits)
-        return logits_of(output, self.subject.name)
+        return output

@@ -82,11 +82,11 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Conte
     place = {name: number for number, name in enumerate(figures.FIGURES)}
     shown_as = [measurement.marked() for measurement in measurements]
     ordered = sorted(shown_as, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
-    names = list(dict.fromkeys(name for one in ordered for name in one.models))
+    names = in_one_order(ordered)
 
     # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
     measured = [(one, provenance) for one in ordered if one.instrument != "training" for provenance in one.provenances]
-    models = _models(measured)
+    models = _models(measured, names)
     shown = list(dict.fromkeys(row.name for row in models))
     if len(shown) == 1:
         headline = f"How {shown[0]} works inside"
@@ -114,7 +114,20 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Conte
     )
 
 
-def _models(measured: Iterable[tuple[Measurement, Mapping[str, Any]]]) -> list[ModelRow]:
+def in_one_order(measurements: Iterable[Measurement]) -> list[str]:
+    """The names of all models, in the order in which the measurements have them; those of the largest lead.
+
+    Examples:
+        >>> def m(*names):
+        ...     return Measurement(instrument="i", tables={}, provenances=tuple({"model": {"name": n}} for n in names))
+        >>> in_one_order([m("b"), m("c", "a", "b")])
+        ['c', 'a', 'b']
+    """
+    largest_first = sorted(measurements, key=lambda one: -len(one.models))
+    return list(dict.fromkeys(name for one in largest_first for name in one.models))
+
+
+def _models(measured: Iterable[tuple[Measurement, Mapping[str, Any]]], names: Sequence[str]) -> list[ModelRow]:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for measurement, provenance in measured:
         model = provenance["model"]
@@ -126,7 +139,8 @@ def _models(measured: Iterable[tuple[Measurement, Mapping[str, Any]]]) -> list[M
             table = measurement.of(model["name"]).table
             value = table.loc[table["metric"] == "accuracy", "value"]
             row["accuracy"] = f"{value.iloc[0]:.1%}" if len(value) else row["accuracy"]
-    return [ModelRow(name=name, checksum=checksum, **row) for (name, checksum), row in rows.items()]
+    found = [ModelRow(name=name, checksum=checksum, **row) for (name, checksum), row in rows.items()]
+    return sorted(found, key=lambda row: names.index(row.name))
 
 
 def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Section:

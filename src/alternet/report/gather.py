@@ -1,12 +1,12 @@
 """Gather: what lies under the folders of a report, measurements and training logs, told apart by model and folder."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alternet.instruments.figures import FIGURES
-from alternet.measurement import PROVENANCE, Measurement
-from alternet.runs import LOG, RUN, TrainingRun
+from alternet.measurement import PROVENANCE, Measurement, in_order
+from alternet.runs import AVERAGED, LOG, RUN, WEIGHTS, TrainingRun
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
         finished = {file.parent for file in path.rglob(PROVENANCE)}
         runs = {file.parent for file in path.rglob(RUN) if (file.parent / LOG).is_file()}
         # Folders that were given twice, or one within another, are still read once.
-        folders |= {folder.resolve(): folder for folder in sorted(finished | runs)}
-    found = [Found(folder, _load(folder)) for folder in folders.values()]
+        folders |= {folder.resolve(): folder for folder in in_order(finished | runs)}
+    found = _named_alike([Found(folder, _load(folder)) for folder in folders.values()])
     if not found:
         where = ", ".join(map(str, paths)) or "no folder at all"
         raise ValueError(
@@ -72,6 +72,25 @@ def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
                 "Measure them with one version."
             ) from error
     return joined, notes
+
+
+def _named_alike(found: list[Found]) -> list[Found]:
+    """Training logs first, under the names and in the order that their networks were measured with."""
+    names: dict[Path, dict[str, None]] = {}
+    for one in found:
+        weights = (one.measurement.provenances[0].get("origin") or {}).get("weights") or {}
+        file = Path(str(weights.get("file", "")))
+        if weights.get("from") == "run" and file.name in (WEIGHTS, AVERAGED):
+            names.setdefault(file.parent.resolve(), {})[one.model] = None
+    order = list(dict.fromkeys(one.model for one in found if not one.is_training))
+    logs = []
+    for one in (one for one in found if one.is_training):
+        called = list(names.get(one.folder.resolve(), {}))
+        if len(called) == 1:  # of several names none is the run's own
+            one = replace(one, measurement=one.measurement.renamed({one.model: called[0]}))
+        logs.append(one)
+    logs.sort(key=lambda one: order.index(one.model) if one.model in order else len(order))
+    return [*logs, *(one for one in found if not one.is_training)]
 
 
 def _told_apart(found: list[Found], notes: list[str]) -> list[Measurement]:

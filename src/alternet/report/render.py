@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alternet.instruments import figures
-from alternet.report.contents import Contents, contents
+from alternet.report.contents import Contents, contents, in_one_order
 from alternet.report.gather import gather
 from alternet.storage import write_atomically
 
@@ -45,7 +45,7 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     """
     out = Path(out)
     measurements, notes = gather([Path(path) for path in paths])
-    with figures.cast(name for measurement in measurements for name in measurement.models):
+    with figures.cast(in_one_order(measurements)):
         drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
         page = html(contents(measurements, notes))
     try:  # by now all is drawn, so what cannot be drawn leaves no half of a report

@@ -48,6 +48,8 @@ def classifies(model: nn.Module) -> bool:
     """
     if getattr(model, "num_classes", None) == 0:
         return False
+    if hasattr(model, "main_input_name"):  # of transformers, whose models are called after what they are for
+        return "For" in type(model).__name__
     get = getattr(model, "get_classifier", None)
     heads = [get()] if callable(get) else [getattr(model, name, None) for name in CLASSIFIERS]
     last = [head[-1] if isinstance(head, nn.Sequential) and len(head) else head for head in heads]
@@ -74,6 +76,13 @@ def quantised(model: nn.Module) -> list[str]:
     kinds = {name: type(module).__module__ for name, module in model.named_modules()}
     found = (name for name, kind in kinds.items() if "quantized" in kind or kind.startswith(libraries))
     return [name for name in found if not re.search(r"_packed_params$", name)]
+
+
+def tower_of(model: nn.Module) -> str:
+    """Which part of a pair of networks for images and text takes the images; empty where a model is no such pair."""
+    pairs = (("vision_model", "text_model"), ("visual", "transformer"), ("visual", "text"))
+    parts = model._modules
+    return next((image for image, text in pairs if parts.get(image) is not None and parts.get(text) is not None), "")
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -20,7 +20,9 @@ from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
+from alternet.subject.declared import tower_of
 from alternet.subject.ensemble import ensemble, members_of
+from alternet.subject.names import named
 from alternet.subject.subject import Subject
 from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
 from alternet.subject.transplant import Written, plan_transplant
@@ -44,8 +46,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     """Build a model by name and give it back as a Subject, in evaluation mode.
 
     Args:
-        model: `NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for torchvision,
-            `hf:ID` for transformers (a hub id or a local folder), `run:DIR` for what `train` wrote, or
+        model: `[CALLED=]NAME[@WEIGHTS]`. NAME is a timm name (AlterNet and its baselines included), `tv:NAME` for
+            torchvision, `hf:ID` for transformers (a hub id or a local folder), `run:DIR` for what `train` wrote, or
             `local-dir:FOLDER` for what `export`, or timm, wrote. WEIGHTS is
             a `.safetensors`, `.pth`, `.pt` or `.bin` file, or `pretrained`; without it weights are random. What the
             header of a file, or a `run.json` or timm's `config.json` beside it, says of model arguments, classes,
@@ -53,7 +55,7 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
             `epoch-0100`; without it, or with `last`, weights are those that the training came to.
             `MODEL+msa(UNIT,...)` puts attention in the place of units of any of these, as `alternet.transplant` does:
             `resnet50@pretrained+msa(layer4.2,layer3.5:heads=12)`. `ensemble(MODEL,MODEL,...)` are several as one, whose
-            probabilities are the mean of theirs.
+            probabilities are the mean of theirs. CALLED is a `name`, as in `mine=run:DIR`.
         img_size: Side of the images; position embeddings are resampled as timm does.
         num_classes: Number of classes; by default that of the weights, or of the model's own configuration.
         model_args: More keyword arguments of the model, for example `{"window_size": 4}`.
@@ -73,6 +75,8 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     """
     if img_size is not None and img_size < 1:
         raise ValueError(f"The image size must be at least 1, got {img_size}.")
+    called, model = named(model)
+    name = name or called or None
     check(model)
     if members := members_of(model):
         given = {"img_size": img_size, "num_classes": num_classes, "model_args": model_args, "mean": mean, "std": std}
@@ -89,15 +93,15 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     if mean is not None or std is not None:
         facts |= {"mean": mean, "std": std}
         origin["normalisation"] = "given"
-    named = model if kind_of(model) == "hf" else model.partition("@")[0]
-    origin = {"model": named, "model_args": given, **origin}
+    plain = model if kind_of(model) == "hf" else model.partition("@")[0]
+    origin = {"model": plain, "model_args": given, **origin}
     subject = Subject(network.to(target).eval(), name=name or model, origin=origin, **facts)
     if img_size is not None:
         # some networks of transformers state how many channels they take, but no size
         channels = (subject.input_size or (getattr(getattr(network, "config", None), "num_channels", 3),))[0]
         subject = replace(subject, input_size=(channels, img_size, img_size))
-        with untouched(network), _size_refused(model, img_size):
-            subject.logits(subject.example())
+        with untouched(subject.model), _size_refused(model, img_size, of_ours=()):
+            subject.model(subject.normalise(subject.example()))
     return subject
 
 
@@ -131,12 +135,12 @@ def _transplanted(base: Subject, written: Written, name: str, seed: int) -> Subj
 
 
 @contextmanager
-def _size_refused(model: str, img_size: Side) -> Iterator[None]:
+def _size_refused(model: str, img_size: Side, of_ours: tuple[type[Exception], ...] = (ValueError,)) -> Iterator[None]:
     """Say in one line that it is the size which a model refused, in whatever way it did."""
     try:
         yield
     except Exception as error:
-        if img_size is None or isinstance(error, ValueError):
+        if img_size is None or isinstance(error, of_ours):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
@@ -150,6 +154,7 @@ def check(model: str) -> None:
     Raises:
         ValueError: No such model, weight file, training run or snapshot.
     """
+    model = named(model)[1]
     if members := members_of(model):
         for member in members:
             check(member)
@@ -273,28 +278,47 @@ def _published(name: str, weights: Any, num_classes: int | None) -> nn.Module:
 
 def _from_transformers(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     try:
-        from transformers import AutoImageProcessor, AutoModelForImageClassification
+        import transformers
     except ImportError as error:
         raise ValueError("hf: models need transformers. Install it with: pip install 'alternet[hf]'") from error
     if "@" in name and not path_of(name).is_dir():
         raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
     if given:
         raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
-    options = {} if num_classes is None else {"num_labels": num_classes, "ignore_mismatched_sizes": True}
+    options = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
     try:
-        model, told = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True, **options)
+        config = transformers.AutoConfig.from_pretrained(name)
+        kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
+        model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **own)
     except (OSError, ValueError) as error:
         raise ValueError(unreachable(f"hf:{name}", error)) from error
-    if img_size is not None and getattr(model.config, "image_size", img_size) not in (img_size, [img_size] * 2):
-        raise ValueError(f"hf:{name} takes images of side {model.config.image_size}, got --img-size {img_size}.")
+    if getattr(model, "main_input_name", "pixel_values") != "pixel_values" and not tower_of(model):
+        raise ValueError(f"hf:{name} takes {model.main_input_name}, expected a network for images.")
     weights = {"from": "hub", "id": name, "revision": getattr(model.config, "_commit_hash", None)}
     mismatched = (key if isinstance(key, str) else key[0] for key in told.get("mismatched_keys", ()))
-    if drawn := sorted({*told.get("missing_keys", ()), *mismatched}):
+    # without a classifier nothing reads what pools the features
+    unused = () if kind == CLASSIFIER else ("pooler.",)
+    if drawn := sorted(key for key in {*told.get("missing_keys", ()), *mismatched} if not key.startswith(unused)):
         weights["drawn"] = drawn
-    mean, std = _processed(AutoImageProcessor, name)
+    mean, std = _processed(transformers.AutoImageProcessor, name)
     if mean is None:
         return model, {"origin": {"weights": weights}}
     return model, {"mean": mean, "std": std, "origin": {"weights": weights, "normalisation": "its image processor"}}
+
+
+CLASSIFIER = "AutoModelForImageClassification"
+
+
+def _kind_of_transformer(config: Any, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The class of transformers that a model was saved as, so that no head is drawn that it does not have."""
+    saved_as = " ".join(getattr(config, "architectures", None) or (CLASSIFIER,))
+    if options or "ForImageClassification" in saved_as:
+        return CLASSIFIER, dict(options)
+    if "ForSemanticSegmentation" in saved_as:
+        return "AutoModelForSemanticSegmentation", {}
+    if config.model_type == "vit_mae":  # as it is, it hides patches at random and shuffles the others
+        return "ViTModel", {"add_pooling_layer": False}
+    return "AutoModel", {}
 
 
 def _processed(processors: Any, name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:

@@ -16,7 +16,7 @@ from alternet.seeding import noise
 from alternet.shapes import Images, Logits
 from alternet.stamp import stamp_of
 from alternet.subject.architecture import Architecture, architecture_of, settings_of
-from alternet.subject.declared import declared, quantised, unwrapped
+from alternet.subject.declared import classifies, declared, quantised, tower_of, unwrapped
 from alternet.taps.find import Tap, find_taps
 
 T = TypeVar("T")
@@ -24,14 +24,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """A vision classifier and what one must know to measure it.
+    """A network for images and what one must know to measure it: a classifier, or one that gives features alone.
 
     Facts that are not given are read from what the model declares (timm's `pretrained_cfg`, a `transformers` config).
     Nothing is guessed: where a fact is missing and needed, the error names the argument that states it.
 
     Attributes:
-        model: The network; it maps normalised images [n, c, h, w] to logits [n, k]. Of `DataParallel`, DDP, a compiled
-            module, an average of weights, or a class that only calls it, the network inside.
+        model: The network; it maps normalised images [n, c, h, w] to logits [n, k], or to anything else where only its
+            feature maps are measured. Of `DataParallel`, DDP, a compiled
+            module, an average of weights, or a class that only calls it, the network inside; of a pair of networks for
+            images and text, as CLIP and SigLIP are, that for images.
         name: How tables, folders and figures call it.
         input_size: Channels, height and width of the images it takes.
         mean: Mean of each channel that the input is normalised with, in units of the image range [0, 1]; one that is
@@ -69,6 +71,9 @@ class Subject:
         if (self.mean is None) != (self.std is None):
             raise ValueError(f"Subject {self.name!r} got only one of mean and std; state both or neither.")
         object.__setattr__(self, "model", unwrapped(self.model))
+        tower = tower_of(self.model)
+        if tower:
+            object.__setattr__(self, "model", self.model.get_submodule(tower))
         source = "given" if self.mean is not None else "none"
         for fact, value in declared(self.model).items():
             if getattr(self, fact) is None:
@@ -80,7 +85,8 @@ class Subject:
             object.__setattr__(self, "mean", mean)
             object.__setattr__(self, "std", std)
         unseen = {"not_seen": layers} if (layers := quantised(self.model)) else {}
-        origin = {"weights": {"from": "given"}, "normalisation": source, **self.origin, **unseen}
+        towers = {"tower": tower} if tower else {}
+        origin = {"weights": {"from": "given"}, "normalisation": source, **self.origin, **towers, **unseen}
         object.__setattr__(self, "origin", origin)
 
     @property
@@ -160,6 +166,11 @@ class Subject:
     @cached_property
     def _memory(self) -> dict[Any, tuple[Any, Any]]:
         return {}
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it gives class scores, as far as it lets one see."""
+        return "tower" not in self.origin and classifies(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -266,17 +277,43 @@ def logits_of(output: Any, name: str = "the model") -> Logits:
         >>> logits_of((torch.zeros(2, 5), "auxiliary")).shape
         torch.Size([2, 5])
     """
-    if isinstance(output, Mapping) and "logits" in output:
-        output = output["logits"]
-    output = getattr(output, "logits", output)
+    if (logits := _logits_in(output)) is None:
+        raise ValueError(
+            f"{name} returned {_said(output)}, expected logits [n, classes]. Wrap the model so that it returns its "
+            "class scores, or measure what needs none: fourier, variance, similarity."
+        )
+    return logits
+
+
+def logits_or_none(output: Any, images: int) -> Logits:
+    """The same, and [n, 0] where the model gives no class scores but features, maps, or anything else."""
+    logits = _logits_in(output)
+    return torch.zeros(images, 0) if logits is None else logits
+
+
+def _logits_in(output: Any) -> Tensor | None:
+    output = _answer(output)
     if isinstance(output, tuple | list) and output:
         output = output[0]
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(
-            f"{name} returned {got}, expected logits [n, classes]. Wrap the model so that it returns its class scores."
-        )
-    return output
+    return output if isinstance(output, Tensor) and output.ndim == 2 else None
+
+
+def _answer(output: Any) -> Any:
+    if isinstance(output, Mapping) and "logits" in output:
+        return output["logits"]
+    return getattr(output, "logits", output)
+
+
+def _said(output: Any) -> str:
+    """What a model returned that are no logits, in words."""
+    output = _answer(output)
+    if not isinstance(output, Tensor):
+        inside = list(output.values()) if isinstance(output, Mapping) else output
+        shapes = [tuple(one.shape) for one in inside if isinstance(one, Tensor)] if isinstance(inside, list) else []
+        holding = f" with tensors of shape {', '.join(map(str, shapes[:3]))}" if shapes else ""
+        return f"{type(output).__name__}{holding}"
+    what = " (a map, with an answer for each position)" if output.ndim == 4 else ""
+    return f"a tensor of shape {tuple(output.shape)}{what}"
 
 
 def _checksum(state: Mapping[str, Tensor]) -> str:

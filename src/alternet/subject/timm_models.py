@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from torch import nn
+from torch import Tensor, nn
 
 from alternet.models import NAMES, load_released
 from alternet.models.released import CLASSIFIERS
@@ -35,7 +35,7 @@ def from_timm(name: str, img_size: Side, num_classes: int | None, given: Mapping
     same = known is not None and known.model.partition(".")[0] == name.partition(".")[0]
     arguments = {**(known.model_args if known and same else {}), **given}
     facts["origin"]["model_args"] = arguments
-    classes = num_classes or (known.num_classes if known else None) or number_of_classes(state, classifier_of(name))
+    state, classes = _for_classes(state, num_classes or (known.num_classes if known else None), name, num_classes == 0)
     if known and same and known.ours:
         model = _create_timm(name, None, classes, arguments)
         return resized(fill(model, state, name), facts.get("input_size"), img_size), facts
@@ -46,7 +46,7 @@ def from_timm(name: str, img_size: Side, num_classes: int | None, given: Mapping
             return model, facts
     try:
         # timm loads them as it would load its own, which adapts names and position embeddings
-        overlay = {"num_classes": classes, "state_dict": state}
+        overlay = {"state_dict": state, **({} if classes is None else {"num_classes": classes})}
         options = {**arguments, "pretrained": True, "pretrained_cfg_overlay": overlay}
         model = _create_timm(name, img_size, classes, options)
     except (RuntimeError, KeyError, AttributeError, ValueError) as error:
@@ -144,6 +144,19 @@ def resized(model: nn.Module, size: tuple[int, int, int] | None, img_size: Side)
     if img_size is not None and (size is None or img_size != size[-1]) and callable(resize):
         resize(img_size=img_size)
     return model
+
+
+def _for_classes(
+    state: dict[str, Tensor], said: int | None, name: str, features_alone: bool
+) -> tuple[dict[str, Tensor], int | None]:
+    """Weights, and how many classes the model is to tell apart: none, 0, where they lack the classifier that it has."""
+    layers = classifier_of(name)
+    without = {key: value for key, value in state.items() if not layers or not key.startswith(layers)}
+    if features_alone:
+        return without, 0
+    if said is None and layers and len(without) == len(state):
+        return state, 0
+    return state, number_of_classes(state, layers) if said is None else said
 
 
 def classifier_of(name: str) -> tuple[str, ...]:

@@ -111,6 +111,12 @@ def find_taps(
     with untouched(model), no_inference():
         trace = record(model, inputs.clone())  # some models write into their input
     units = _TapFinder(trace, PixelMap(trace, prefix=prefix_tokens, grid=grid)).taps()
+    if not units and trace.lists:
+        raise ValueError(
+            f"{name!r} takes a list of images of any size and gives a dictionary for each, as detection networks do: "
+            "it copies each image by itself into a batch, where no map can be followed to the pixels. Measure the "
+            "network inside that makes its maps: Subject(model.backbone, name=..., input_size=(3, 224, 224))."
+        )
     if not units:
         raise ValueError(
             f"No unit found in {name!r}: no feature map [n, c, h, w], [n, h, w, c] or [n, tokens, c] could be "

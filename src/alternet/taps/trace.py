@@ -6,7 +6,7 @@ tensor, and of every view that shares its memory, so that "x += f(x)" and "x = x
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -98,6 +98,8 @@ class Trace:
     scopes: list[Scope] = field(default_factory=list)
     image: int = 0
     outputs: tuple[int, ...] = ()
+    lists: bool = False
+    """Whether the model returned a list with a dictionary for each image, as detection networks do."""
 
 
 def tensors_in(thing: Any) -> Iterator[Tensor]:
@@ -297,6 +299,7 @@ def record(model: nn.Module, images: Tensor) -> Trace:
         around.enter_context(scopes_followed(model, recorder.enter, recorder.leave))
         around.enter_context(recorder)
         output = model(images)
+    recorder.trace.lists = isinstance(output, list) and bool(output) and isinstance(output[0], Mapping)
     recorder.trace.outputs = tuple(recorder._known(tensor) for tensor in tensors_in(output))
     return recorder.trace
 
