@@ -258,7 +258,7 @@ def _measure_part(
             _say_failed(f"{instrument.spec.name} of {subject.name}", result)
         else:
             _tell(result, out)
-    if skipped := images.skipped:
+    if skipped := [f"{name} ({why})" for name, why in images.reasons.items()]:
         files = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
         _say(f"note: {files} could not be read: {', '.join(skipped[:5])}{', ...' if skipped[5:] else ''}", err=True)
     return results

@@ -33,7 +33,7 @@ class Loader:
         self,
         make: Callable[[Any], Batch],
         requests: Iterable[Any],
-        skipped: dict[str, None],
+        skipped: dict[str, str],
         *,
         workers: int = 0,
         lasting: bool = False,
@@ -52,17 +52,17 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         for batch, skipped in self._batches:
-            self.skipped.update(dict.fromkeys(skipped))
+            self.skipped.update(skipped)
             yield batch
 
 
 @dataclass
 class _Made(Dataset):
     make: Callable[[Any], Batch]
-    skipped: dict[str, None]
+    skipped: dict[str, str]
 
-    def __getitem__(self, request: Any) -> tuple[Batch, list[str]]:
-        return self.make(request), list(self.skipped)  # what a worker notes would stay with it
+    def __getitem__(self, request: Any) -> tuple[Batch, dict[str, str]]:
+        return self.make(request), dict(self.skipped)  # what a worker notes would stay with it
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -80,7 +80,7 @@ class Reading:
         batch_size: Images in a batch.
         varied: How the images are augmented, if they are.
         seed: What they are augmented from.
-        skipped: Takes up the names of what cannot be read.
+        skipped: Takes up the names of what cannot be read, each with the reason.
     """
 
     dataset: ImageDataset
@@ -89,7 +89,7 @@ class Reading:
     batch_size: int
     varied: Augmented | None
     seed: int
-    skipped: dict[str, None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def indices(self, numbers: Sequence[int]) -> np.ndarray:
         """Indices of the images in these batches, in order."""
@@ -123,7 +123,7 @@ class Reading:
         images, targets = [], []
         for index, sample in islice(samples, len(indices)):
             if isinstance(sample, UnreadableImage):
-                self.skipped[self.dataset.label(int(index))] = None
+                self.skipped[self.dataset.label(int(index))] = str(sample)
             else:
                 images.append(self.transform(sample[0]))
                 targets.append(sample[1])
