@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = ("pictures",)
+from alternet.errors import in_one_line
+from alternet.shown import as_text
+
+KINDS = ("pictures", "weights")
 """The modules of cases."""
 
 EXECUTED = "executed-by-the-battery"
@@ -72,8 +75,8 @@ def environment(given: dict[str, str]) -> Iterator[None]:
 
 
 def said(work: Callable[[], Any]) -> str:
-    """The line that a piece of work ends in: an error that is addressed to somebody, or what it gave."""
+    """The line that a piece of work ends in, as it leaves the program: an addressed error, or what it gave."""
     try:
-        return str(work())
+        return as_text(str(work()))
     except (ValueError, OSError) as error:
-        return str(error)
+        return as_text(in_one_line(error))

@@ -24,6 +24,7 @@ from alternet.subject.ensemble import ensemble, members_of
 from alternet.subject.subject import Subject
 from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
 from alternet.subject.transplant import Written, plan_transplant
+from alternet.subject.weight_checks import note_missing
 from alternet.subject.weight_facts import facts_of, require_own, require_plain
 from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
 from alternet.untouched import untouched
@@ -163,7 +164,11 @@ def check(model: str) -> None:
 
 
 def _check_one(kind: str, rest: str) -> None:
-    name, _, weights = rest.partition("@")
+    name, at, weights = rest.partition("@")
+    if at and not weights and kind in ("", "tv"):
+        raise ValueError(
+            f"{rest} names no weights behind the @. Write {name}@FILE, {name}@pretrained, or {name} for random ones."
+        )
     if kind == "":
         require_known(name)
     if kind == "tv" and name not in (known := torchvision.models.list_models(module=torchvision.models)):
@@ -280,7 +285,8 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None,
         raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
     if given:
         raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
-    options = {} if num_classes is None else {"num_labels": num_classes, "ignore_mismatched_sizes": True}
+    options: dict[str, Any] = {"trust_remote_code": False}  # where nothing is said, transformers asks at a terminal
+    options |= {} if num_classes is None else {"num_labels": num_classes, "ignore_mismatched_sizes": True}
     try:
         model, told = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True, **options)
     except (OSError, ValueError) as error:
@@ -291,6 +297,7 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None,
     mismatched = (key if isinstance(key, str) else key[0] for key in told.get("mismatched_keys", ()))
     if drawn := sorted({*told.get("missing_keys", ()), *mismatched}):
         weights["drawn"] = drawn
+    note_missing(sorted(told.get("missing_keys", ())), f"hf:{name}")
     mean, std = _processed(AutoImageProcessor, name)
     if mean is None:
         return model, {"origin": {"weights": weights}}
@@ -300,7 +307,7 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None,
 def _processed(processors: Any, name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
     """Mean and std of a transformers' image processor, if there is one and they are known."""
     try:
-        processor = processors.from_pretrained(name)
+        processor = processors.from_pretrained(name, trust_remote_code=False)
         mean, std = tuple(processor.image_mean), tuple(processor.image_std)
     except (OSError, ValueError, AttributeError, TypeError, ImportError):
         return None, None
