@@ -21,13 +21,14 @@ from alternet.cli.options import (
     Seed,
     Settings,
     Workers,
-    as_text,
     for_loading,
     of_model,
     parse_settings,
+    say,
     writable,
 )
 from alternet.errors import in_one_line
+from alternet.shown import as_text
 
 if TYPE_CHECKING:
     import torch
@@ -294,4 +295,4 @@ def _say(line: str, *, err: bool = False) -> None:
     from alternet.distributed import rank
 
     if rank() == 0:
-        typer.echo(as_text(line), err=err)
+        say(line, err=err)
