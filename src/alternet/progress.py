@@ -5,6 +5,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from alternet.shown import as_text
+
 T = TypeVar("T")
 
 PATIENCE = 2.0
@@ -18,4 +20,4 @@ def track(items: Iterable[T], *, label: str, total: int) -> Iterable[T]:
         >>> list(track([1, 2, 3], label="fourier", total=3))
         [1, 2, 3]
     """
-    return tqdm(items, desc=label, total=total, delay=PATIENCE, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(items, desc=as_text(label), total=total, delay=PATIENCE, disable=None, leave=False, dynamic_ncols=True)

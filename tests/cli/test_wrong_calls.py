@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from alternet.cli import run
+from alternet.measurement import find_measurements
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +107,22 @@ def test_a_truncated_jpeg_is_skipped_and_named(tmp_path: Path, capsys):
     arguments = ["measure", "variance", "-m", "test_resnet", "--data", f"{images}", "--img-size", "64"]
     assert run([*arguments, "--out", f"{tmp_path}/o"]) == 0
     assert "1.jpg" in capsys.readouterr().err
+
+
+def test_a_picture_beyond_a_bound_is_skipped_and_the_bound_named(tmp_path: Path, capsys, monkeypatch):
+    images = tmp_path / "images"
+    images.mkdir()
+    for i, side in enumerate((32, 32, 64)):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (side, side, 3), np.uint8)).save(images / f"{i}.png")
+    monkeypatch.setenv("ALTERNET_MAX_PIXELS", "2000")
+    arguments = ["measure", "variance", "-m", "test_resnet", "--data", f"{images}", "--img-size", "32"]
+    assert run([*arguments, "--out", f"{tmp_path}/o"]) == 0
+    said = (
+        "1 file could not be read: 2.png (it has 64 x 64 = 4096 pixels, more than 2000; ALTERNET_MAX_PIXELS sets that)"
+    )
+    assert said in capsys.readouterr().err
+    (stored,) = find_measurements(tmp_path / "o")
+    assert stored.provenance["skipped"] == ["2.png"] and stored.provenance["images"] == 2
 
 
 class Code:

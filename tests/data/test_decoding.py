@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alternet.data.decoding import decode
+from alternet.data.decoding import BeyondBounds, bounded, decode
 from alternet.data.image_dataset import UnreadableImage
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -89,7 +89,7 @@ def test_damaged_files_are_unreadable(tmp_path: Path) -> None:
     damaged = [content[: len(content) // 2] for content in whole.values()]
     damaged += [b"", b"not an image", whole["PNG"][:40], bytes(200)]
     for content in damaged:
-        with pytest.raises(UnreadableImage, match=r"\w+: ."):
+        with pytest.raises(UnreadableImage, match="it cannot be read: .|it is no whole file of JPEG, .*PPM"):
             decode(io.BytesIO(content))
     for path in (tmp_path, tmp_path / "missing.png"):
         with pytest.raises(UnreadableImage):
@@ -104,6 +104,25 @@ def test_pixels_without_a_range_are_refused() -> None:
 
 
 def test_a_decompression_bomb_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UnreadableImage, match="DecompressionBomb"):
+    monkeypatch.setenv("ALTERNET_MAX_PIXELS", "100")
+    with pytest.raises(UnreadableImage, match="it has 50 x 50 = 2500 pixels, more than 100; ALTERNET_MAX_PIXELS sets"):
         decode(encoded(Image.new("RGB", (50, 50))))
+    monkeypatch.setenv("ALTERNET_MAX_PIXELS", "2500")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # ours holds in place of Pillow's, which stays as it was
+    assert decode(encoded(Image.new("RGB", (50, 50)))).size == (50, 50)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_what_other_packages_open_passes_the_same_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n")
+    with Image.open(file) as picture:
+        assert picture.format == "EPS"
+    with bounded(), pytest.raises(OSError, match="cannot identify"):
+        Image.open(file)
+    monkeypatch.setenv("ALTERNET_MAX_PIXELS", "100")
+    Image.new("RGB", (50, 50)).save(file)
+    with bounded(), pytest.raises(BeyondBounds, match="2500 pixels"):
+        Image.open(file)
+    with Image.open(file) as whole:
+        assert whole.size == (50, 50)

@@ -291,3 +291,35 @@ def test_a_surface_turns_in_place_of_its_picture_and_the_picture_returns_in_prin
     page.keyboard.press("Escape")
     page.emulate_media(media="print")
     assert panel.locator(".plot > svg").is_visible() and not panel.locator(".turning").is_visible()
+
+
+HOSTILE = (
+    '"><img src=http://127.0.0.1:9/x onerror=alert(1)>',
+    "</script><script>alert(2)</script>",
+    "</title></style><svg onload=alert(3)>",
+    "{{ 7 * 7 }}{% raw %}",
+    "javascript:alert(4)",
+    "<iframe srcdoc='<script>parent.alert(5)</script>'>",
+    "&lt;b&gt;&#x1b;[2J\x1b[31m",
+    "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
+    "<base href=http://127.0.0.1:9/><link rel=stylesheet href=x>",
+    "]]><!--<script>alert(6)</script>",
+    "$\\href{http://127.0.0.1:9/}{x}$",
+    "\u202etxt.exe",
+)
+"""Names that would run, fetch or hide something, if the page let them."""
+
+
+def test_hostile_names_run_nothing_fetch_nothing_and_stand_as_they_are(visit, tmp_path: Path) -> None:
+    for published, name in zip(("ResNet", "ViT", "Swin") * 4, HOSTILE, strict=True):
+        for make in (fourier, calibration):
+            make(published, name).save(tmp_path / "measured")
+    landscape(HOSTILE[0]).save(tmp_path / "measured")  # plotly's page, which the hash of its script lets run
+    page = visit(1280, 900, render([tmp_path / "measured"], tmp_path / "report.html"))
+    page.wait_for_timeout(500)
+    assert page.url.startswith("file:") and page.evaluate("document.querySelectorAll('iframe, base, link').length") == 1
+    text = page.evaluate("document.body.textContent")
+    assert [name for name in HOSTILE if name not in text and "\x1b" not in name] == []
+    policy = page.evaluate("document.querySelector('meta[http-equiv=Content-Security-Policy]').content")
+    assert "default-src 'none'" in policy and "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+    assert page.evaluate("[...document.scripts].every(one => one.src === '' && one.type !== 'module')")

@@ -1,5 +1,6 @@
 """Names become Subjects; what cannot become one says why."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import timm
 import torch
 import torchvision
 
+from alternet.errors import Doubt
 from alternet.subject import loading
 from alternet.subject.loading import check, load
 from alternet.subject.timm_models import classifier_of
@@ -140,6 +142,24 @@ def test_transformers_from_a_folder(tmp_path: Path):
     net = load(f"hf:{tmp_path}")
     assert net.input_size == (3, 32, 32) and net.mean == (0.1, 0.1, 0.1)
     assert net.logits(torch.rand(2, 3, 32, 32)).shape == (2, 2)
+
+
+def test_layers_that_a_folder_of_transformers_lacks_are_said(tmp_path: Path):
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    small = {"image_size": 32, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(intermediate_size=32, **small))
+    state = {key: value for key, value in model.state_dict().items() if "classifier" not in key}
+    model.save_pretrained(tmp_path, state_dict=state)
+    with pytest.warns(Doubt, match=r"brings no weights for 2 tensors \(classifier.bias, classifier.weight\): random"):
+        assert load(f"hf:{tmp_path}").origin["weights"]["drawn"] == ["classifier.bias", "classifier.weight"]
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForImageClassification": "code.Net"}
+    config["model_type"] = "nobodys"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ValueError, match="cannot be fetched"):
+        load(f"hf:{tmp_path}")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("kind", ["ViT", "ResNet"])

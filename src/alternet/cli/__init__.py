@@ -14,7 +14,7 @@ from alternet.cli.demo import demo
 from alternet.cli.export import export
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
-from alternet.cli.options import as_text, doubts_said
+from alternet.cli.options import doubts_said, say
 from alternet.cli.report import report
 from alternet.cli.taps import taps
 from alternet.cli.train import train
@@ -118,5 +118,5 @@ def _forget_output() -> None:
 def _tell(line: str, code: int, error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    typer.echo(as_text("alternet: " + " ".join(line.split())), err=True)
+    say("alternet: " + " ".join(line.split()), err=True)
     return code

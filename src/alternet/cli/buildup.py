@@ -15,6 +15,7 @@ from alternet.cli.options import (
     Settings,
     of_model,
     parse_settings,
+    say,
     writable,
 )
 
@@ -69,10 +70,10 @@ def buildup(
         model_args=of_model(given),
     )
     executor = InProcess(device) if jobs == 1 else LocalProcesses(jobs, device)
-    found = search(study, writable(out), executor=executor, say=typer.echo)
+    found = search(study, writable(out), executor=executor, say=say)
     for line in figures.sentences(found):
-        typer.echo(line)
+        say(line)
     folder = folder_of(out, model, found.instrument)
     figures.save(figures.draw(found), folder / "buildup.svg")
-    typer.echo(f"Drawn: {folder / 'buildup.svg'}. All of it: alternet report {out} --out {out / 'report.html'}")
-    typer.echo(f"Train the chosen network on all training images: {found.provenance['train']}")
+    say(f"Drawn: {folder / 'buildup.svg'}. All of it: alternet report {out} --out {out / 'report.html'}")
+    say(f"Train the chosen network on all training images: {found.provenance['train']}")

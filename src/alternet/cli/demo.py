@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alternet.cli.options import Device, writable
+from alternet.cli.options import Device, say, writable
 
 MODELS = ("preresnet_mini", "alternet_mini", "vit_mini")
 
@@ -48,20 +48,20 @@ def demo(
     runs = {name: folder / "trained" / name for name in MODELS}
     steps = len(MODELS) + len(STUDIES) + 1
     for number, (name, run) in enumerate(runs.items(), start=1):
-        typer.echo(f"[{number}/{steps}] training {name} on photographs")
+        say(f"[{number}/{steps}] training {name} on photographs")
         trained = train(name, "photos", Recipe.load("quick"), run, device=target)
         chance = 1 / len(batches("photos").classes)
-        typer.echo(f"      test accuracy {trained.test_accuracy:.1%} (chance {chance:.1%})")
+        say(f"      test accuracy {trained.test_accuracy:.1%} (chance {chance:.1%})")
 
     codes = []
     models = {name: f"run:{run}" for name, run in runs.items()}
     for number, study in enumerate(STUDIES, start=len(MODELS) + 1):
-        typer.echo(f"[{number}/{steps}] measuring {', '.join(study.instruments)}")
+        say(f"[{number}/{steps}] measuring {', '.join(study.instruments)}")
         chosen = choose(study.instruments, study.settings, seed=0)
         options = {"limit": study.limit, "out": folder / "measured", "device": target}
         codes.append(measure_models(chosen, models, data="photos", **options))
 
-    typer.echo(f"[{steps}/{steps}] writing the report")
-    typer.echo(f"Open {render([folder], folder / 'report.html')} in a browser.")
+    say(f"[{steps}/{steps}] writing the report")
+    say(f"Open {render([folder], folder / 'report.html')} in a browser.")
     if any(codes):
         raise typer.Exit(max(codes))

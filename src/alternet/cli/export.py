@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alternet.cli.options import Device, Seed, Settings, as_text, only_of_model
+from alternet.cli.options import Device, Seed, Settings, only_of_model, say
 
 
 def export(
@@ -43,5 +43,5 @@ def export(
             recalibrate, split="train", limit=limit, img_size=(size[0], size[1]), colour=channels == 3, seed=seed
         )
     for note in write(subject, to, measured=measured, on=on, onnx=onnx):
-        typer.echo(as_text(f"note: {note}"), err=True)
-    typer.echo(as_text(f"Exported: {to}. Load it: timm.create_model('local-dir:{to}', pretrained=True)"))
+        say(f"note: {note}", err=True)
+    say(f"Exported: {to}. Load it: timm.create_model('local-dir:{to}', pretrained=True)")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from alternet.cli.options import say
+
 
 class Kind(StrEnum):
     """What can be listed."""
@@ -38,7 +40,7 @@ def listing(
             typer.secho(f"\n{one}", bold=True)
         for entry, line in _entries(one):
             if like is None or like in entry or fnmatch(entry, like):
-                typer.echo(f"{entry:<28} {line}".rstrip())
+                say(f"{entry:<28} {line}".rstrip())
         if one is Kind.models:
             _others(like)
 
@@ -83,7 +85,7 @@ def _others(like: str | None) -> None:
         return
     for name in others:
         if like in name or fnmatch(name, like):
-            typer.echo(name)
+            say(name)
 
 
 def _explain(name: str) -> None:

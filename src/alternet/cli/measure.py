@@ -22,15 +22,16 @@ from alternet.cli.options import (
     Out,
     Seed,
     Settings,
-    as_text,
     for_loading,
     of_model,
     parse_settings,
     parse_workers,
+    say,
     set_cache,
     writable,
 )
 from alternet.errors import in_one_line
+from alternet.shown import as_text
 
 if TYPE_CHECKING:
     import torch
@@ -271,7 +272,7 @@ def _measure_part(
             _say_failed(f"{instrument.spec.name} of {subject.name}", result)
         else:
             _tell(result, out)
-    if skipped := images.skipped:
+    if skipped := [f"{name} ({why})" for name, why in images.reasons.items()]:
         files = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
         _say(f"note: {files} could not be read: {', '.join(skipped[:5])}{', ...' if skipped[5:] else ''}", err=True)
     return results
@@ -307,4 +308,4 @@ def _say(line: str, *, err: bool = False) -> None:
     from alternet.distributed import rank
 
     if rank() == 0:
-        typer.echo(as_text(line), err=err)
+        say(line, err=err)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from alternet.errors import Doubt
+from alternet.shown import as_text
 
 Models = Annotated[
     list[str],
@@ -161,14 +162,9 @@ def writable(out: Path) -> Path:
     return out
 
 
-def as_text(name: str) -> str:
-    r"""A text that can be written, also where bytes in it are none, as some systems allow in file names.
-
-    Examples:
-        >>> as_text("caf\udce9.png")
-        'caf\\udce9.png'
-    """
-    return name.encode(errors="backslashreplace").decode()
+def say(line: str = "", *, err: bool = False) -> None:
+    """Print a line; names in it may be anything."""
+    typer.echo(as_text(line), err=err)
 
 
 @contextmanager
@@ -187,7 +183,7 @@ def doubts_said() -> Iterator[None]:
             elif str(message) not in said:
                 said.add(str(message))
                 if rank() == 0:
-                    typer.echo(as_text(f"note: {message}"), err=True)
+                    say(f"note: {message}", err=True)
 
         warnings.showwarning = show
         yield

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alternet.cli.options import writable
+from alternet.cli.options import say, writable
 
 
 def report(
@@ -21,4 +21,4 @@ def report(
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out names the HTML file to write, got {out}; for example --out {out / 'report.html'}.")
     writable(out.parent)
-    typer.echo(f"Report: {render(folders, out)}")
+    say(f"Report: {render(folders, out)}")

@@ -15,6 +15,7 @@ from alternet.cli.options import (
     Workers,
     of_model,
     parse_settings,
+    say,
     writable,
 )
 
@@ -47,15 +48,15 @@ def train(
     with processes(target):
         first = rank() == 0
         options = {"img_size": img_size, "device": target, "model_args": of_model(given), "workers": workers}
-        train_model(model, data, chosen, writable(out), report=_say if first else None, say=typer.echo, **options)
+        train_model(model, data, chosen, writable(out), report=_say if first else None, say=say, **options)
         if first:
-            typer.echo(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")
+            say(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")
 
 
 def _say(row: "Row") -> None:
     tested = "test" if "test_accuracy" in row else "validation"
     accuracy, nll = (dict(row)[f"{tested}_{what}"] for what in ("accuracy", "nll"))
-    typer.echo(
+    say(
         f"epoch {row['epoch']:>4}  loss {row['train_loss']:.3f}  "
         f"{tested} accuracy {accuracy:.3f}  {tested} nll {nll:.3f}  {row['seconds']:.0f} s"
     )

@@ -175,14 +175,14 @@ class Augmented:
         order: Which of them, by index.
         transform: Size and channels of the result.
         augment: How they are varied.
-        skipped: Names of the pictures that could not be read so far.
+        skipped: Names of the pictures that could not be read so far, each with the reason.
     """
 
     dataset: ImageDataset
     order: np.ndarray
     transform: EvalTransform
     augment: Augmentation
-    skipped: dict[str, None] = field(default_factory=dict, repr=False)
+    skipped: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.augment.softens and not self.dataset.labelled:
@@ -227,7 +227,7 @@ class Augmented:
         with random_state_kept(), default_dtype(torch.float32):
             for index, sample in samples:
                 if isinstance(sample, UnreadableImage):
-                    self.skipped[self.dataset.label(int(index))] = None
+                    self.skipped[self.dataset.label(int(index))] = str(sample)
                     continue
                 reseed(*image_seed, "image", int(index))
                 pictures.append(np.asarray(self._transform(sample[0])))

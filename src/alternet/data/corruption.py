@@ -161,11 +161,10 @@ class Corrupted(ImageDataset):
         store, wanted = decoded(self.source, self.transform), [int(index) for index in indices]
         if self.transform.colour and all(index in store for index in wanted):
             for kept in map(store.__getitem__, wanted):
-                yield (
-                    UnreadableImage("as before")
-                    if kept is None
-                    else self._of(kept[0].permute(1, 2, 0).numpy(), kept[1])
-                )
+                if isinstance(kept, str):
+                    yield UnreadableImage(kept)
+                else:
+                    yield self._of(kept[0].permute(1, 2, 0).numpy(), kept[1])
             return
         for sample in self.source.samples(indices):
             yield sample if isinstance(sample, UnreadableImage) else self._made(sample)

@@ -1,17 +1,79 @@
-"""Decoding: any image file as an RGB picture the way a viewer would show it."""
+"""Decoding: any image file as an RGB picture the way a viewer would show it; the one door through which files come.
 
+What a file is, its content says and not its name, and only formats that hold pixels are opened: Pillow would start
+Ghostscript for PostScript. A file that would take more memory or time than a picture should is not decoded.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from alternet.data.image_dataset import UnreadableImage
+from alternet.files import open_file
 
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 )
 """Files with these endings are taken for images; others are passed over."""
+
+FORMATS = ("JPEG", "JPEG2000", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""What is opened, by Pillow's names; no other program is started for any of them."""
+
+
+class BeyondBounds(UnreadableImage):
+    """A picture that is larger than pictures may be, see `Bounds`."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How large a picture may be; each can be set in the environment.
+
+    Attributes:
+        pixels: Of one image, `ALTERNET_MAX_PIXELS`; 8192 by 8192. A pixel takes up to 24 bytes on its way to RGB.
+        frames: Of an animation or a file of several pages, of which the first is taken, `ALTERNET_MAX_FRAMES`. Those
+            of a GIF are not counted, which would mean to read them.
+        bytes: Of a file, `ALTERNET_MAX_IMAGE_BYTES`; 256 MiB.
+    """
+
+    pixels: int = 2**26
+    frames: int = 10_000
+    bytes: int = 2**28
+
+    @classmethod
+    def set(cls) -> "Bounds":
+        """The bounds as the environment sets them.
+
+        Raises:
+            ValueError: One of them is no positive whole number.
+        """
+        given: dict[str, int] = {}
+        for field, variable in VARIABLES.items():
+            if text := os.environ.get(variable):
+                if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) > 0):
+                    raise ValueError(
+                        f"{variable} is {text[:40]!r}, expected a whole number above 0. Correct or unset it."
+                    )
+                given[field] = int(text)
+        return cls(**given)
+
+    def require(self, what: str, value: int, shown: str = "") -> None:
+        """Refuse a picture of which something is beyond its bound.
+
+        Raises:
+            BeyondBounds: It is.
+        """
+        if value > (most := getattr(self, what)):
+            raise BeyondBounds(f"it has {shown or value} {what}, more than {most}; {VARIABLES[what]} sets that")
+
+
+VARIABLES = {"pixels": "ALTERNET_MAX_PIXELS", "frames": "ALTERNET_MAX_FRAMES", "bytes": "ALTERNET_MAX_IMAGE_BYTES"}
+"""How the bounds are called in the environment."""
 
 
 def decode(source: Path | BinaryIO) -> Image.Image:
@@ -21,14 +83,104 @@ def decode(source: Path | BinaryIO) -> Image.Image:
     images become RGB; 16-bit values are scaled to 8 bits. Of an animation the first frame is taken.
 
     Raises:
-        UnreadableImage: It is truncated, no image, or of a kind that has no displayable range (float pixels).
+        UnreadableImage: It is truncated, no image, of a kind that has no displayable range (float pixels), or beyond
+            the `Bounds`.
+        ValueError: The environment sets bounds that are none.
     """
+    bounds = Bounds.set()
     try:
-        with Image.open(source) as opened:
-            opened.load()
-            return as_rgb(ImageOps.exif_transpose(opened))
+        with opened(source, bounds) as picture:
+            picture.load()
+            return as_rgb(ImageOps.exif_transpose(picture))
     except Exception as error:  # a decoder fed with a damaged file may raise anything; none of it may end a measurement
-        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+        raise unreadable(error) from error
+
+
+def unreadable(error: Exception) -> UnreadableImage:
+    """What a decoder raised, as the reason why a picture is skipped."""
+    if isinstance(error, UnreadableImage):
+        return error
+    if isinstance(error, UnidentifiedImageError):
+        return UnreadableImage(f"it is no whole file of {', '.join(FORMATS)}")
+    said = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else " ".join(str(error).split())
+    return UnreadableImage(f"it cannot be read: {said[:120] or type(error).__name__}")
+
+
+@contextmanager
+def opened(source: Path | BinaryIO, bounds: Bounds) -> Iterator[Image.Image]:
+    """A picture whose pixels are not read yet, if it is one that may be.
+
+    Raises:
+        BeyondBounds: It is beyond the bounds.
+        OSError: It is no regular file, or cannot be opened.
+        UnidentifiedImageError: It is of none of the formats.
+    """
+    with _file(source) as file:
+        bounds.require("bytes", file.seek(0, os.SEEK_END))
+        file.seek(0)
+        with _bound_of_pillow_off(), Image.open(file, formats=FORMATS) as picture:
+            _require_within(picture, bounds)
+            yield picture
+
+
+@contextmanager
+def _file(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """The file itself, or that of a path."""
+    if isinstance(source, Path):
+        with open_file(source) as file:
+            yield file
+    else:
+        yield source
+
+
+def _require_within(picture: Image.Image, bounds: Bounds) -> None:
+    width, height = picture.size
+    bounds.require("pixels", width * height, f"{width} x {height} = {width * height}")
+    if picture.format == "TIFF":  # to count its pages is to read through the file
+        with suppress(EOFError):
+            picture.seek(bounds.frames)
+            bounds.require("frames", bounds.frames + 1, f"over {bounds.frames}")
+        picture.seek(0)
+    elif picture.format != "GIF":
+        bounds.require("frames", getattr(picture, "n_frames", 1))
+
+
+@contextmanager
+def _bound_of_pillow_off() -> Iterator[None]:
+    """Let our bound of pixels hold in place of Pillow's, which cannot be set from outside."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Let whatever other packages open with `Image.open` meanwhile pass the same door.
+
+    Raises:
+        UnreadableImage: From their `Image.open`, as `opened` does.
+    """
+    before: Callable[..., Any] = Image.open
+    bounds = Bounds.set()
+
+    def guarded(source: Any, mode: Any = "r", formats: Any = None) -> Image.Image:
+        del formats
+        with _bound_of_pillow_off():
+            picture = before(source, mode, FORMATS)
+        try:
+            _require_within(picture, bounds)
+        except BeyondBounds:
+            picture.close()
+            raise
+        return picture
+
+    Image.open = guarded
+    try:
+        yield
+    finally:
+        Image.open = before
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
@@ -40,10 +192,11 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         raise ValueError("float pixels have no fixed range; save the picture with 8 or 16 bits")
     if picture.mode.startswith("I"):  # Pillow would clip 16-bit values to 255 rather than scale them
-        values = np.asarray(picture).astype(np.int64)
+        values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("integer pixels beyond 16 bits; save the picture with 8 or 16 bits")
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        scaled = (values.astype(np.uint32) * 255 + 32767) // 65535
+        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from alternet.data.decoding import Bounds, opened
 from alternet.data.image_dataset import ImageDataset, Indices, Sample, checksum
 from alternet.data.shares import divide
 
@@ -100,7 +101,7 @@ def kept(split: str, side: int) -> np.ndarray:
     folder, pictures = _folder(), []
     for name in cells(split)[0]:
         try:
-            with Image.open(folder / name) as picture:
+            with opened(folder / name, Bounds()) as picture:
                 grey = picture.convert("L")
         except OSError as error:
             raise ValueError(f"The image {name} of elpv-dataset cannot be read ({error}). {_AGAIN}") from error

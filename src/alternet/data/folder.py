@@ -10,8 +10,9 @@ from typing import Any
 from timm.data.imagenet_info import ImageNetInfo
 from timm.utils.misc import natural_key
 
-from alternet.data.decoding import EXTENSIONS, decode
+from alternet.data.decoding import EXTENSIONS, Bounds, decode
 from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample
+from alternet.files import open_file
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -122,15 +123,15 @@ class Folder(ImageDataset):
 
     def facts(self, indices: Indices) -> dict[str, Any]:
         """Checksum over the files: path and size of each, and its content, of JPEG and PNG the beginning and end."""
-        digest = hashlib.sha256()
+        digest, largest = hashlib.sha256(), Bounds.set().bytes
         for index in indices:
             digest.update(f"{self.label(index)}\0".encode("utf-8", "surrogateescape"))  # names need not be UTF-8
             try:
-                with (self.root / self.files[index]).open("rb") as file:
+                with open_file(self.root / self.files[index]) as file:
                     size = os.fstat(file.fileno()).st_size
                     begun = file.read(SAMPLED_BYTES)
                     sampled = hashlib.sha256(f"{size}\0".encode() + begun)
-                    if begun.startswith(PACKED):
+                    if begun.startswith(PACKED) or size > largest:  # the latter is skipped, whatever is in it
                         file.seek(max(size - SAMPLED_BYTES, 0))
                         sampled.update(file.read(SAMPLED_BYTES))
                     else:

@@ -60,7 +60,7 @@ class Batches:
     augment: Augmentation | None = None
     seed: int = 0
     part: tuple[int, int] = (0, 1)
-    _skipped: dict[str, None] = field(default_factory=dict, repr=False)
+    _skipped: dict[str, str] = field(default_factory=dict, repr=False)
     _kept: "_Kept" = field(default_factory=lambda: _Kept(), repr=False)
     _printed: dict[Stamp, str] = field(default_factory=dict, repr=False, init=False)
 
@@ -155,6 +155,11 @@ class Batches:
     def skipped(self) -> tuple[str, ...]:
         """Names of the pictures that could not be read, as far as they have been come across."""
         return tuple(sorted(self._skipped))
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """The same names, each with why it could not be read."""
+        return {name: self._skipped[name] for name in self.skipped}
 
     @property
     def fingerprint(self) -> str:

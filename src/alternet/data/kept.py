@@ -109,8 +109,8 @@ class Store(Generic[Key, Value]):
         return len(self._held)
 
 
-Picture = tuple[Tensor, int] | None
-"""The pixels of a prepared picture, uint8 [c, h, w], with its class number; None for one that cannot be read."""
+Picture = tuple[Tensor, int] | str
+"""The pixels of a prepared picture, uint8 [c, h, w], with its class number; or the reason why it cannot be read."""
 
 _DECODED: WeakKeyDictionary[ImageDataset, dict[EvalTransform, Store[int, Picture]]] = WeakKeyDictionary()
 

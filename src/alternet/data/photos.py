@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from alternet.data.decoding import Bounds, opened
 from alternet.data.image_dataset import ImageDataset, Indices, Sample, checksum
 
 CROPS = {"train": 300, "test": 60}
@@ -133,7 +134,7 @@ def photograph(number: int) -> np.ndarray:
     """A photograph as uint8 [h, w, 3]; grey ones have three equal channels."""
     source = files("skimage") / "data" / PHOTOGRAPHS[number].file
     try:
-        with source.open("rb") as file, Image.open(file) as picture:
+        with source.open("rb") as file, opened(file, Bounds()) as picture:
             pixels = np.asarray(picture.convert("RGB"))
     except OSError as error:
         raise ValueError(

@@ -35,7 +35,7 @@ class Loader:
         self,
         make: Callable[[Any], Any],
         requests: Iterable[Any],
-        skipped: dict[str, None],
+        skipped: dict[str, str],
         *,
         workers: int = 0,
         lasting: bool = False,
@@ -54,7 +54,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         for batch, skipped in self._batches:
-            self.skipped.update(dict.fromkeys(skipped))
+            self.skipped.update(skipped)
             yield batch
 
 
@@ -71,10 +71,10 @@ def sensible_workers(batches: int) -> int:
 @dataclass
 class _Made(Dataset):
     make: Callable[[Any], Any]
-    skipped: dict[str, None]
+    skipped: dict[str, str]
 
-    def __getitem__(self, request: Any) -> tuple[Any, list[str]]:
-        return self.make(request), list(self.skipped)  # what a worker notes would stay with it
+    def __getitem__(self, request: Any) -> tuple[Any, dict[str, str]]:
+        return self.make(request), dict(self.skipped)  # what a worker notes would stay with it
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -92,7 +92,7 @@ class Reading:
         batch_size: Images in a batch.
         varied: How the images are augmented, if they are.
         seed: What they are augmented from.
-        skipped: Takes up the names of what cannot be read.
+        skipped: Takes up the names of what cannot be read, each with the reason.
     """
 
     dataset: ImageDataset
@@ -101,7 +101,7 @@ class Reading:
     batch_size: int
     varied: Augmented | None
     seed: int
-    skipped: dict[str, None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def indices(self, numbers: Sequence[int]) -> np.ndarray:
         """Indices of the images in these batches, in order."""
@@ -136,16 +136,19 @@ class Reading:
     def _keep(self, store: Store[int, Picture], number: int, batch: Batch, read: Sequence[int]) -> None:
         """Keep the pictures of a batch, and which of them cannot be read."""
         for index in {*self._of(number)} - {*read}:
-            store.offer(index, None, size=0)
+            store.offer(index, self.skipped[self.dataset.label(index)], size=0)
         for index, image, target in zip(read, *batch, strict=True):
             if store.room >= image.nbytes:
                 store.offer(index, (image.clone(), int(target)), size=image.nbytes)  # not the memory of a worker
 
     def _again(self, store: Store[int, Picture], number: int) -> Batch:
         """A batch of kept pictures; those that cannot be read are noted once more, since others may have read them."""
-        kept = {index: store[index] for index in self._of(number)}
-        self.skipped.update((self.dataset.label(index), None) for index, picture in kept.items() if picture is None)
-        pictures = [picture for picture in kept.values() if picture is not None]
+        pictures = []
+        for index in self._of(number):
+            if isinstance(kept := store[index], str):
+                self.skipped[self.dataset.label(index)] = kept
+            else:
+                pictures.append(kept)
         if not pictures:
             return self._nothing
         images, targets = zip(*pictures, strict=True)
@@ -177,7 +180,7 @@ class Reading:
         images, targets, read = [], [], []
         for index, sample in few:
             if isinstance(sample, UnreadableImage):
-                self.skipped[self.dataset.label(int(index))] = None
+                self.skipped[self.dataset.label(int(index))] = str(sample)
             else:
                 images.append(self.transform(sample[0]))
                 targets.append(sample[1])

@@ -47,8 +47,8 @@ class AugmentedStream:
     workers: int = 0
 
     @property
-    def skipped(self) -> dict[str, None]:
-        """Names of the images that could not be read so far."""
+    def skipped(self) -> dict[str, str]:
+        """Names of the images that could not be read so far, each with the reason."""
         return self.augmented.skipped
 
     def __len__(self) -> int:
@@ -66,10 +66,10 @@ class AugmentedStream:
             _Made(make), batch_size=None, num_workers=workers, collate_fn=_as_it_is, generator=torch.Generator()
         )
         for batch, skipped in loader:
-            self.skipped.update(dict.fromkeys(skipped))
+            self.skipped.update(skipped)
             yield batch
 
-    def _batches(self, epoch: int, batch_size: int, seed: int, share: Share) -> Iterator[tuple[Batch, list[str]]]:
+    def _batches(self, epoch: int, batch_size: int, seed: int, share: Share) -> Iterator[tuple[Batch, dict[str, str]]]:
         """What this worker makes: every so many-th batch of the epoch."""
         info, draws = get_worker_info(), np.random.default_rng([seed, epoch])
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
@@ -89,7 +89,7 @@ class AugmentedStream:
                         f"No picture of a batch of {len(mine)} from {self.dataset.name!r} can be read; the first is "
                         f"{self.dataset.label(mine[0][0])}. Repair the shard."
                     )
-                yield made, list(self.skipped)
+                yield made, dict(self.skipped)
 
 
 def shuffled(items: Iterable[T], size: int, draws: np.random.Generator) -> Iterator[T]:
@@ -121,7 +121,7 @@ def _decoded(one: Undecoded) -> Sample | UnreadableImage:
 class _Made(IterableDataset):
     make: Any
 
-    def __iter__(self) -> Iterator[tuple[Batch, list[str]]]:
+    def __iter__(self) -> Iterator[tuple[Batch, dict[str, str]]]:
         return self.make()
 
 

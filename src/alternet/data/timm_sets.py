@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from timm.data.dataset_factory import create_dataset
 
-from alternet.data.decoding import as_rgb, decode
+from alternet.data.decoding import as_rgb, bounded, decode, unreadable
 from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample, UnreadableImage, checksum
 
 PREFIXES = {
@@ -102,14 +102,13 @@ class TorchvisionImages(TimmImages):
         try:
             picture, target = self._pair(int(index))
             return picture, _class_number(target)
-        except UnreadableImage:
-            raise
         except Exception as error:  # what a reader of foreign files raises cannot be known
-            raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+            raise unreadable(error) from error
 
     def _pair(self, index: int) -> tuple[Image.Image, Any]:
-        picture, target = self.dataset[index]
-        return as_rgb(picture), target
+        with bounded():
+            picture, target = self.dataset[index]
+            return as_rgb(picture), target
 
     def _sample(self) -> str:
         spread = np.linspace(0, len(self) - 1, min(SAMPLED, len(self))).astype(int)
@@ -247,7 +246,12 @@ class StreamedImages(TimmImages):
     def _stream(self) -> Iterator[tuple[Image.Image, Any]]:
         number = 0
         try:
-            for pair in self.dataset:
+            pairs = iter(self.dataset)
+            while True:
+                with bounded():
+                    pair = next(pairs, None)
+                if pair is None:
+                    return
                 number += 1
                 yield pair
         except Exception as error:  # a stream cannot be taken up again behind the damage

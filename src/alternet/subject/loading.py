@@ -26,6 +26,7 @@ from alternet.subject.names import named
 from alternet.subject.subject import Subject
 from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
 from alternet.subject.transplant import Written, plan_transplant
+from alternet.subject.weight_checks import note_missing
 from alternet.subject.weight_facts import facts_of, require_own, require_plain
 from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
 from alternet.untouched import untouched
@@ -168,7 +169,11 @@ def check(model: str) -> None:
 
 
 def _check_one(kind: str, rest: str) -> None:
-    name, _, weights = rest.partition("@")
+    name, at, weights = rest.partition("@")
+    if at and not weights and kind in ("", "tv"):
+        raise ValueError(
+            f"{rest} names no weights behind the @. Write {name}@FILE, {name}@pretrained, or {name} for random ones."
+        )
     if kind == "":
         require_known(name)
     if kind == "tv" and name not in (known := torchvision.models.list_models(module=torchvision.models)):
@@ -285,11 +290,12 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None,
         raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
     if given:
         raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
-    options = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
+    options: dict[str, Any] = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
+    safe = {"trust_remote_code": False}  # where nothing is said, transformers asks at a terminal
     try:
-        config = transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name, **safe)
         kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
-        model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **own)
+        model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **safe, **own)
     except (OSError, ValueError) as error:
         raise ValueError(unreachable(f"hf:{name}", error)) from error
     if getattr(model, "main_input_name", "pixel_values") != "pixel_values" and not tower_of(model):
@@ -300,6 +306,7 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None,
     unused = () if kind == CLASSIFIER else ("pooler.",)
     if drawn := sorted(key for key in {*told.get("missing_keys", ()), *mismatched} if not key.startswith(unused)):
         weights["drawn"] = drawn
+        note_missing([key for key in drawn if key in told.get("missing_keys", ())], f"hf:{name}")
     mean, std = _processed(transformers.AutoImageProcessor, name)
     if mean is None:
         return model, {"origin": {"weights": weights}}
@@ -324,7 +331,7 @@ def _kind_of_transformer(config: Any, options: Mapping[str, Any]) -> tuple[str, 
 def _processed(processors: Any, name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
     """Mean and std of a transformers' image processor, if there is one and they are known."""
     try:
-        processor = processors.from_pretrained(name)
+        processor = processors.from_pretrained(name, trust_remote_code=False)
         mean, std = tuple(processor.image_mean), tuple(processor.image_std)
     except (OSError, ValueError, AttributeError, TypeError, ImportError):
         return None, None

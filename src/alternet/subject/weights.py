@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from alternet.storage import is_file
 from alternet.subject.declared import head_of
+from alternet.subject.weight_checks import require_distinct, require_plain, require_sound
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
@@ -34,6 +35,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     find_weights(path)
     try:
+        require_sound(path)
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
@@ -53,10 +55,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
-    state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
     if not state:
         raise ValueError(f"{path} holds no weights: expected a dictionary of tensors by name.")
-    return {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in state.items()}
+    plain = [key.removeprefix("module.").removeprefix("_orig_mod.") for key in state]
+    try:
+        require_distinct(list(state), plain)
+        require_plain(state)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be taken for weights: {error}. Save the model's own state_dict.") from error
+    return dict(zip(plain, state.values(), strict=True))
 
 
 def find_weights(path: Path) -> None:
@@ -80,6 +88,12 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], name: str) -> nn.Module:
         "unexpected": [key for key in given if key not in own],
         "of another shape": [f"{k} {given[k]} for {own[k]}" for k in own if k in given and own[k] != given[k]],
     }
+    floats = {key for key, value in model.state_dict().items() if value.is_floating_point()}
+    misfits["of another kind of numbers"] = [
+        f"{key} {str(value.dtype).removeprefix('torch.')}"
+        for key, value in state.items()
+        if key in own and (key in floats) != value.is_floating_point()
+    ]
     if any(misfits.values()):
         told = "; ".join(f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in misfits.items() if keys)
         raise ValueError(f"The weights do not fit {name}: {told}. Are they weights of another model?")

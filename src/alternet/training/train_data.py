@@ -26,7 +26,7 @@ class TrainSet(Protocol):
     """Training images that are augmented as a batch, from a seed; those of a stream are an `AugmentedStream`."""
 
     @property
-    def skipped(self) -> dict[str, None]:
+    def skipped(self) -> dict[str, str]:
         """Names of the images that could not be read so far."""
         ...
 
