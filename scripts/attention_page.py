@@ -2,8 +2,8 @@
 
     python scripts/attention_page.py runs/attention
 
-The commands stand on the page alone. They are run for several seeds of training, each in a folder of its own, where what is
-finished is taken up. The figures show the first seed; the table says what all seeds say.
+The commands stand on the page alone. They are run for several seeds of training, each in a folder of its own, where
+what is finished is taken up. The figures show the first seed; the table says what all seeds say.
 """
 
 import argparse
@@ -56,7 +56,9 @@ def measured(folder: Path) -> dict[str, Measurement]:
     found = {}
     for name in SHOWN:
         own = {m.models[0].rpartition("/")[2]: m for m in every if m.instrument == name}
-        found[name] = Measurement.concat(own[network].renamed({own[network].models[0]: network}) for network in NETWORKS)
+        found[name] = Measurement.concat(
+            own[network].renamed({own[network].models[0]: network}) for network in NETWORKS
+        )
     return found
 
 
@@ -87,7 +89,9 @@ def as_text(table: pd.DataFrame) -> str:
     lines = [f"| | {' | '.join(NETWORKS)} | attention less longer, 95 % interval |", "|---|---|---|---|---|"]
     for quantity in table["quantity"].unique():
         wide = table[table["quantity"] == quantity].pivot(index="seed", columns="network", values="value")
-        cells = [f"{wide[name].mean():.3g} ± {over_seeds(wide[name].to_numpy()).standard_error:.2g}" for name in NETWORKS]
+        cells = [
+            f"{wide[name].mean():.3g} ± {over_seeds(wide[name].to_numpy()).standard_error:.2g}" for name in NETWORKS
+        ]
         change = over_seeds((wide["attention"] - wide["longer"]).to_numpy())
         cells.append(f"{change.mean:+.2g} ({change.low:+.2g} to {change.high:+.2g})")
         lines.append(f"| {quantity} | {' | '.join(cells)} |".replace("-", "−"))

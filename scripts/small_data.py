@@ -10,7 +10,7 @@ stopped and goes on. When all is trained it writes docs/results/elpv and the tab
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -54,7 +54,12 @@ def compared(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise ValueError("Seeds are paired, so every network needs all of them.")
     networks = [{"network": name, **over_seeds(wide[name].to_numpy())._asdict()} for name in wide]
     pairs = [
-        {"network": b, "less": a, **over_seeds((wide[b] - wide[a]).to_numpy())._asdict(), "wins": int((wide[b] > wide[a]).sum())}
+        {
+            "network": b,
+            "less": a,
+            **over_seeds((wide[b] - wide[a]).to_numpy())._asdict(),
+            "wins": int((wide[b] > wide[a]).sum()),
+        }
         for a, b in combinations(wide, 2)
     ]
     return pd.DataFrame(networks), pd.DataFrame(pairs)

@@ -6,7 +6,6 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
