@@ -64,6 +64,32 @@ def test_a_share_is_dropped_and_the_rest_scaled_so_that_the_mean_stays(kind: nn.
     assert bool((both[:, 0] == both[:, 1]).all()) == isinstance(kind, DropPath)
 
 
+def test_layers_calls_and_rows_have_draws_of_their_own() -> None:
+    """Two layers that keep a half each keep a quarter together; so do two calls of one layer, and rows of an image."""
+    rows = 5000
+    maps = torch.ones(2, rows, 1, 1) + torch.arange(2.0).view(2, 1, 1, 1)
+    once, twice = nn.Dropout(0.5), nn.Dropout(0.5)
+    for model in (nn.Sequential(once, twice), nn.Sequential(once, once)):
+        with Sampler(model.eval(), seed=0).dropping(maps, 0):
+            kept = model(maps) != 0
+        assert kept.double().mean((1, 2, 3)).tolist() == pytest.approx([0.25, 0.25], abs=0.03)
+        assert (kept[0] & kept[1]).double().mean().item() == pytest.approx(1 / 16, abs=0.02)
+    windows = nn.Sequential(nn.Flatten(0, 1), nn.Dropout(0.5)).eval()  # as windowed attention has them
+    with Sampler(windows, seed=0).dropping(maps, 0):
+        first, second = (windows(maps) != 0).view(2, rows)
+    assert first.double().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (first & second).double().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_rows_that_belong_to_no_image_are_refused() -> None:
+    model = nn.Sequential(nn.Flatten(0, 1), nn.Dropout(0.5)).eval()
+    with (
+        pytest.raises(ValueError, match="The dropout 1 is given 3 rows for 2 images, so no image has rows of its own"),
+        Sampler(model, seed=0).dropping(torch.rand(2, 3, 1, 1), 0),
+    ):
+        model(torch.rand(1, 3, 1, 1))
+
+
 def test_the_scores_are_those_of_the_mean_probability() -> None:
     model, sampler = net(), Sampler(net(), seed=3)
     chances = []

@@ -2,8 +2,10 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
+from alternet import Calibration, batches, load
 from alternet.cli import run
 from alternet.instruments.figures import sentences
+from alternet.measurement import Measurement
 from alternet.studies.buildup import BuildUp, buildup, search
 from alternet.studies.executor import InProcess, LocalProcesses
 from alternet.studies.training_job import TrainingJob
@@ -30,7 +34,8 @@ PAPER = {
 }
 """Accuracies of placements on CIFAR-100 (Park and Kim 2022, Fig. 12a), single runs."""
 
-TINY = Recipe(epochs=1, lr=2e-3, batch_size=64, subset="1/8", validation="1/4")
+BUDGET = {"epochs": 1, "lr": 2e-3, "batch_size": 64, "subset": "1/8", "validation": "1/4"}
+TINY = Recipe(**BUDGET)
 
 
 def stages(*depths: int) -> list[list[str]]:
@@ -128,6 +133,7 @@ def test_a_search_whole(found):
     assert table["unit"].tolist() == ["no attention", *(f"stages.{stage}.1.branch" for stage in (3, 2, 1, 0))]
     for row in table.itertuples():
         own = runs[runs["step"] == row.step]["accuracy"]
+        assert runs[runs["step"] == row.step]["seed"].tolist() == [0, 1]
         assert row.accuracy == pytest.approx(own.mean())
         assert row.standard_error == pytest.approx(own.std(ddof=1) / 2**0.5)
         for one in runs[runs["step"] == row.step].itertuples():
@@ -136,10 +142,48 @@ def test_a_search_whole(found):
             assert facts["recipe"]["seed"] == one.seed
             assert facts["model_args"].get("plan", []) == [] or len(facts["model_args"]["plan"]) == row.attention
     assert test["network"].tolist() == ["no attention", "chosen", "difference"]
+    first = load(f"run:{out / 'trained' / runs['run'][0]}", device="cpu")
+    other = load(f"run:{out / 'trained' / runs['run'][1]}", device="cpu")
+    scores = [Calibration().measure(one, batches("digits", split="test")).table for one in (first, other)]
+    right = [score.set_index("metric")["value"]["accuracy"] for score in scores]
+    assert test["accuracy"][0] == pytest.approx(sum(right) / 2) and right[0] != right[1]
     assert test["accuracy"][2] == pytest.approx(test["accuracy"][1] - test["accuracy"][0])
     assert m.provenance["train"].startswith("alternet train -m 'preresnet_mini")
     assert sentences(m)[0].startswith("preresnet_mini: of 4 places tried, ")
     assert sum(line.startswith("  trained") for line in said) == 10
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_again_and_again_ends_as_if_it_had_not_been(found, tmp_path):
+    """SIGKILL after a random time of the search's own work, until it comes to its end by itself."""
+    _, _, whole, _ = found
+    code = (
+        "import sys; from alternet.studies.buildup import BuildUp, buildup; from alternet.training import Recipe; "
+        "print('begun', flush=True); "
+        f"study = BuildUp(model='preresnet_mini', data='digits', recipe=Recipe(**{BUDGET!r}), seeds=2, "
+        "settings={'window_size': 4}); "
+        f"buildup(study, {str(tmp_path)!r}, say=lambda line: print(line, flush=True))"
+    )
+    draws, kills = np.random.default_rng(0), 0
+    while True:
+        search = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert search.stdout is not None and search.stdout.readline() == "begun\n"
+        if kills < 4:
+            for _ in range(int(draws.integers(1, 4))):  # lines that it says, so that it gets somewhere on any machine
+                search.stdout.readline()
+            time.sleep(float(draws.uniform(0, 1)))
+            search.kill()
+        search.communicate()
+        if search.returncode == 0:
+            break
+        assert search.returncode == -signal.SIGKILL
+        kills += 1
+    assert kills >= 3
+    again = Measurement.load(tmp_path / "preresnet_mini" / "buildup")
+    for name, table in whole.tables.items():
+        pd.testing.assert_frame_equal(again.tables[name], table, check_dtype=False, rtol=1e-12)
+    weights = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("weights.safetensors")}
+    assert len(weights) == len(whole.tables["runs"])
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from alternet import Batches, Calibration, Fourier, Hessian, load
-from alternet.subject.ensemble import Ensemble, members_of
+from alternet import Batches, Calibration, Fourier, Hessian, Subject, load
+from alternet.subject.ensemble import Ensemble, ensemble, members_of
 from alternet.subject.loading import check, is_random
 
 IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -39,6 +39,25 @@ def test_its_answer_is_the_mean_of_the_members_probabilities() -> None:
     assert list(both.origin["weights"]["members"]) == ["test_resnet", "test_vit"]
     changed = loaded(mean=(0.4, 0.5, 0.5), std=mean["std"])
     assert changed.weights_sha256 != both.weights_sha256
+
+
+def test_each_member_normalises_with_its_own_mean_and_std() -> None:
+    members = [
+        Subject(
+            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 3)).eval(),
+            name=name,
+            input_size=(3, 1, 1),
+            **own,
+        )
+        for name, own in (
+            ("a", {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.5, 0.5)}),
+            ("b", {"mean": (0.9, 0.8, 0.7), "std": (0.1, 0.2, 0.4)}),
+        )
+    ]
+    images = IMAGES[:, :, :1, :1]
+    with torch.no_grad():
+        wanted = torch.stack([member.logits(images).softmax(1) for member in members]).mean(0)
+        torch.testing.assert_close(ensemble(members, "both").logits(images).exp(), wanted)
 
 
 def test_it_is_measured_by_its_answers(tmp_path: Path) -> None:

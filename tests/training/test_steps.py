@@ -2,15 +2,18 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
+import torch.distributed as dist
 from tests.training.test_trainer import batch, trainer
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parallel import DistributedDataParallel
 
 from alternet import transplant
 from alternet.models import NAMES
@@ -55,6 +58,39 @@ def test_a_batch_in_parts_is_learnt_as_a_whole(parts: int, options: dict[str, An
     assert losses[1] == pytest.approx(losses[0], rel=1e-12)
     assert_close(weights(nets[1]), weights(nets[0]), rtol=1e-9, atol=1e-12)
     assert_close(averages[1], averages[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[None]:
+    """A group of processes of which this one is all."""
+    dist.init_process_group("gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("parts", [1, 3])
+def test_gradients_are_exchanged_once_a_step_and_whole(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alternet.training.trainer.world_size", lambda: 2)
+    net, twin = network(groups), network(groups)
+    learning = trainer(net, grad_accum_steps=parts)
+    assert isinstance(learning._network, DistributedDataParallel)
+    exchanged: list[Tensor] = []
+
+    def note(state: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        del state
+        exchanged.append(bucket.buffer().clone())
+        future: torch.futures.Future[Tensor] = torch.futures.Future()
+        future.set_result(bucket.buffer())
+        return future
+
+    learning._network.register_comm_hook(None, note)
+    for seed in range(2):
+        learning.step(*batch(seed))
+    assert len(exchanged) == 2  # one bucket a step
+    nn.functional.cross_entropy(twin(learning.normalise(batch(0)[0])), batch(0)[1]).backward()
+    whole = math.sqrt(sum(p.grad.square().sum().item() for p in twin.parameters() if p.grad is not None))
+    assert exchanged[0].norm().item() == pytest.approx(whole, rel=1e-5)
 
 
 def test_each_part_has_batch_statistics_of_its_own() -> None:

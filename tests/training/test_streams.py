@@ -1,11 +1,13 @@
-"""Training on WebDataset shards: every image once an epoch, and batches that depend on seed and epoch alone."""
+"""Training on streams: every image once an epoch, and batches that depend on seed and epoch alone."""
 
 import importlib.util
 import io
 import json
 import tarfile
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import groupby, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from alternet.data import timm_sets
 from alternet.data.streaming import shuffled
 from alternet.training import Recipe, Row, TrainData, TrainingRun, train
 from alternet.training import train_data as module
@@ -79,6 +82,46 @@ def test_a_buffer_gives_each_item_once_and_mixes_no_further_than_it_reaches() ->
     assert one == list(range(100))
     assert sorted(some) == sorted(other) == one and some != other != one
     assert all(item <= place + 10 for place, item in enumerate(some))
+
+
+def test_what_a_buffer_gives_next_is_any_of_what_it_holds() -> None:
+    """The first item's place is geometric, p = 1/3; the last item is as likely at each of the last three places."""
+    drawn = [list(shuffled(range(30), 3, np.random.default_rng(seed))) for seed in range(3000)]
+    places = np.array([order.index(0) for order in drawn])
+    for place in range(4):
+        assert (places == place).mean() == pytest.approx(1 / 3 * (2 / 3) ** place, abs=0.035)
+    last = np.array([order.index(29) for order in drawn])
+    assert [(last == place).mean() for place in (27, 28, 29)] == pytest.approx([1 / 3] * 3, abs=0.035)
+
+
+@INSTALLED
+def test_the_shards_come_in_an_order_of_each_epoch(root: Path) -> None:
+    """Through a buffer of one image they come as they lie, shard by shard."""
+    images, ends = data(root, RECIPE.with_settings({"shuffle_buffer": 1})), np.cumsum(SHARDS)
+    orders = set()
+    for epoch in range(4):
+        numbers = [number for batch in taken(images, epoch) for number in batch]
+        shards = [
+            list(group) for _, group in groupby(numbers, lambda number: int(np.searchsorted(ends, number, "right")))
+        ]
+        assert all(list(range(shard[0], shard[0] + len(shard))) == shard for shard in shards)
+        orders.add(tuple(shard[0] for shard in shards))
+    assert len(orders) > 1
+
+
+@INSTALLED
+def test_an_image_is_varied_anew_in_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dark on the left; whoever of the first batch, read alone, is dark on the right was mirrored."""
+    folder = made(tmp_path / "shards")
+    halves = Image.fromarray(np.repeat(np.array([[0] * 4 + [250] * 4], dtype=np.uint8), 8, axis=0))
+    monkeypatch.setattr("alternet.data.streaming.decode", lambda _: halves.convert("RGB"))
+    images = data(folder)
+    mirrored = {tuple(x[0, 0, 0].item() > 0.5 for batch, _ in images.epoch(epoch) for x in batch) for epoch in range(4)}
+    assert len(mirrored) == 4 and all(8 <= sum(flips) <= 20 for flips in mirrored)
+    # one image an epoch, the same of all: what differs is the epoch's draw and nothing else
+    monkeypatch.setattr("alternet.data.streaming.shuffled", lambda items, *_: sorted(items, key=lambda one: one.number))
+    flips = {tuple(x[0, 0, 0].item() > 0.5 for x in next(images.epoch(epoch))[0]) for epoch in range(8)}
+    assert len(flips) > 2
 
 
 @INSTALLED
@@ -159,6 +202,14 @@ def test_shares_of_a_stream_are_refused(root: Path) -> None:
 
 
 @INSTALLED
+def test_what_a_worker_cannot_read_is_listed_too(tmp_path: Path) -> None:
+    images = data(made(tmp_path / "shards", damaged=12), workers=2)
+    for epoch in range(2):
+        taken(images, epoch)
+    assert images.skipped == ("wds/mine[shard 1, 1]",)
+
+
+@INSTALLED
 def test_damaged_images_are_listed_and_a_wrong_number_of_images_is_told(tmp_path: Path) -> None:
     images = data(made(tmp_path / "shards", damaged=12))
     for epoch in range(2):
@@ -169,3 +220,116 @@ def test_damaged_images_are_listed_and_a_wrong_number_of_images_is_told(tmp_path
     (tmp_path / "shards" / "_info.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match="states 40 images but gave 31. Correct num_samples"):
         taken(data(tmp_path / "shards"), 0)
+
+
+class HubStream:
+    """What the package datasets streams, as far as it is asked: files of pictures, the second of them by its path."""
+
+    def __init__(self, files: list[list[dict[str, Any]]], *, encoded: bool = False) -> None:
+        self.files, self.encoded, self.num_shards = files, encoded, len(files)
+
+    def decode(self, enable: bool) -> "HubStream":
+        return HubStream(self.files, encoded=not enable)
+
+    def shard(self, num_shards: int, index: int) -> "HubStream":
+        assert num_shards == len(self.files)
+        return HubStream([self.files[index]], encoded=self.encoded)
+
+    def iter(self, batch_size: int) -> Iterator[dict[str, list[Any]]]:
+        assert batch_size == 1 and self.encoded
+        for row in (row for file in self.files for row in file):
+            yield {key: [value] for key, value in row.items()}
+
+    def __iter__(self) -> Iterator[Any]:
+        raise AssertionError("in a worker this gives a part of the shards")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A streamed data set of the Hub, as timm opens it; classes may be taken away."""
+    rows, facts = [], {"class_to_idx": {"a": 0, "b": 1, "c": 2}}
+    for number in range(sum(SHARDS)):
+        file = io.BytesIO()
+        Image.new("L", (8, 8), 5 * number).save(file, "PNG")
+        rows.append({"image": {"bytes": file.getvalue(), "path": None}, "label": number % 3})
+    (tmp_path / "elsewhere.png").write_bytes(rows[1]["image"]["bytes"])
+    rows[1]["image"] = {"bytes": None, "path": str(tmp_path / "elsewhere.png")}
+    ends = np.cumsum((0, *SHARDS)).tolist()
+    stream = HubStream([rows[first:last] for first, last in pairwise(ends)])
+
+    class Opened(list[Any]):
+        """timm's own iteration, which tests read: decoded pictures with their targets."""
+
+        reader: SimpleNamespace
+
+    def create(name: str, *, split: str, **_: Any) -> Opened:
+        pictures = [(Image.new("RGB", (8, 8), (5 * number,) * 3), number % 3) for number in range(sum(SHARDS))]
+        opened = Opened(pictures)
+        builder = SimpleNamespace(as_streaming_dataset=lambda split: stream)
+        keys = {"input_key": "image", "target_key": "label"}
+        opened.reader = SimpleNamespace(name=name, builder=builder, split=split, num_samples=31, **keys, **facts)
+        return opened
+
+    monkeypatch.setattr(timm_sets, "create_dataset", create)
+    return facts
+
+
+def of_hub(recipe: Recipe = RECIPE, **options: Any) -> TrainData:
+    return TrainData.named("hfids/someone/things", recipe, img_size=8, **options)
+
+
+def test_streams_of_the_hub_are_trained_on_like_shards(hub: dict[str, Any], tmp_path: Path) -> None:
+    images = of_hub()
+    assert (len(images), images.classes) == (7, ("a", "b", "c"))
+    first, second = taken(images, 0), taken(images, 1)
+    numbers = [number for batch in first for number in batch]
+    assert len(set(numbers)) == 28 and set(numbers) <= set(range(31)) and first != second
+    _, classes = next(images.epoch(0))
+    assert classes.tolist() == [number % 3 for number in first[0]]
+    for (batch, _), (same, _) in zip(images.epoch(1), of_hub(workers=2).epoch(1), strict=True):
+        assert torch.equal(batch, same)
+    call = {"img_size": 8, "device": "cpu", "model_args": {"patch_size": 4}}
+    assert train("test_vit", "hfids/someone/things", RECIPE, tmp_path / "run", **call).steps == 14
+    hub["class_to_idx"] = {}
+    with pytest.raises(ValueError, match=r"does not state \"class_names\".* Write it into its card, or use hfds/"):
+        of_hub()
+
+
+def test_other_streams_are_refused_in_a_line(hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm_sets, "_of_the_hub", lambda _: False)
+    with pytest.raises(
+        ValueError, match=r"of streams wds/ and hfids/ alone can be trained on. Unpack it into a folder"
+    ):
+        TrainData.named("tfds/things", RECIPE, img_size=8)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="needs the package datasets")
+@pytest.mark.filterwarnings("ignore")
+def test_a_data_set_of_the_package_datasets_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five parquet files with a class label, from the disk: nothing is fetched."""
+    import pyarrow
+    from pyarrow import parquet
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    for split, files in (("train", 5), ("test", 1)):
+        for file in range(files):
+            numbers, encoded = range(6 * file, 6 * file + 6), []
+            for number in numbers:
+                Image.new("L", (8, 8), 5 * number).save(kept := io.BytesIO(), "PNG")
+                encoded.append({"bytes": kept.getvalue(), "path": None})
+            rows = {"image": encoded, "label": [number % 3 for number in numbers], "more": list(numbers)}
+            (tmp_path / "mine" / split).mkdir(parents=True, exist_ok=True)
+            parquet.write_table(pyarrow.table(rows), tmp_path / "mine" / split / f"{split}-{file}.parquet")
+    infos = (
+        "dataset_info:\n  features:\n  - {name: image, dtype: image}\n  - name: label\n    dtype:\n      class_label:\n"
+    )
+    infos += "        names: {'0': a, '1': b, '2': c}\n  - {name: more, dtype: int64}\n  splits:\n"
+    infos += "  - {name: train, num_examples: 30, num_bytes: 0}\n  - {name: test, num_examples: 6, num_bytes: 0}\n"
+    (tmp_path / "mine" / "README.md").write_text(f"---\n{infos}---\n")
+
+    images, other = (TrainData.named("hfids/./mine", RECIPE, img_size=8, workers=workers) for workers in (0, 2))
+    numbers = [number for batch in taken(images, 0) for number in batch]
+    assert len(set(numbers)) == len(numbers) == 28 and set(numbers) <= set(range(30))
+    assert taken(other, 1) == taken(images, 1) != taken(images, 0)
+    assert images.classes == ("a", "b", "c")

@@ -144,7 +144,8 @@ class Augmentation:
                 label_smoothing=self.smoothing,
                 num_classes=classes,
             )
-            images[:even], soft = mix(images[:even], targets[:even])
+            pairs, soft = mix(images[:even], targets[:even])
+            images = pairs if even == len(images) else torch.cat([pairs, images[even:]])
             mixed.insert(0, soft)
         return images, torch.cat(mixed)
 
@@ -237,14 +238,16 @@ class Augmented:
                 return None
             images = unit_range(self.transform.tensor(np.stack(pictures)))
             if self.augment.reprob:
-                # timm erases what is normalised; so do we, but pixels that stay keep their exact value
+                # timm erases what is normalised; here it is given an empty image, so that pixels that stay keep their
+                # exact value, and an image that is not erased, as most are, costs next to nothing
                 mean, std = (torch.tensor(values).view(-1, 1, 1) for values in self._means)
                 erasing = RandomErasing(self.augment.reprob, mode=self.augment.remode, device="cpu")
+                empty = torch.full_like(images[0], torch.nan)
                 for image, index in zip(images, read, strict=True):
                     reseed(*image_seed, "erase", index)
-                    before = (image - mean) / std
-                    after = erasing(before.clone())
-                    image.copy_(torch.where(after == before, image, after * std + mean))
+                    if not (stays := erasing(empty).isnan()).all():
+                        image.copy_(torch.where(stays, image, empty * std + mean))
+                        empty.fill_(torch.nan)
             reseed(*mix_seed, "mix")
             return self.augment.mix(images, torch.tensor(targets), len(self.dataset.classes))
 

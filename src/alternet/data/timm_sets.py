@@ -5,9 +5,9 @@ import json
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -51,6 +51,13 @@ class Undecoded(NamedTuple):
     def file(self) -> io.BytesIO:
         """The encoded bytes as a file."""
         return io.BytesIO(self.encoded)
+
+
+class Shard(NamedTuple):
+    """A part of a stream that can be read on its own: its name, and what begins to read it."""
+
+    name: str
+    pictures: Callable[[], Iterator[tuple[bytes, Any]]]
 
 
 class TimmImages(ImageDataset):
@@ -172,20 +179,23 @@ class StreamedImages(TimmImages):
         """Refuse a stream that does not say what training must know beforehand.
 
         Raises:
-            ValueError: It does not, or it is none of WebDataset shards.
+            ValueError: It does not, or it is neither of WebDataset shards nor of the Hub.
         """
         reader = self.dataset.reader
-        if not hasattr(reader, "split_info"):
+        if not (shards := hasattr(reader, "split_info")) and not _of_the_hub(reader):
             raise ValueError(
-                f"{self.name!r} can only be streamed, and of streams WebDataset shards (wds/) alone can be trained on. "
-                "Use hfds/ in place of hfids/, or unpack it into a folder with one subfolder a class."
+                f"{self.name!r} can only be streamed, and of streams wds/ and hfids/ alone can be trained on. "
+                "Unpack it into a folder with one subfolder a class."
             )
         lacking = [] if reader.num_samples else [f'"num_samples" of the split {self.asked!r}']
         lacking += [] if _declared_classes(reader) or self._stated_classes else ['"class_names", a list']
         if lacking:
+            where = (
+                f"into {Path(reader.root) / '_info.json'}" if shards else "into its card, or use hfds/ in place of it"
+            )
             raise ValueError(
                 f"{self.name!r} does not state {' nor '.join(lacking)}, which training must know beforehand. Write it "
-                f"into {Path(reader.root) / '_info.json'}."
+                f"{where}."
             )
 
     def undecoded(self, draws: np.random.Generator) -> Iterator[Undecoded]:
@@ -194,22 +204,17 @@ class StreamedImages(TimmImages):
         Raises:
             ValueError: A shard is missing or damaged.
         """
-        webdataset: Any = import_module("webdataset")  # which makes its names when they are asked for
-
         reader, read = self.dataset.reader, 0
-        key = reader.target_key or reader.split_info.alt_label
-        for shard in draws.permutation(len(reader.split_info.filenames)):
-            url = os.path.join(reader.root, reader.split_info.filenames[shard])
-            shards = webdataset.DataPipeline(webdataset.SimpleShardList([url]), webdataset.tarfile_to_samples())
+        shards = _shards_of_the_hub(reader) if _of_the_hub(reader) else _shards_of_files(reader)
+        for number in draws.permutation(len(shards)):
             try:
-                for place, sample in enumerate(shards):
-                    target = json.loads(sample["json"])[key] if key else sample["cls"]
-                    encoded = next(sample[kind] for kind in reader.input_key.split(";") if kind in sample)
-                    yield Undecoded(int(shard) * SHARD + place, encoded, int(target))
+                for place, (encoded, target) in enumerate(shards[number].pictures()):
+                    yield Undecoded(int(number) * SHARD + place, encoded, int(target))
                     read += 1
             except Exception as error:  # what is in foreign files cannot be known
                 raise ValueError(
-                    f"{url} breaks off after {read} pictures ({type(error).__name__}: {error}). Repair the shard."
+                    f"{shards[number].name} breaks off after {read} pictures ({type(error).__name__}: {error}). "
+                    "Repair the shard."
                 ) from error
 
     def label(self, index: int) -> str:
@@ -263,6 +268,42 @@ class StreamedImages(TimmImages):
     def _sample(self) -> str:
         first = islice(self._stream(), SAMPLED)
         return _checksum_of((as_rgb(picture), _class_number(target)) for picture, target in first)
+
+
+def _shards_of_files(reader: Any) -> list[Shard]:
+    """WebDataset shards: tar files, of which the reader's own way to read them decodes every picture."""
+    webdataset: Any = import_module("webdataset")  # which makes its names when they are asked for
+    key = reader.target_key or reader.split_info.alt_label
+
+    def pictures(url: str) -> Iterator[tuple[bytes, Any]]:
+        for sample in webdataset.DataPipeline(webdataset.SimpleShardList([url]), webdataset.tarfile_to_samples()):
+            target = json.loads(sample["json"])[key] if key else sample["cls"]
+            yield next(sample[kind] for kind in reader.input_key.split(";") if kind in sample), target
+
+    urls = [os.path.join(reader.root, name) for name in reader.split_info.filenames]
+    return [Shard(url, partial(pictures, url)) for url in urls]
+
+
+def _of_the_hub(reader: Any) -> bool:
+    """Whether a reader streams a data set of Hugging Face."""
+    return hasattr(getattr(reader, "builder", None), "as_streaming_dataset")
+
+
+def _shards_of_the_hub(reader: Any) -> list[Shard]:
+    """The files of a data set of Hugging Face, whose pictures are handed out encoded."""
+    stream = reader.builder.as_streaming_dataset(split=reader.split).decode(False)
+
+    def pictures(number: int) -> Iterator[tuple[bytes, Any]]:
+        # plain iteration would give a worker of a DataLoader its own shards alone; `iter` gives it all
+        for rows in stream.shard(num_shards=stream.num_shards, index=number).iter(batch_size=1):
+            (picture,), (target,) = rows[reader.input_key], rows[reader.target_key]
+            if picture["bytes"] is None:
+                with import_module("fsspec").open(picture["path"], "rb") as file:  # which datasets brings
+                    yield file.read(), target
+            else:
+                yield picture["bytes"], target
+
+    return [Shard(f"file {number} of {reader.name}", partial(pictures, number)) for number in range(stream.num_shards)]
 
 
 def timm_set(text: str, split: str, default_root: Path) -> TimmImages:

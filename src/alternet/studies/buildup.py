@@ -18,7 +18,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from math import nan, sqrt
+from math import nan
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +32,7 @@ from alternet.instruments.calibration import Calibration
 from alternet.measurement import Measurement
 from alternet.storage import versions
 from alternet.studies.executor import Executor, InProcess
+from alternet.studies.over_seeds import over_seeds, standard_error
 from alternet.studies.training_job import TrainingJob
 from alternet.subject.loading import load
 from alternet.subject.starting import start
@@ -41,8 +42,6 @@ from alternet.training import Recipe, TrainData
 
 Placement = tuple[str, ...]
 """Names of the units that attend."""
-
-LEVEL = 0.95
 
 
 class Step(NamedTuple):
@@ -63,16 +62,6 @@ class Step(NamedTuple):
     gain: float
     error: float
     kept: bool
-
-
-def standard_error(values: np.ndarray) -> float:
-    """Of the mean over seeds.
-
-    Examples:
-        >>> standard_error(np.array([1.0, 3.0]))
-        1.0
-    """
-    return float(values.std(ddof=1)) / sqrt(len(values))
 
 
 def search(stages: Sequence[Sequence[str]], score: Callable[[Placement], np.ndarray]) -> list[Step]:
@@ -299,8 +288,6 @@ def _tested(study: BuildUp, jobs: Sequence[TrainingJob]) -> np.ndarray:
 
 def _test(study: BuildUp, accuracies: Sequence[np.ndarray], attention: int) -> pd.DataFrame:
     """The first network, the chosen one and their difference, seed by seed, each with Student's interval."""
-    from scipy.stats import t
-
     before, after = accuracies
     rows = []
     for network, count, values in (
@@ -308,9 +295,6 @@ def _test(study: BuildUp, accuracies: Sequence[np.ndarray], attention: int) -> p
         ("chosen", attention, after),
         ("difference", attention, after - before),
     ):
-        error = standard_error(values)
-        reach = float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
-        mean = float(values.mean())
-        rows.append((study.model, network, count, mean, error, mean - reach, mean + reach, len(values)))
+        rows.append((study.model, network, count, *over_seeds(values), len(values)))
     columns = ["model", "network", "attention", "accuracy", "standard_error", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=columns)
