@@ -117,6 +117,7 @@ class Study:
         exhibits: Instruments whose own figures are drawn beside it, of the first seed.
         units: Whether the units of the networks are drawn; of such a study nothing is trained.
         note: What a reader should know before concluding anything.
+        published: Which of the paper's figures has the series to compare with; by default the one of its own name.
 
     Raises:
         ValueError: There is no arm, two stand at one place, or a reading names an arm that is none.
@@ -138,6 +139,7 @@ class Study:
     exhibits: tuple[str, ...] = ()
     units: bool = False
     note: str = ""
+    published: str = ""
 
     def __post_init__(self) -> None:
         if not self.arms:

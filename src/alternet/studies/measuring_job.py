@@ -43,7 +43,7 @@ class MeasuringJob:
 
     @property
     def address(self) -> str:
-        """Digest of all that decides the numbers; settings at their default are left out, so that new ones cost none."""
+        """Digest of all that decides the numbers; settings at their default are left out, so new ones cost none."""
         kind = type(self.instrument)
         usual = kind().settings
         settings = {name: value for name, value in self.instrument.settings.items() if usual.get(name, ...) != value}

@@ -5,11 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from alternet.data.datasets import DATASETS
 from alternet.errors import in_one_line
-from alternet.instruments.corruption import Corruption
-from alternet.instruments.spec import Spec
-from alternet.storage import is_file
 from alternet.studies.declaration import Arm, Measuring, Reading, Study, Training
 from alternet.studies.measuring_job import MeasuringJob
 from alternet.studies.scale import Scale

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alternet.errors import unknown
+from alternet.studies.similarity import block_structure
 
 
 class Row(NamedTuple):
@@ -24,8 +25,8 @@ class Row(NamedTuple):
 
 Tables = Mapping[str, pd.DataFrame]
 Reader = Callable[[Tables, pd.DataFrame], Iterator[Row]]
-KINDS = {"msa": "attention", "conv": "conv", "mlp": "mlp"}
-"""Kinds of units as quantities call them."""
+KINDS = {"msa": ("attention", "lowered", -1), "conv": ("conv", "raised", 1), "mlp": ("mlp", "raised", 1)}
+"""Kinds of units: what quantities call them, and which way the paper says that they go."""
 
 
 def training(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
@@ -110,48 +111,46 @@ def variance(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
 
 
 def _steps(table: pd.DataFrame, what: str) -> Iterator[Row]:
-    """Means over the units of a kind.
+    """Means over the units of a kind, and the share of them that go the way that the paper says.
 
     Their steps are measured on the same images, so that the error of the mean is at most the mean of their errors;
     that bound is given, since how they vary together is not stored.
     """
-    for kind, name in KINDS.items():
+    for kind, (name, way, sign) in KINDS.items():
         steps = table[(table["kind"] == kind) & table["step"].notna()]
         if len(steps):
             yield Row(f"{name}_{what}_step", nan, steps["step"].mean(), steps["step_error"].mean())
+            yield Row(f"{name}_{what}_{way}", nan, (sign * steps["step"] > 0).mean())
 
 
 def lesion(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
-    """What removing a unit changes in the accuracy, and the means of a kind in the halves of stages."""
+    """What removing a unit changes in the accuracy; of the first and last of a kind, the means over stages."""
     del log
-    table = tables["table"].dropna(subset=["delta_accuracy"])
+    table = tables["table"].dropna(subset=["delta_accuracy"]).sort_values("unit")
     for one in table.itertuples():
         yield Row("lesion", one.depth, one.delta_accuracy, one.standard_error)
-    place = table.groupby("stage")["unit"].rank(pct=True)
-    for kind in ("msa", "conv"):
-        for end, within in (("end", place > 0.5), ("start", place <= 0.5)):
-            units = table[(table["kind"] == kind) & within]
-            if len(units):
-                error = units["standard_error"].mean()  # a bound, as for the steps
-                yield Row(f"lesion_{KINDS[kind]}_{end}", nan, units["delta_accuracy"].mean(), error)
+    for kind in ("msa", "conv") if table["stage"].nunique() > 1 else ():  # a plain ViT has no ends of stages
+        stages = [stage for _, stage in table[table["kind"] == kind].groupby("stage") if len(stage) > 1]
+        for place, at in (("start", 0), ("end", -1)) if stages else ():
+            ends = pd.DataFrame([stage.iloc[at] for stage in stages])
+            error = ends["standard_error"].mean()  # a bound, as for the steps
+            yield Row(f"lesion_{KINDS[kind][0]}_{place}", nan, ends["delta_accuracy"].mean(), error)
 
 
 def similarity(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
     """First unit against last, and how much more alike units of one stage are than those of different ones."""
     del log
-    table, units = tables["table"], tables["units"]
-    stage = units[units["side"] == "a"].set_index("unit")["stage"]
-    first, last = table["unit_a"].min(), table["unit_b"].max()
-    corner = table[(table["unit_a"] == first) & (table["unit_b"] == last)].iloc[0]
-    yield Row("cka_first_last", nan, corner["cka"], corner["standard_error"])
-    others = table[table["unit_a"] != table["unit_b"]]
-    same = others["unit_a"].map(stage) == others["unit_b"].map(stage)
-    if same.any() and not same.all():
-        yield Row("block_structure", nan, others[same]["cka"].mean() - others[~same]["cka"].mean())
+    units = tables["units"].query("side == 'a'").sort_values("unit")
+    cka, error = (
+        tables["table"].pivot(index="unit_a", columns="unit_b", values=column).to_numpy()
+        for column in ("cka", "standard_error")
+    )
+    yield Row("cka_first_last", nan, cka[0, -1], error[0, -1])
+    yield Row("block_structure", nan, block_structure(cka, units["stage"].tolist()))
 
 
 def trajectory(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
-    """Radius and angle (in degrees) of every snapshot, by the epoch."""
+    """Radius and angle (in degrees) of every snapshot, by the epoch; that of the final weights has no angle."""
     epochs = {0: 0, **log.set_index("step")["epoch"].to_dict()}
     for one in tables["table"].itertuples():
         if (epoch := epochs.get(one.step)) is not None:

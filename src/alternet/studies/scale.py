@@ -40,7 +40,7 @@ class Scale:
         second: The data set of the figures that ask whether another one says the same.
         recipes: What `base`, `strong` and `weak` mean: a recipe, and what is changed in it. `base` is what networks are
             trained with unless a figure is about augmentation.
-        moments: Names of the snapshots that stand for the end of the warm-up and for later on, with their epochs.
+        moments: Names of the snapshots at the end of the warm-up and later on, with the epochs since then.
         hessian: Images for eigenvalues, of which a batch has 16.
         landscape: Images for landscapes.
         points: Points a side of a landscape.
@@ -93,7 +93,7 @@ SMOKE = Scale(
     data="photos",
     second="digits",
     recipes={"base": ("quick", {}), "weak": ("quick", {}), "strong": ("quick", STRONG)},
-    moments={"warmup": 1, "epoch-0002": 2, "last": 4},
+    moments={"warmup": 0, "epoch-0002": 1, "last": 3},
     hessian=160,
     landscape=128,
     points=11,
@@ -112,7 +112,7 @@ CIFAR = Scale(
     data="cifar100",
     second="cifar10",
     recipes={"base": ("paper", {}), "weak": ("weak", {}), "weak-cnn": ("weak-sgd", {}), "strong": ("paper", {})},
-    moments={"warmup": 5, "epoch-0100": 100, "epoch-0200": 200, "last": 305},
+    moments={"warmup": 0, "epoch-0105": 100, "epoch-0205": 200, "last": 300},
     hessian=19_200,
     landscape=9_984,
     points=21,
@@ -132,7 +132,7 @@ IMAGENET = Scale(
         "weak": ("weak-sgd-imagenet", {}),
         "strong": ("paper-imagenet", {}),
     },
-    moments={"warmup": 5, "epoch-0100": 100, "epoch-0200": 200, "last": 305},
+    moments={"warmup": 0, "epoch-0100": 95, "epoch-0200": 195, "last": 300},
     hessian=19_200,
     landscape=9_984,
     points=21,

@@ -28,6 +28,7 @@ def fig_2a(scale: Scale) -> Study:
         readings=(FREQUENCIES,),
         shows=(Show("high_frequency", along=DEPTH),),
         exhibits=("fourier",),
+        published="8",
         note="Only the trend over the units of one network means something, not the height of one against another.",
     )
 
@@ -36,7 +37,7 @@ def fig_8(scale: Scale) -> Study:
     return Study(
         figure="8",
         title="Attention lowers the amplitude of high frequencies, convolutions and MLPs raise it",
-        arms=trained("ViT", "ResNet"),
+        arms=trained(*FOUR),
         readings=(FREQUENCIES,),
         shows=(Show("high_frequency", along=DEPTH), *_steps("high")),
     )
@@ -46,7 +47,7 @@ def fig_9(scale: Scale) -> Study:
     return Study(
         figure="9",
         title="Attention lowers the variance of feature maps, convolutions raise it",
-        arms=trained("ResNet", "ViT"),
+        arms=trained(*FOUR),
         readings=(VARIANCES,),
         shows=(Show("variance", along=DEPTH), *_steps("variance")),
     )
@@ -56,7 +57,7 @@ def fig_10a(scale: Scale) -> Study:
     return Study(
         figure="10a",
         title="Multi-stage networks have a block structure in the similarity of their units",
-        arms=trained("ResNet", "ViT"),
+        arms=trained(*FOUR),
         readings=(ALIKE,),
         shows=(Show("block_structure"), Show("cka_first_last")),
         exhibits=("similarity",),
@@ -67,7 +68,7 @@ def fig_10b(scale: Scale) -> Study:
     return Study(
         figure="10b",
         title="Attention at the ends of stages and convolutions at their starts matter most",
-        arms=trained("ResNet", "Swin"),
+        arms=trained(*FOUR),
         readings=(LESIONS,),
         shows=(Show("lesion", along=DEPTH),),
         exhibits=("lesion",),
@@ -77,6 +78,7 @@ def fig_10b(scale: Scale) -> Study:
 def fig_d1(scale: Scale) -> Study:
     return Study(
         figure="D.1",
+        published="9",
         title="The variance of feature maps in multi-stage ViTs",
         arms=trained("PiT", "Swin"),
         readings=(VARIANCES,),
@@ -87,6 +89,7 @@ def fig_d1(scale: Scale) -> Study:
 def fig_d2(scale: Scale) -> Study:
     return Study(
         figure="D.2",
+        published="8",
         title="The high frequencies of feature maps in multi-stage ViTs",
         arms=trained("PiT", "Swin"),
         readings=(FREQUENCIES,),
@@ -98,6 +101,7 @@ def fig_d2(scale: Scale) -> Study:
 def fig_d3(scale: Scale) -> Study:
     return Study(
         figure="D.3",
+        published="10a",
         title="Similarity of the units of CNNs and ViTs",
         arms=trained(*FOUR),
         readings=(ALIKE,),
@@ -110,6 +114,7 @@ def fig_d4(scale: Scale) -> Study:
     ends = [f"lesion_{kind}_{where}" for kind in ("attention", "conv") for where in ("end", "start")]
     return Study(
         figure="D.4",
+        published="10b",
         title="Lesions of the units of CNNs and ViTs",
         arms=trained(*FOUR),
         readings=(LESIONS,),

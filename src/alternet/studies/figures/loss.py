@@ -47,7 +47,7 @@ def fig_1b(scale: Scale) -> Study:
         title="The way of the weights through training (withdrawn by the authors; a diagnostic of single runs)",
         arms=trained("ResNet", "ViT"),
         readings=(Reading(of=Measuring(instrument=Trajectory())),),
-        shows=along(("trajectory_r", "trajectory_angle"), "epoch"),
+        shows=along(("trajectory_r", "trajectory_angle"), "epochs"),
         exhibits=("trajectory",),
         note="The authors ask readers to ignore this experiment: it misleads, and they could not reproduce it.",
     )
@@ -59,7 +59,7 @@ def fig_1c(scale: Scale) -> Study:
         title="Eigenvalues of the Hessian in the course of training: a ViT has small and negative ones",
         arms=trained("ResNet", "ViT"),
         readings=tuple(spectrum(scale, snapshot, epoch) for snapshot, epoch in scale.moments.items()),
-        shows=along(("nep", "ape"), "epoch"),
+        shows=along(("nep", "ape"), "epochs since the warm-up"),
         exhibits=("hessian",),
     )
 
@@ -136,7 +136,7 @@ def fig_c4(scale: Scale) -> Study:
         title="Landscapes and eigenvalues of multi-stage ViTs",
         arms=trained("ResNet", "ViT", "PiT", "Swin"),
         readings=(surface(scale), *(spectrum(scale, at, scale.moments[at]) for at in (first, last))),
-        shows=(*RISES, *along(("nep", "ape"), "epoch")),
+        shows=(*RISES, *along(("nep", "ape"), "epochs since the warm-up")),
         exhibits=("landscape", "hessian"),
     )
 
@@ -147,7 +147,11 @@ def fig_c5(scale: Scale) -> Study:
         figure="C.5",
         title="More heads make the loss of a ViT more convex and flatter",
         arms=tuple(
-            Arm("ViT", Training(network="ViT", model_args={"depth": 6, "num_heads": heads, "embed_dim": wide * heads}), heads)
+            Arm(
+                "ViT",
+                Training(network="ViT", model_args={"depth": 6, "num_heads": heads, "embed_dim": wide * heads}),
+                heads,
+            )
             for heads in scale.pick(smoke=(1, 3, 6), cifar=tuple(range(1, 10)))
         ),
         readings=(spectrum(scale),),
@@ -162,7 +166,11 @@ def fig_c6(scale: Scale) -> Study:
         figure="C.6",
         title="Wider heads make the loss of a ViT more convex and flatter",
         arms=tuple(
-            Arm("ViT", Training(network="ViT", model_args={"depth": 6, "num_heads": heads, "embed_dim": width * heads}), width)
+            Arm(
+                "ViT",
+                Training(network="ViT", model_args={"depth": 6, "num_heads": heads, "embed_dim": width * heads}),
+                width,
+            )
             for width in scale.pick(smoke=(8, 16, 32), cifar=tuple(range(22, 199, 22)))
         ),
         readings=(spectrum(scale),),
@@ -177,14 +185,14 @@ def fig_c7(scale: Scale) -> Study:
         title="Larger networks: landscapes and eigenvalues",
         arms=trained("ResNet", "ResNet-101", "ViT", "ViT-S"),
         readings=(surface(scale), *(spectrum(scale, at, scale.moments[at]) for at in (first, last))),
-        shows=(*RISES, *along(("nep", "ape"), "epoch")),
+        shows=(*RISES, *along(("nep", "ape"), "epochs since the warm-up")),
         exhibits=("landscape",),
     )
 
 
 def fig_f1(scale: Scale) -> Study:
     weak = {"ResNet": "weak-cnn" if "weak-cnn" in scale.recipes else "weak", "ViT": "weak"}
-    pairs = ([(f"{name} (weak)", name, weak[name]), (f"{name} (strong)", name, "strong")] for name in ("ResNet", "ViT"))
+    pairs = ([(f"{name} (weak)", name, weak[name]), (name, name, "strong")] for name in ("ResNet", "ViT"))
     return Study(
         figure="F.1",
         title="Strong augmentation makes networks under-confident, and the loss flatter",
