@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,6 @@ from alternet.studies.measuring_job import MeasuringJob
 from alternet.studies.scale import Scale
 from alternet.studies.training_job import TrainingJob
 from alternet.training import Recipe
-
-Key = tuple[str, str, str]
-"""Data, snapshot and split: what measurements of one network must share to share its passes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +89,11 @@ def _measured(jobs: Sequence[MeasuringJob], device: str | None) -> list[tuple[Me
         return [(first, error)]
 
 
+@cache
+def _recipe(name: str) -> Recipe:
+    return Recipe.load(name)
+
+
 class Wanted(NamedTuple):
     """One reading of one training for one study."""
 
@@ -123,10 +126,10 @@ class Plan:
     data: Mapping[str, str] = field(default_factory=dict)
     again: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def wanted(self) -> list[Wanted]:
         """Every reading of every arm and seed."""
-        found = []
+        found: list[Wanted] = []
         for study in self.studies:
             for arm in () if study.units else study.arms:
                 for seed in range(self.seeds):
@@ -138,7 +141,7 @@ class Plan:
                         found.append(Wanted(study, arm, seed, training, reading, of))
         return found
 
-    @property
+    @cached_property
     def jobs(self) -> list[NetworkJob]:
         """One a network, in the order in which studies ask for them; every training and measurement once."""
         trainings: dict[str, TrainingJob] = {}
@@ -164,7 +167,7 @@ class Plan:
         return TrainingJob(
             model=model,
             data=self.located(declared.data or self.data.get("", self.scale.data)),
-            recipe=Recipe.load(recipe).with_settings({**options, **declared.options, "seed": seed}),
+            recipe=_recipe(recipe).with_settings({**options, **declared.options, "seed": seed}),
             out=self.out,
             model_args={**arguments, **declared.model_args},
         )

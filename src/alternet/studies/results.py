@@ -19,6 +19,7 @@ from alternet.studies.declaration import Study, Training
 from alternet.studies.evidence import COLUMNS, checked, published, write_evidence
 from alternet.studies.plan import Plan, Wanted
 from alternet.studies.readings import rows
+from alternet.studies.training_job import without_path
 from alternet.studies.units import units_of
 
 FIGURES = "figures"
@@ -61,8 +62,9 @@ def collected(plan: Plan) -> Collected:
             for row in rows(one.reading.how, tables, training.log, x)
         ]
     table = pd.DataFrame(found, columns=list(COLUMNS))
-    # Two readings may give one quantity, as the log and a calibration the accuracy: the first stands.
-    return Collected(checked(table.drop_duplicates(list(COLUMNS[:5]))), list(missing))
+    # Two readings may give one quantity, as the log and a calibration the accuracy: one with a standard error stands.
+    known = table.sort_values("standard_error", kind="stable", key=lambda column: column.isna())
+    return Collected(checked(known.drop_duplicates(list(COLUMNS[:5])).sort_index()), list(missing))
 
 
 def put_out(plan: Plan) -> Collected:
@@ -92,10 +94,10 @@ def put_out(plan: Plan) -> Collected:
 
 
 def _of_evidence(plan: Plan, study: Study, evidence: pd.DataFrame, folder: Path) -> Shown:
-    data = plan.data.get("", plan.scale.data).partition(":")[0]
-    names = [arm.name for arm in study.arms]
+    data = dict.fromkeys(without_path(plan.training(arm.of, 0).data) for arm in study.arms)
+    names = list(dict.fromkeys(arm.name for arm in study.arms))
     with cast(names), style.context():
-        panels = drawing.panels(study, evidence, f"{plan.scale.name}, {data}")
+        panels = drawing.panels(study, evidence, f"{plan.scale.name}, {', '.join(data)}")
         entries = drawing.legend(evidence)
         figure = sheet(panels, entries, columns=4) if panels else None
     if figure is not None:

@@ -129,7 +129,7 @@ IMAGENET = Scale(
     second="imagenet",
     recipes={
         "base": ("paper-imagenet", {}),
-        "weak": ("weak-sgd-imagenet", {}),
+        "weak": ("paper-imagenet", {"aa": None, "mixup": 0.0, "cutmix": 0.0, "smoothing": 0.0, "reprob": 0.0}),
         "strong": ("paper-imagenet", {}),
     },
     moments={"warmup": 0, "epoch-0100": 95, "epoch-0200": 195, "last": 300},
