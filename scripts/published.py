@@ -34,6 +34,7 @@ Row = tuple[str, str, str, float | None, float]
 """Figure, arm, quantity, x, value."""
 
 ARMS = {"R": "ResNet", "RX": "ResNeXt", "Alter-ResNet": "AlterNet"}
+"""Names in the file that are short for those here."""
 
 KINDS = {
     "ResNet": [["conv"] * depth for depth in (3, 4, 6, 3)],
@@ -121,10 +122,15 @@ STATED: list[Row] = [
     ("F.1", "ViT", "ape", None, 47),
     ("F.1", "ViT (weak)", "nep", None, 0.01),
     ("F.1", "ViT", "nep", None, 0.096),
-    ("smoothing", "ResNet (MLP head)", "ape", None, 239),
-    ("smoothing", "ResNet", "ape", None, 169),
-    ("smoothing", "ResNet (smoothing)", "ape", None, 118),
+    ("smoothing", "ResNet-18 (MLP head)", "ape", None, 239),
+    ("smoothing", "ResNet-18", "ape", None, 169),
+    ("smoothing", "ResNet-18 (smoothing)", "ape", None, 118),
 ]
+
+
+def called(name: str) -> str:
+    """What an arm of the file is called here."""
+    return ARMS.get(name, name)
 
 
 def trained(figure: str, arm: str, pairs: list[tuple[float | None, float, float]]) -> Iterator[Row]:
@@ -138,7 +144,7 @@ def training_series(paper: dict[str, Any]) -> Iterator[Row]:
     """Figures 5a, 5b, 7, C.1 to C.3: error and NLL."""
     for figure, key in (("5a", "fig5a_cifar100_err_nll"), ("C.1a", "C1a_cifar10"), ("C.1b", "C1b_imagenet")):
         for name, (error, nll) in paper[key].items():
-            yield from trained(figure, ARMS.get(name, name), [(None, error, nll)])
+            yield from trained(figure, called(name), [(None, error, nll)])
     few = paper["fig5b_datasetsize_ViT"]
     shares = [2.0**-power for power in range(6, -1, -1)]  # 1/64 to all of the 500 images of a class
     yield from trained("5b", "ViT", list(zip(shares, few["err"], few["nll"], strict=True)))
@@ -159,8 +165,8 @@ def accuracies(paper: dict[str, Any]) -> Iterator[Row]:
         yield "12a", BUILDUP[name], "accuracy", None, value / 100
     for figure, key in (("12b", "fig12b_cifar100_acc_rob"), ("E.1", "E1_imagenet_acc_rob")):
         for name, (accuracy, robustness) in paper[key].items():
-            yield figure, ARMS.get(name, name), "accuracy", None, accuracy / 100
-            yield figure, ARMS.get(name, name), "corruption_accuracy", None, robustness / 100
+            yield figure, called(name), "accuracy", None, accuracy / 100
+            yield figure, called(name), "corruption_accuracy", None, robustness / 100
     noise = paper["fig2b_noise"]
     for arm in ("ResNet", "ViT"):
         for x, value in zip(noise["freq_pi"], noise[arm], strict=True):

@@ -127,10 +127,9 @@ def checked(rows: pd.DataFrame, name: str = "The table") -> pd.DataFrame:
     for column in ("x", "seed", "value", "standard_error"):
         empty = rows[column].isna() | (rows[column] == "")
         numbers = pd.to_numeric(rows[column].mask(empty), errors="coerce").astype(float)
-        if (wrong := ~empty & ~np.isfinite(numbers)).any():
+        for row in np.flatnonzero(~empty & ~np.isfinite(numbers)):
             raise ValueError(
-                f"{name}, row {wrong.idxmax() + 1}: {column} is {rows[column][wrong.idxmax()]!r}, "
-                "expected a finite number or nothing."
+                f"{name}, row {row + 1}: {column} is {rows[column].iloc[row]!r}, expected a finite number or nothing."
             )
         rows[column] = numbers
     rows["seed"] = rows["seed"].fillna(PUBLISHED_SEED).astype(int)
@@ -143,14 +142,14 @@ def checked(rows: pd.DataFrame, name: str = "The table") -> pd.DataFrame:
 
 
 def _refuse_impossible(rows: pd.DataFrame, name: str) -> None:
-    if (negative := rows["standard_error"] < 0).any():
-        raise ValueError(f"{name}, row {negative.idxmax() + 1}: the standard error is negative, expected 0 or more.")
-    if (nameless := (rows["figure"] == "") | (rows["arm"] == "")).any():
-        raise ValueError(f"{name}, row {nameless.idxmax() + 1} has no figure or no arm: name what was compared.")
-    if (twice := rows.duplicated(["figure", "arm", "quantity", "x", "seed"])).any():
-        one = rows.loc[twice.idxmax()]
+    for row in np.flatnonzero(rows["standard_error"] < 0):
+        raise ValueError(f"{name}, row {row + 1}: the standard error is negative, expected 0 or more.")
+    for row in np.flatnonzero((rows["figure"] == "") | (rows["arm"] == "")):
+        raise ValueError(f"{name}, row {row + 1} has no figure or no arm: name what was compared.")
+    for row in np.flatnonzero(rows.duplicated(["figure", "arm", "quantity", "x", "seed"])):
+        one = rows.iloc[row]
         raise ValueError(
-            f"{name}, row {twice.idxmax() + 1} says again what {one['quantity']} of {one['arm']} is in figure "
+            f"{name}, row {row + 1} says again what {one['quantity']} of {one['arm']} is in figure "
             f"{one['figure']}, seed {one['seed']}: keep one of them."
         )
 
@@ -187,5 +186,5 @@ def published() -> pd.DataFrame:
         >>> table[(table.figure == "5a") & (table.arm == "Swin") & (table.quantity == "test_error")].value.item()
         0.233
     """
-    with (files(__package__) / "published.csv").open(encoding="utf-8") as file:
+    with (files("alternet.studies") / "published.csv").open(encoding="utf-8") as file:
         return read_evidence(file)
