@@ -65,10 +65,9 @@ def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
         from alternet.training import known_recipes
 
         return known_recipes().items()
-    from alternet.studies.figures import FIGURES
-    from alternet.studies.scale import SMOKE
+    from alternet.studies.figures.titles import TITLES
 
-    return [(name, make(SMOKE).title) for name, make in FIGURES.items()]
+    return TITLES.items()
 
 
 def _others(like: str | None) -> None:

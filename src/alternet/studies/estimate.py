@@ -13,7 +13,7 @@ from alternet.instruments.base import Instrument
 from alternet.instruments.landscape import Landscape
 from alternet.seeding import random_state_kept
 from alternet.studies.measuring_job import MeasuringJob
-from alternet.studies.plan import NetworkJob, Plan
+from alternet.studies.plan import NetworkJob, Plan, trained
 from alternet.studies.scale import Facts
 from alternet.studies.training_job import TrainingJob, without_path
 from alternet.studies.units import built, facts_of
@@ -78,7 +78,7 @@ def _seconds(job: NetworkJob, cost: Cost) -> tuple[float, list[float]]:
     images = facts.train * _share(training.recipe.subset) * (1 - _share(training.recipe.validation))
     recipe, forward = training.recipe, cost.seconds / GRADIENT
     passes = 2 if recipe.sam != "none" else 1
-    learning = recipe.total_epochs * (images * cost.seconds * passes + facts.test * forward)
+    learning = 0 if training.given else recipe.total_epochs * (images * cost.seconds * passes + facts.test * forward)
     measuring = []
     for one in job.measurements:
         everything = facts_of(one.data) if without_path(one.data) != "cue-conflict" else Facts(0, 1224, 18, 32)
@@ -171,12 +171,12 @@ def _recipe(recipe: Recipe) -> str:
 
 
 def _done(job: NetworkJob) -> bool:
-    return job.training.result.finished
+    return trained(job.training)
 
 
 def _is_there(one: MeasuringJob) -> bool:
     try:
-        return one.training.result.finished and one.finished
+        return trained(one.training) and one.finished
     except ValueError:
         return False
 

@@ -67,6 +67,8 @@ class MeasuringJob:
     @property
     def model(self) -> str:
         """The weights as MODEL."""
+        if self.training.given:
+            return self.training.model
         run = self.training.result
         return run.name if self.snapshot == "last" else f"{run.name}@{self.snapshot}"
 
@@ -84,6 +86,8 @@ class MeasuringJob:
         """
         if not (self.folder / PROVENANCE).is_file():
             return False
+        if self.training.given:  # the name of published weights stands for them
+            return True
         file = TrainingRun(self.training.folder).at(self.snapshot)
         if self._measured_on() != sha256_of(file):
             raise ValueError(

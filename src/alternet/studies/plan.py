@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alternet.errors import in_one_line
+from alternet.instruments.calibration import Calibration
 from alternet.studies.declaration import Arm, Measuring, Reading, Study, Training
 from alternet.studies.measuring_job import MeasuringJob
 from alternet.studies.scale import Scale
@@ -36,7 +37,7 @@ class NetworkJob:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        return self.training.result.finished and all(one.finished for one in self.measurements)
+        return trained(self.training) and all(one.finished for one in self.measurements)
 
     def command(self, device: str | None = None) -> list[str]:
         """The same as arguments of `alternet`."""
@@ -49,7 +50,8 @@ class NetworkJob:
         Raises:
             RuntimeError: Some measurements failed; the others are finished.
         """
-        self.training.run(device)
+        if not self.training.given:
+            self.training.run(device)
         failed = [
             f"{one.instrument.spec.name} of {one.name}: {in_one_line(error)}"
             for part in self._parts().values()
@@ -92,6 +94,15 @@ def _measured(jobs: Sequence[MeasuringJob], device: str | None) -> list[tuple[Me
 @cache
 def _recipe(name: str) -> Recipe:
     return Recipe.load(name)
+
+
+_ASKED = Reading(of=Measuring(instrument=Calibration()))
+"""What is read of published weights in place of a log: accuracy and NLL on test images."""
+
+
+def trained(training: TrainingJob) -> bool:
+    """Whether its weights are there."""
+    return training.given or training.result.finished
 
 
 class Wanted(NamedTuple):
@@ -137,6 +148,9 @@ class Plan:
                     for reading in study.readings:
                         if reading.only and arm.name not in reading.only:
                             continue
+                        if training.given and (seed or (reading.of and reading.of.snapshot != "last")):
+                            continue  # published weights are one run, of which the end is known
+                        reading = _ASKED if training.given and reading.of is None else reading
                         of = None if reading.of is None else self.measurement(reading.of, training)
                         found.append(Wanted(study, arm, seed, training, reading, of))
         return found

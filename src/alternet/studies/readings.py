@@ -5,7 +5,7 @@ Each is a pure function of the tables and the log of one network, with rows of q
 
 from collections.abc import Callable, Iterator, Mapping
 from math import nan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 Tables = Mapping[str, pd.DataFrame]
-Reader = Callable[[Tables, pd.DataFrame], Iterator[Row]]
+Reader = Callable[[Tables, Any], Iterator[Row]]
 KINDS = {"msa": ("attention", "lowered", -1), "conv": ("conv", "raised", 1), "mlp": ("mlp", "raised", 1)}
 """Kinds of units: what quantities call them, and which way the paper says that they go."""
 
@@ -187,8 +187,8 @@ def reader(name: str) -> Reader:
     return READINGS[name]
 
 
-def rows(name: str, tables: Tables, log: pd.DataFrame, x: float = nan) -> list[Row]:
-    """What a reading gives, scalars at `x`; undefined values are left out.
+def rows(name: str, tables: Tables, log: pd.DataFrame | None, x: float = nan) -> list[Row]:
+    """What a reading gives, scalars at `x`; undefined values are left out. Published weights have no log.
 
     Examples:
         >>> log = pd.DataFrame({"test_accuracy": [0.75], "test_nll": [1.0], "train_loss": [2.0]})

@@ -17,7 +17,7 @@ from alternet.report.render import write
 from alternet.studies import drawing
 from alternet.studies.declaration import Study, Training
 from alternet.studies.evidence import COLUMNS, checked, published, write_evidence
-from alternet.studies.plan import Plan, Wanted
+from alternet.studies.plan import Plan, Wanted, trained
 from alternet.studies.readings import rows
 from alternet.studies.training_job import without_path
 from alternet.studies.units import units_of
@@ -44,8 +44,7 @@ def collected(plan: Plan) -> Collected:
     found: list[tuple[object, ...]] = []
     missing: dict[str, None] = {}
     for one in plan.wanted:
-        training = one.training.result
-        if not training.finished:
+        if not trained(one.training):
             missing[f"The training {one.training.folder} is not finished."] = None
             continue
         try:
@@ -59,7 +58,7 @@ def collected(plan: Plan) -> Collected:
         x = one.arm.x if isnan(one.reading.x) else one.reading.x
         found += [
             (one.study.figure, one.arm.name, row.quantity, row.x, one.seed, row.value, row.standard_error)
-            for row in rows(one.reading.how, tables, training.log, x)
+            for row in rows(one.reading.how, tables, None if one.training.given else one.training.result.log, x)
         ]
     table = pd.DataFrame(found, columns=list(COLUMNS))
     # Two readings may give one quantity, as the log and a calibration the accuracy: one with a standard error stands.
@@ -163,7 +162,7 @@ def _labelled(wanted: Iterable[Wanted]) -> list[Measurement]:
 
 def _there(one: Wanted) -> bool:
     try:
-        return one.training.result.finished and (one.measurement is None or one.measurement.finished)
+        return trained(one.training) and (one.measurement is None or one.measurement.finished)
     except ValueError:
         return False
 

@@ -1,14 +1,14 @@
 """Scales: what the declarations of the paper's figures mean at the paper's size, and small enough for two cores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from alternet.errors import unknown
+from alternet.studies.networks import NETWORKS, Network
+from alternet.studies.networks import Scale as Size
 
 T = TypeVar("T")
-Network = tuple[str, Mapping[str, Any]]
-"""The name of a model, and its keyword arguments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Facts:
 
 KNOWN = {
     "photos": Facts(train=5400, test=1080, classes=18, side=32),
-    "digits": Facts(train=1433, test=364, classes=10, side=8),
+    "digits": Facts(train=1433, test=364, classes=10, side=32),
     "cifar10": Facts(train=50_000, test=10_000, classes=10, side=32),
     "cifar100": Facts(train=50_000, test=10_000, classes=100, side=32),
     "imagenet": Facts(train=1_281_167, test=50_000, classes=1000, side=224),
@@ -52,7 +52,7 @@ class Scale:
         ((1, 2), (1, 2, 3))
     """
 
-    name: str
+    name: Size
     data: str
     second: str
     recipes: Mapping[str, tuple[str, Mapping[str, Any]]]
@@ -62,7 +62,6 @@ class Scale:
     points: int
     noise: int | None = None
     corruptions: str = ""
-    networks: Mapping[str, Network] = field(default_factory=dict)
 
     def pick(self, *, smoke: T, cifar: T) -> T:
         """What a figure takes at this scale."""
@@ -70,7 +69,7 @@ class Scale:
 
     def network(self, name: str) -> Network:
         """The model of a network of the paper; any other name is a MODEL itself."""
-        return self.networks.get(name, (name, {}))
+        return NETWORKS[name][self.name] if name in NETWORKS else Network(name)
 
 
 STRONG = {
@@ -85,8 +84,6 @@ STRONG = {
 }
 """The paper's augmentation as options of a recipe, for the smoke scale, whose own recipe has flips alone."""
 
-MINI = {"embed_dim": 96, "depth": 6, "num_heads": 3}
-VIT = {"patch_size": 2, "embed_dim": 192, "depth": 12, "num_heads": 3, "qkv_bias": False}
 
 SMOKE = Scale(
     name="smoke",
@@ -99,12 +96,6 @@ SMOKE = Scale(
     points=11,
     noise=360,
     corruptions="gaussian_noise, defocus_blur, fog, contrast, jpeg_compression",
-    networks={
-        "ResNet": ("preresnet_mini", {}),
-        "ViT": ("vit_mini", {}),
-        "AlterNet": ("alternet_mini", {}),
-        "ConvViT": ("conv_vit_tiny", {"embed_dim": 96, "depth": 6}),
-    },
 )
 
 CIFAR = Scale(
@@ -116,11 +107,6 @@ CIFAR = Scale(
     hessian=19_200,
     landscape=9_984,
     points=21,
-    networks={
-        "ResNet": ("paper_resnet_50", {}),
-        "ViT": ("vit_tiny_patch16_224", VIT),
-        "AlterNet": ("alternet_50", {}),
-    },
 )
 
 IMAGENET = Scale(
@@ -136,11 +122,6 @@ IMAGENET = Scale(
     hessian=19_200,
     landscape=9_984,
     points=21,
-    networks={
-        "ResNet": ("resnet50", {}),
-        "ViT": ("vit_tiny_patch16_224", {}),
-        "AlterNet": ("alternet_50", {"stem": "imagenet"}),
-    },
 )
 
 SCALES = {scale.name: scale for scale in (SMOKE, CIFAR, IMAGENET)}

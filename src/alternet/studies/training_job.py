@@ -48,6 +48,11 @@ class TrainingJob:
     model_args: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def given(self) -> bool:
+        """Whether the weights are published ones that are measured as they are, so that nothing is trained."""
+        return self.model.endswith("@pretrained")
+
+    @property
     def address(self) -> str:
         """Digest of all that decides the weights; options at their default are left out, so that new ones cost none.
 

@@ -30,7 +30,9 @@ def built(training: TrainingJob, facts: Facts) -> Subject:
     """The network that a training begins with."""
     channels = int(training.model_args.get("in_chans", 3))
     shape = (channels, *(2 * (training.img_size or facts.side,)))
-    begun = start(training.model, shape, facts.classes, training.model_args, seed=training.recipe.seed)
+    begun = start(
+        training.model.removesuffix("@pretrained"), shape, facts.classes, training.model_args, seed=training.recipe.seed
+    )
     return Subject(begun.model.eval(), name=training.model, input_size=shape)
 
 

@@ -1,15 +1,20 @@
 """Figures of accuracy: overfitting, small data, longer training, robustness, and the build-up of AlterNet."""
 
 from fractions import Fraction
+from typing import Any
 
 from alternet.instruments.corruption import Corruption
 from alternet.instruments.frequency_noise import FrequencyNoise
 from alternet.studies.declaration import Arm, Measuring, Reading, Show, Study, Training
+from alternet.studies.figures.titles import figure
+from alternet.studies.networks import BUILDUP, Network
 from alternet.studies.scale import Scale
 
 SEVEN = ("ResNeXt", "ResNet", "Twins", "Swin", "PiT", "ViT", "Mixer")
 LEARNED = Show("test_error", over="nll_train")
 LOG = Reading()
+BASE = "ResNet (pre-activation)"
+"""What the figures of AlterNet call ResNet, since it is what AlterNet was made of."""
 
 
 def trained(*names: str, **how: str) -> tuple[Arm, ...]:
@@ -24,9 +29,8 @@ def robustness(scale: Scale) -> Reading:
 
 def fig_2b(scale: Scale) -> Study:
     noise = Measuring(instrument=FrequencyNoise(), limit=scale.noise)
-    return Study(
-        figure="2b",
-        title="ViTs are fragile to low-frequency noise, CNNs to high-frequency noise",
+    return figure(
+        "2b",
         arms=trained("ResNet", "ViT"),
         readings=(Reading(of=noise),),
         shows=(Show("noise_drop", along="frequency of the noise (π)"),),
@@ -34,9 +38,8 @@ def fig_2b(scale: Scale) -> Study:
 
 
 def fig_5a(scale: Scale) -> Study:
-    return Study(
-        figure="5a",
-        title="A ViT does not overfit: where the test error is larger, so is the NLL on augmented training data",
+    return figure(
+        "5a",
         arms=trained(*SEVEN),
         readings=(LOG,),
         shows=(LEARNED,),
@@ -45,9 +48,8 @@ def fig_5a(scale: Scale) -> Study:
 
 def fig_5b(scale: Scale) -> Study:
     shares = scale.pick(smoke=("1/32", "1/8", "1/2", "1"), cifar=("1/64", "1/32", "1/16", "1/8", "1/4", "1/2", "1"))
-    return Study(
-        figure="5b",
-        title="With less data a ViT's training NLL and test error rise together",
+    return figure(
+        "5b",
         arms=tuple(
             Arm(
                 "ViT",
@@ -63,23 +65,21 @@ def fig_5b(scale: Scale) -> Study:
     )
 
 
+def of_network(network: Network, **more: Any) -> Training:
+    """The usual training of a network that has no name of its own."""
+    return Training(network=network.model, model_args=network.settings, **more)
+
+
 def fig_12a(scale: Scale) -> Study:
-    steps = scale.pick(
-        smoke=("3.1", "2.1 3.1", "1.1 2.1 3.1"),
-        cifar=(
-            *("3.3", "3.1 3.3", "2.5 3.1 3.3", "2.3 2.5 3.1 3.3", "2.1 2.3 2.5 3.1 3.3"),
-            *("1.3 2.5 3.1 3.3", "1.1 1.3 2.5 3.1 3.3", "0.2 1.3 2.5 3.1 3.3"),
+    stem = {"stem": "imagenet"} if scale.name == "imagenet" else {}
+    steps = scale.pick(smoke=BUILDUP["smoke"], cifar=BUILDUP["cifar"])
+    return figure(
+        "12a",
+        arms=(
+            Arm("ResNet", Training(network=BASE)),
+            *(Arm(name, Training(network=of.model, model_args={**of.settings, **stem})) for name, of in steps.items()),
+            Arm("AlterNet", Training(network="AlterNet")),
         ),
-    )
-    first = Arm("ResNet", Training(network="AlterNet", model_args={"msa": []}))
-    attending = (
-        Arm(f"AlterNet ({', '.join(units.split())})", Training(network="AlterNet", model_args={"msa": units.split()}))
-        for units in steps
-    )
-    return Study(
-        figure="12a",
-        title="Building up AlterNet: accuracy as units attend, from the end of the network on",
-        arms=(first, *attending),
         readings=(LOG,),
         shows=(Show("accuracy"),),
         note="The placements are those that the paper found; `alternet buildup` searches them, on validation images.",
@@ -87,20 +87,22 @@ def fig_12a(scale: Scale) -> Study:
 
 
 def fig_12b(scale: Scale) -> Study:
-    return Study(
-        figure="12b",
-        title="AlterNet is more accurate and more robust than the network that it was made of",
-        arms=trained("ViT", "PiT", "Swin", "Twins", "Mixer", "ResNeXt", "ResNet", "AlterNet"),
+    return figure(
+        "12b",
+        arms=(
+            *trained("ViT", "PiT", "Swin", "Twins", "Mixer", "ResNeXt"),
+            Arm("ResNet", Training(network=BASE)),
+            *trained("AlterNet"),
+        ),
         readings=(LOG, robustness(scale)),
         shows=(Show("corruption_accuracy", over="accuracy"),),
     )
 
 
 def fig_c1(scale: Scale) -> Study:
-    return Study(
-        figure="C.1",
+    return figure(
+        "C.1",
         published="C.1a",
-        title="Overfitting on another data set: test error against the NLL on augmented training data",
         arms=trained(*SEVEN, data=scale.second),
         readings=(LOG,),
         shows=(LEARNED,),
@@ -109,9 +111,8 @@ def fig_c1(scale: Scale) -> Study:
 
 def fig_c2(scale: Scale) -> Study:
     usual, lengths = scale.pick(smoke=(4, (2, 4, 8)), cifar=(300, (75, 150, 300, 600, 1200)))
-    return Study(
-        figure="C.2",
-        title="Longer training lowers the NLL on training data and the test error",
+    return figure(
+        "C.2",
         arms=tuple(
             Arm(name, Training(network=name, options={} if epochs == usual else {"epochs": epochs}), epochs)
             for name in ("ViT", "ResNet")
@@ -124,9 +125,8 @@ def fig_c2(scale: Scale) -> Study:
 
 def fig_e1(scale: Scale) -> Study:
     names = ("ViT", "PiT", "ConViT", "LeViT", "ResNet", "ResNeXt", "AlterNet", "Swin", "Twins")
-    return Study(
-        figure="E.1",
-        title="Accuracy and robustness of AlterNet among ViTs and CNNs, in the paper on ImageNet",
+    return figure(
+        "E.1",
         arms=trained(*names),
         readings=(LOG, robustness(scale)),
         shows=(Show("corruption_accuracy", over="accuracy"),),

@@ -6,6 +6,7 @@ from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 from alternet.studies.declaration import Measuring, Reading, Show, Study
 from alternet.studies.figures.accuracy import trained
+from alternet.studies.figures.titles import figure
 from alternet.studies.scale import Scale
 
 FOUR = ("ResNet", "ViT", "PiT", "Swin")
@@ -21,9 +22,8 @@ def _steps(what: str) -> tuple[Show, ...]:
 
 
 def fig_2a(scale: Scale) -> Study:
-    return Study(
-        figure="2a",
-        title="Frequencies of feature maps, layer by layer: ViTs lower the high ones, CNNs raise them",
+    return figure(
+        "2a",
         arms=trained("ResNet", "ViT"),
         readings=(FREQUENCIES,),
         shows=(Show("high_frequency", along=DEPTH),),
@@ -34,9 +34,8 @@ def fig_2a(scale: Scale) -> Study:
 
 
 def fig_8(scale: Scale) -> Study:
-    return Study(
-        figure="8",
-        title="Attention lowers the amplitude of high frequencies, convolutions and MLPs raise it",
+    return figure(
+        "8",
         arms=trained(*FOUR),
         readings=(FREQUENCIES,),
         shows=(Show("high_frequency", along=DEPTH), *_steps("high")),
@@ -44,9 +43,8 @@ def fig_8(scale: Scale) -> Study:
 
 
 def fig_9(scale: Scale) -> Study:
-    return Study(
-        figure="9",
-        title="Attention lowers the variance of feature maps, convolutions raise it",
+    return figure(
+        "9",
         arms=trained(*FOUR),
         readings=(VARIANCES,),
         shows=(Show("variance", along=DEPTH), *_steps("variance")),
@@ -54,9 +52,8 @@ def fig_9(scale: Scale) -> Study:
 
 
 def fig_10a(scale: Scale) -> Study:
-    return Study(
-        figure="10a",
-        title="Multi-stage networks have a block structure in the similarity of their units",
+    return figure(
+        "10a",
         arms=trained(*FOUR),
         readings=(ALIKE,),
         shows=(Show("block_structure"), Show("cka_first_last")),
@@ -65,9 +62,8 @@ def fig_10a(scale: Scale) -> Study:
 
 
 def fig_10b(scale: Scale) -> Study:
-    return Study(
-        figure="10b",
-        title="Attention at the ends of stages and convolutions at their starts matter most",
+    return figure(
+        "10b",
         arms=trained(*FOUR),
         readings=(LESIONS,),
         shows=(Show("lesion", along=DEPTH),),
@@ -76,10 +72,9 @@ def fig_10b(scale: Scale) -> Study:
 
 
 def fig_d1(scale: Scale) -> Study:
-    return Study(
-        figure="D.1",
+    return figure(
+        "D.1",
         published="9",
-        title="The variance of feature maps in multi-stage ViTs",
         arms=trained("PiT", "Swin"),
         readings=(VARIANCES,),
         shows=(Show("variance", along=DEPTH), *_steps("variance")),
@@ -87,10 +82,9 @@ def fig_d1(scale: Scale) -> Study:
 
 
 def fig_d2(scale: Scale) -> Study:
-    return Study(
-        figure="D.2",
+    return figure(
+        "D.2",
         published="8",
-        title="The high frequencies of feature maps in multi-stage ViTs",
         arms=trained("PiT", "Swin"),
         readings=(FREQUENCIES,),
         shows=(Show("high_frequency", along=DEPTH), *_steps("high")),
@@ -99,10 +93,9 @@ def fig_d2(scale: Scale) -> Study:
 
 
 def fig_d3(scale: Scale) -> Study:
-    return Study(
-        figure="D.3",
+    return figure(
+        "D.3",
         published="10a",
-        title="Similarity of the units of CNNs and ViTs",
         arms=trained(*FOUR),
         readings=(ALIKE,),
         shows=(Show("block_structure"), Show("cka_first_last")),
@@ -112,10 +105,9 @@ def fig_d3(scale: Scale) -> Study:
 
 def fig_d4(scale: Scale) -> Study:
     ends = [f"lesion_{kind}_{where}" for kind in ("attention", "conv") for where in ("end", "start")]
-    return Study(
-        figure="D.4",
+    return figure(
+        "D.4",
         published="10b",
-        title="Lesions of the units of CNNs and ViTs",
         arms=trained(*FOUR),
         readings=(LESIONS,),
         shows=(Show("lesion", along=DEPTH), *map(Show, ends)),
@@ -125,22 +117,20 @@ def fig_d4(scale: Scale) -> Study:
 
 
 def fig_3(scale: Scale) -> Study:
-    return Study(
-        figure="3",
-        title="Three patterns of units: convolutions, attention and MLPs in turn, and both",
+    return figure(
+        "3",
         arms=trained("ResNet", "ViT", "AlterNet"),
         units=True,
     )
 
 
 def fig_11(scale: Scale) -> Study:
-    return Study(figure="11", title="The units of AlterNet", arms=trained("AlterNet"), units=True)
+    return figure("11", arms=trained("AlterNet"), units=True)
 
 
 def fig_d5(scale: Scale) -> Study:
-    return Study(
-        figure="D.5",
-        title="The stages of the networks that are compared",
+    return figure(
+        "D.5",
         arms=trained("ResNet", "ViT", "PiT", "Swin", "AlterNet"),
         units=True,
     )

@@ -9,7 +9,9 @@ from alternet.instruments.hessian import Hessian
 from alternet.instruments.landscape import Landscape
 from alternet.instruments.trajectory import Trajectory
 from alternet.studies.declaration import Arm, Measuring, Reading, Show, Study, Training
-from alternet.studies.figures.accuracy import LOG, trained
+from alternet.studies.figures.accuracy import BASE, LOG, of_network, robustness, trained
+from alternet.studies.figures.titles import figure
+from alternet.studies.networks import SERIES, patches
 from alternet.studies.scale import Scale
 
 SHARPNESS = (Show("nep"), Show("ape"))
@@ -30,9 +32,8 @@ def along(quantities: Iterable[str], what: str, *, log: bool = False) -> tuple[S
 
 
 def fig_1a(scale: Scale) -> Study:
-    return Study(
-        figure="1a",
-        title="The loss around a ViT is flatter than around a ResNet",
+    return figure(
+        "1a",
         arms=trained("ResNet", "ViT"),
         readings=(surface(scale),),
         shows=RISES,
@@ -42,9 +43,8 @@ def fig_1a(scale: Scale) -> Study:
 
 
 def fig_1b(scale: Scale) -> Study:
-    return Study(
-        figure="1b",
-        title="The way of the weights through training (withdrawn by the authors; a diagnostic of single runs)",
+    return figure(
+        "1b",
         arms=trained("ResNet", "ViT"),
         readings=(Reading(of=Measuring(instrument=Trajectory())),),
         shows=along(("trajectory_r", "trajectory_angle"), "epochs"),
@@ -54,9 +54,8 @@ def fig_1b(scale: Scale) -> Study:
 
 
 def fig_1c(scale: Scale) -> Study:
-    return Study(
-        figure="1c",
-        title="Eigenvalues of the Hessian in the course of training: a ViT has small and negative ones",
+    return figure(
+        "1c",
         arms=trained("ResNet", "ViT"),
         readings=tuple(spectrum(scale, snapshot, epoch) for snapshot, epoch in scale.moments.items()),
         shows=along(("nep", "ape"), "epochs since the warm-up"),
@@ -66,9 +65,8 @@ def fig_1c(scale: Scale) -> Study:
 
 def fig_4(scale: Scale) -> Study:
     few = Training(network="ViT", options={"subset": "1/16"})
-    return Study(
-        figure="4",
-        title="Less data: a ViT has more negative eigenvalues early in training",
+    return figure(
+        "4",
         arms=(*trained("ResNet", "ViT"), Arm("ViT (6 %)", few)),
         readings=(spectrum(scale),),
         shows=SHARPNESS,
@@ -77,11 +75,9 @@ def fig_4(scale: Scale) -> Study:
 
 
 def fig_6(scale: Scale) -> Study:
-    averaged = Training(network="ViT", model_args={"global_pool": "avg", "class_token": False})
-    return Study(
-        figure="6",
-        title="Averaging all tokens in place of a class token: fewer negative eigenvalues, more accuracy",
-        arms=(*trained("ViT"), Arm("ViT (GAP)", averaged)),
+    return figure(
+        "6",
+        arms=trained("ViT", "ViT (GAP)"),
         readings=(LOG, spectrum(scale)),
         shows=(Show("accuracy"), *SHARPNESS),
         exhibits=("hessian",),
@@ -89,40 +85,38 @@ def fig_6(scale: Scale) -> Study:
 
 
 def fig_7(scale: Scale) -> Study:
-    kernels = {kernel: f"Conv ViT {kernel} × {kernel}" for kernel in (3, 5, 8)}
-    return Study(
-        figure="7",
-        title="Locality: attention to a neighbourhood of 3 × 3, 5 × 5, or to all tokens",
-        arms=tuple(
-            Arm(name, Training(network="Conv ViT", model_args={"kernel_size": kernel}))
-            for kernel, name in kernels.items()
-        ),
-        readings=(LOG, spectrum(scale)),
-        shows=(Show("test_error"), Show("nll_train"), *SHARPNESS),
+    return figure(
+        "7",
+        arms=trained(*(f"Conv ViT {side} × {side}" for side in (3, 5, 8))),
+        readings=(LOG, robustness(scale), spectrum(scale)),
+        shows=(Show("test_error"), Show("nll_train"), Show("corruption_accuracy"), *SHARPNESS),
         exhibits=("hessian",),
     )
 
 
 def fig_12c(scale: Scale) -> Study:
-    return Study(
-        figure="12c",
-        title="Attention in a ResNet makes the eigenvalues smaller early in training",
-        arms=trained("ResNet", "AlterNet"),
+    return figure(
+        "12c",
+        arms=(Arm("ResNet", Training(network=BASE)), *trained("AlterNet")),
         readings=(spectrum(scale),),
         shows=SHARPNESS,
         exhibits=("hessian",),
     )
 
 
+def series(name: str, scale: Scale) -> tuple[Arm, ...]:
+    """One arm whose networks stand at their x."""
+    given = SERIES[name][scale.pick(smoke="smoke", cifar="cifar")]
+    if scale.name == "imagenet":  # the same with the patches that images of that side take
+        coarse = {x: of._replace(settings={**of.settings, "patch_size": 16}) for x, of in given.items()}
+        given = patches(8, 16, 32) if name == "C.3" else coarse
+    return tuple(Arm("ViT", of_network(network), x) for x, network in given.items())
+
+
 def fig_c3(scale: Scale) -> Study:
-    usual = scale.pick(smoke=4, cifar=2)
-    return Study(
-        figure="C.3",
-        title="The size of a ViT's patches",
-        arms=tuple(
-            Arm("ViT", Training(network="ViT", model_args={} if patch == usual else {"patch_size": patch}), patch)
-            for patch in scale.pick(smoke=(4, 8), cifar=(2, 4, 8))
-        ),
+    return figure(
+        "C.3",
+        arms=series("C.3", scale),
         readings=(LOG, spectrum(scale)),
         shows=along(("test_error", "nll_train", "nep", "ape"), "side of a patch"),
         exhibits=("hessian",),
@@ -131,9 +125,8 @@ def fig_c3(scale: Scale) -> Study:
 
 def fig_c4(scale: Scale) -> Study:
     first, last = next(iter(scale.moments)), "last"
-    return Study(
-        figure="C.4",
-        title="Landscapes and eigenvalues of multi-stage ViTs",
+    return figure(
+        "C.4",
         arms=trained("ResNet", "ViT", "PiT", "Swin"),
         readings=(surface(scale), *(spectrum(scale, at, scale.moments[at]) for at in (first, last))),
         shows=(*RISES, *along(("nep", "ape"), "epochs since the warm-up")),
@@ -142,18 +135,9 @@ def fig_c4(scale: Scale) -> Study:
 
 
 def fig_c5(scale: Scale) -> Study:
-    wide = scale.pick(smoke=16, cifar=64)
-    return Study(
-        figure="C.5",
-        title="More heads make the loss of a ViT more convex and flatter",
-        arms=tuple(
-            Arm(
-                "ViT",
-                Training(network="ViT", model_args={"depth": 6, "num_heads": heads, "embed_dim": wide * heads}),
-                heads,
-            )
-            for heads in scale.pick(smoke=(1, 3, 6), cifar=tuple(range(1, 10)))
-        ),
+    return figure(
+        "C.5",
+        arms=series("C.5", scale),
         readings=(spectrum(scale),),
         shows=along(("nep", "ape"), "heads"),
         note="The width of a head is fixed, so that the network grows with their number; the paper does not say so.",
@@ -161,18 +145,9 @@ def fig_c5(scale: Scale) -> Study:
 
 
 def fig_c6(scale: Scale) -> Study:
-    heads = 3
-    return Study(
-        figure="C.6",
-        title="Wider heads make the loss of a ViT more convex and flatter",
-        arms=tuple(
-            Arm(
-                "ViT",
-                Training(network="ViT", model_args={"depth": 6, "num_heads": heads, "embed_dim": width * heads}),
-                width,
-            )
-            for width in scale.pick(smoke=(8, 16, 32), cifar=tuple(range(22, 199, 22)))
-        ),
+    return figure(
+        "C.6",
+        arms=series("C.6", scale),
         readings=(spectrum(scale),),
         shows=along(("nep", "ape"), "width of a head"),
     )
@@ -180,9 +155,8 @@ def fig_c6(scale: Scale) -> Study:
 
 def fig_c7(scale: Scale) -> Study:
     first, last = next(iter(scale.moments)), "last"
-    return Study(
-        figure="C.7",
-        title="Larger networks: landscapes and eigenvalues",
+    return figure(
+        "C.7",
         arms=trained("ResNet", "ResNet-101", "ViT", "ViT-S"),
         readings=(surface(scale), *(spectrum(scale, at, scale.moments[at]) for at in (first, last))),
         shows=(*RISES, *along(("nep", "ape"), "epochs since the warm-up")),
@@ -193,9 +167,8 @@ def fig_c7(scale: Scale) -> Study:
 def fig_f1(scale: Scale) -> Study:
     weak = {"ResNet": "weak-cnn" if "weak-cnn" in scale.recipes else "weak", "ViT": "weak"}
     pairs = ([(f"{name} (weak)", name, weak[name]), (name, name, "strong")] for name in ("ResNet", "ViT"))
-    return Study(
-        figure="F.1",
-        title="Strong augmentation makes networks under-confident, and the loss flatter",
+    return figure(
+        "F.1",
         arms=tuple(Arm(name, Training(network=of, recipe=recipe)) for name, of, recipe in chain(*pairs)),
         readings=(Reading(of=Measuring(instrument=Calibration())), spectrum(scale)),
         shows=(Show("confidence", along="confidence"), Show("overconfidence"), *SHARPNESS),
