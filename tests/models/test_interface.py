@@ -17,7 +17,7 @@ from alternet.models import NAMES, AlterNet, ConvViT, PreResNet
 from alternet.models.attention import WindowAttention
 
 MINIS = ["alternet_mini", "preresnet_mini", "vit_mini"]
-OURS = [name for name in NAMES if name != "vit_mini"]
+OURS = [name for name in NAMES if name not in ("vit_mini", "mixer_tiny")]
 #: One of each architecture, small, with what is special to it switched on.
 SMALL = {
     "alternet": (

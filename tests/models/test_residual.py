@@ -74,3 +74,22 @@ def test_the_kernel_size_is_that_of_the_blocks_spatial_convolutions_alone(name: 
     assert net(torch.randn(1, 3, 17, 9)).shape == (1, 5)
     with pytest.raises(ValueError, match="kernel_size=4, expected an odd number"):
         made(name, kernel_size=4)
+
+
+def test_groups_of_a_bottleneck_make_timms_resnext() -> None:
+    ours = timm.create_model("paper_resnet_50", stem="imagenet", cardinality=32, base_width=4, num_classes=7).eval()
+    theirs = timm.create_model("resnext50_32x4d", num_classes=7).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    images = torch.randn(2, 3, 64, 64, generator=generator)
+    torch.testing.assert_close(ours(images), theirs(images))
+
+
+def test_groups_are_refused_where_they_do_not_fit() -> None:
+    with pytest.raises(ValueError, match='block=.basic., expected "bottleneck" with groups'):
+        timm.create_model("preresnet_18", cardinality=4)
+    with pytest.raises(ValueError, match="base_width=4, expected whole channels a group"):
+        made("preresnet_50", cardinality=4, base_width=4)

@@ -16,6 +16,7 @@ from alternet.cli.listing import listing
 from alternet.cli.measure import measure
 from alternet.cli.options import doubts_said, say
 from alternet.cli.report import report
+from alternet.cli.reproduce import reproduce
 from alternet.cli.taps import taps
 from alternet.cli.train import train
 from alternet.errors import in_one_line
@@ -37,6 +38,7 @@ app.command()(train)
 app.command()(buildup)
 app.command()(report)
 app.command()(export)
+app.command()(reproduce)
 
 
 @app.callback(invoke_without_command=True)

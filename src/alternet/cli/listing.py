@@ -29,7 +29,7 @@ def listing(
     ] = None,
     like: Annotated[str | None, typer.Option(help="Only names that contain this, or match it as a pattern.")] = None,
 ) -> None:
-    """List models, instruments, data sets, recipes or figures, or the settings of one instrument."""
+    """List models, instruments, data sets, recipes or the paper's figures, or the settings of one instrument."""
     if name is not None:
         if kind is not Kind.instruments:
             raise ValueError(f"Only instruments are listed one by one, got {kind} {name}. Leave {name} out.")
@@ -67,9 +67,9 @@ def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
         from alternet.training import known_recipes
 
         return known_recipes().items()
-    from alternet.instruments.figures import FIGURES
+    from alternet.studies.figures.titles import TITLES
 
-    return [(name, figure.title) for name, figure in FIGURES.items()]
+    return TITLES.items()
 
 
 def _others(like: str | None) -> None:

@@ -58,7 +58,12 @@ def run(instrument: "Instrument", subject: Subject, batches: Batches, *, out: Pa
 
 
 def measure_each(
-    instruments: "Sequence[Instrument]", subject: Subject, batches: Batches, *, out: Path | None = None
+    instruments: "Sequence[Instrument]",
+    subject: Subject,
+    batches: Batches,
+    *,
+    out: Path | None = None,
+    folders: Sequence[Path] | None = None,
 ) -> "Iterator[tuple[Instrument, Result]]":
     """Measure with several instruments; those that look at the model in the same way share one pass over the data.
 
@@ -67,6 +72,7 @@ def measure_each(
         subject: The model; it is left exactly as it was.
         batches: The images.
         out: Folder to store the results in, as they come.
+        folders: The folder of each instrument's result, in place of one that is named after model and instrument.
 
     Yields:
         Each instrument, as soon as it is finished, with its measurement or with the error that kept it from one. What
@@ -74,18 +80,21 @@ def measure_each(
     """
     if doubt := subject.doubt:
         warnings.warn(doubt, Doubt, stacklevel=4)  # the line that called Instrument.measure
+    places: Sequence[Path | None] = folders or [
+        None if out is None else folder_of(out, subject.name, kind.spec.name) for kind in instruments
+    ]
     with ExitStack() as locks:
-        yield from _each(instruments, subject, batches, out, locks)
+        yield from _each(list(zip(instruments, places, strict=True)), subject, batches, locks)
 
 
 def _each(
-    instruments: "Sequence[Instrument]", subject: Subject, batches: Batches, out: Path | None, locks: ExitStack
+    placed: "Sequence[tuple[Instrument, Path | None]]", subject: Subject, batches: Batches, locks: ExitStack
 ) -> "Iterator[tuple[Instrument, Result]]":
     jobs: list[_Job] = []
-    for instrument in instruments:
+    for instrument, folder in placed:
         try:
             _require_measurable(instrument, subject, batches)
-            job, stored = _opened(instrument, subject, batches, out, locks)
+            job, stored = _opened(instrument, subject, batches, folder, locks)
         except Exception as error:
             yield instrument, error
             continue
@@ -157,13 +166,13 @@ def _require_measurable(instrument: "Instrument", subject: Subject, batches: Bat
 
 
 def _opened(
-    instrument: "Instrument", subject: Subject, batches: Batches, out: Path | None, locks: ExitStack
+    instrument: "Instrument", subject: Subject, batches: Batches, folder: Path | None, locks: ExitStack
 ) -> "tuple[_Job, Measurement | None]":
     """The work of an instrument, and its stored result if there is one."""
     found = AsFound(subject.model)
     try:
         with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
-            job = _Job(instrument, instrument.open(subject, batches), out)
+            job = _Job(instrument, instrument.open(subject, batches), folder)
         locks.push(job.lock)
         return job, job.taken_up()
     finally:
@@ -176,13 +185,9 @@ class _Job:
 
     instrument: "Instrument"
     work: Work
-    out: Path | None
+    folder: Path | None
     lock: ExitStack = field(default_factory=ExitStack)
     """What is held as long as this is being measured: nobody else writes into the folder."""
-
-    @property
-    def folder(self) -> Path | None:
-        return None if self.out is None else folder_of(self.out, self.work.subject.name, self.instrument.spec.name)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -320,7 +325,7 @@ def _tables(jobs: Sequence[_Job]) -> list[Tables | Exception]:
 
 
 def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
-    frames, work, out, folder = _frames(job, tables), job.work, job.out, job.folder
+    frames, work, folder = _frames(job, tables), job.work, job.folder
     skipped = sorted({str(name) for part in gather(list(work.batches.skipped)) for name in part})
     telling = {
         "images": work.batches.images - len(skipped),
@@ -337,7 +342,7 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
         tables=frames,
         provenances=(json.loads(json.dumps(job.identity | telling | facts)),),
     )
-    if out is None or folder is None:
+    if folder is None:
         return measurement
 
     def save() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from alternet.models.preresnet import SIZES
 from alternet.models.registration import CIFAR, create, describe
-from alternet.models.residual import BlockPlan, ResidualNetwork, conv, stem
+from alternet.models.residual import BlockPlan, ResidualNetwork, branch_shapes, conv, stem
 from alternet.models.settings import ResNetSettings, check
 
 
@@ -41,12 +41,8 @@ class PostActBlock(nn.Module):
 
 
 def branch(plan: BlockPlan) -> nn.Sequential:
-    """The branch of a block: two 3 x 3 convolutions, or a bottleneck where the output is wider than they are."""
-    width, side = plan.width, plan.kernel_size
-    if plan.dim_out == width:
-        shapes = [(plan.dim_in, width, side, plan.stride), (width, width, side, 1)]
-    else:
-        shapes = [(plan.dim_in, width, 1, 1), (width, width, side, plan.stride), (width, plan.dim_out, 1, 1)]
+    """The branch of a block: its convolutions, each normalised, and all but the last activated."""
+    shapes = branch_shapes(plan)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, shape in enumerate(shapes, start=1):
         layers[f"conv{i}"] = conv(*shape)

@@ -14,7 +14,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from alternet.models.registration import CIFAR, MINI, create, describe
-from alternet.models.residual import BlockPlan, ResidualNetwork, conv, stem
+from alternet.models.residual import BlockPlan, ResidualNetwork, branch_shapes, conv, stem
 from alternet.models.settings import ResNetSettings, check
 
 
@@ -48,12 +48,8 @@ class PreActBlock(nn.Module):
 
 
 def convolutions(plan: BlockPlan) -> nn.Sequential:
-    """The branch of a convolution block: two 3 x 3 convolutions, or a bottleneck where the output is wider."""
-    width, side = plan.width, plan.kernel_size
-    if plan.dim_out == width:
-        shapes = [(plan.dim_in, width, side, plan.stride), (width, width, side, 1)]
-    else:
-        shapes = [(plan.dim_in, width, 1, 1), (width, width, side, plan.stride), (width, plan.dim_out, 1, 1)]
+    """The branch of a convolution block: its convolutions, normalised and activated in between."""
+    shapes = branch_shapes(plan)
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=conv(*shapes[0]))
     for i, shape in enumerate(shapes[1:], start=2):
         layers[f"norm{i}"] = BatchNormAct2d(shape[0])

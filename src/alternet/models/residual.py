@@ -19,11 +19,13 @@ class BlockPlan:
         stage: Which stage, from 0.
         index: Which block of the stage, from 0.
         dim_in: Channels that come in.
-        width: Channels of the stage's 3 x 3 convolutions.
+        width: Channels of the block's spatial convolutions.
         dim_out: Channels that go out.
         stride: 2 where the block halves the resolution.
         drop_path: Probability that the branch is dropped in training.
         kernel_size: Side of the block's spatial convolutions.
+        groups: Groups of a bottleneck's spatial convolution.
+        bottleneck: Whether the spatial convolution stands between two of 1 x 1.
     """
 
     stage: int
@@ -34,6 +36,8 @@ class BlockPlan:
     stride: int
     drop_path: float
     kernel_size: int = 3
+    groups: int = 1
+    bottleneck: bool = True
 
     @property
     def changes_shape(self) -> bool:
@@ -54,14 +58,28 @@ def plans(settings: ResNetSettings) -> list[list[BlockPlan]]:
         blocks, dim_out = [], width * settings.expansion
         for index in range(depth):
             place = {"stage": stage, "index": index, "stride": 2 if stage > 0 and index == 0 else 1}
-            size = {"dim_in": dim_in, "width": width, "dim_out": dim_out, "kernel_size": settings.kernel_size}
-            blocks.append(BlockPlan(drop_path=next(drop_paths), **size, **place))
+            size = {"dim_in": dim_in, "width": settings.inner(width), "dim_out": dim_out}
+            size |= {"kernel_size": settings.kernel_size, "groups": settings.cardinality}
+            rest = {"drop_path": next(drop_paths), "bottleneck": settings.block == "bottleneck"}
+            blocks.append(BlockPlan(**size, **place, **rest))
             dim_in = dim_out
         stages.append(blocks)
     return stages
 
 
-def conv(dim_in: int, dim_out: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
+def branch_shapes(plan: BlockPlan) -> list[tuple[int, int, int, int, int]]:
+    """Convolutions of a block, each as channels in and out, side, stride and groups.
+
+    Two spatial ones, or a bottleneck: one between two of 1 x 1.
+    """
+    width, side = plan.width, plan.kernel_size
+    if not plan.bottleneck:
+        return [(plan.dim_in, width, side, plan.stride, 1), (width, plan.dim_out, side, 1, 1)]
+    spatial = (width, width, side, plan.stride, plan.groups)
+    return [(plan.dim_in, width, 1, 1, 1), spatial, (width, plan.dim_out, 1, 1, 1)]
+
+
+def conv(dim_in: int, dim_out: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """Make a convolution without bias that keeps the map's size, or divides it by the stride and rounds up.
 
     Examples:
@@ -69,7 +87,8 @@ def conv(dim_in: int, dim_out: int, kernel_size: int, stride: int = 1) -> nn.Con
         >>> conv(3, 8, 3, stride=2)(torch.zeros(1, 3, 5, 5)).shape
         torch.Size([1, 8, 3, 3])
     """
-    return nn.Conv2d(dim_in, dim_out, kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
+    padding = kernel_size // 2
+    return nn.Conv2d(dim_in, dim_out, kernel_size, stride=stride, padding=padding, groups=groups, bias=False)
 
 
 def stem(settings: ResNetSettings, *, norm: Callable[[int], nn.Module] | None) -> nn.Sequential:

@@ -76,6 +76,10 @@ class ResNetSettings(HeadSettings):
     """Channels of a stage's 3 x 3 convolutions; the stem has as many as the first stage."""
     kernel_size: Count = 3
     """Side of the blocks' spatial convolutions, odd; the stem keeps its own."""
+    cardinality: Count = 1
+    """Groups of a bottleneck's spatial convolution (ResNeXt: 32; Xie et al. 2017)."""
+    base_width: Count = 64
+    """Channels of each group where `widths` says 64, and in proportion elsewhere (ResNeXt-50 32x4d: 4)."""
     spatial_smoothing: Positive | None = None
     """Smooth each stage's map before it is subsampled or pooled: t tanh(x / t), ReLU, 2 x 2 average, with this t (Park
     and Kim 2021, "Blurs behave like ensembles", who take 10). None: not at all."""
@@ -85,11 +89,21 @@ class ResNetSettings(HeadSettings):
         require(len(self.depths) > 0, "depths", self.depths, "one number a stage")
         require(self.kernel_size % 2 == 1, "kernel_size", self.kernel_size, "an odd number, which keeps a map's size")
         self.require_each("widths", self.widths)
+        grouped = (self.cardinality, self.base_width) != (1, 64)
+        require(
+            not grouped or self.block == "bottleneck", "block", self.block, '"bottleneck" with groups or their width'
+        )
+        whole = all(width * self.base_width % 64 == 0 for width in self.widths)
+        require(whole, "base_width", self.base_width, "whole channels a group: a multiple of 64 / width for each width")
 
     def require_each(self, setting: str, values: tuple[int, ...]) -> None:
         """Refuse a list that has not one value a stage."""
         stages = len(self.depths)
         require(len(values) == stages, setting, values, f"{stages} integers, one a stage")
+
+    def inner(self, width: int) -> int:
+        """Channels of a spatial convolution in a stage of some width."""
+        return width * self.base_width // 64 * self.cardinality
 
     @property
     def expansion(self) -> int:

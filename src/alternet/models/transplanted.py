@@ -116,8 +116,8 @@ def _unit(graft: Graft, old: nn.Module) -> nn.Module:
         layers = _pool(graft)
         layers["conv1"], layers["norm2"] = conv(dim_in, width, 1), nn.BatchNorm2d(width)
         layers["attn"] = attention(graft, width)
-        place = {"stage": 0, "index": 0, "stride": 1 if graft.stride == (1, 1) else 2}
-        plan = BlockPlan(dim_in=dim_in, width=width, dim_out=dim_out, drop_path=drop_path, **place)
+        size = {"dim_in": dim_in, "width": width, "dim_out": dim_out, "stride": 1 if graft.stride == (1, 1) else 2}
+        plan = BlockPlan(stage=0, index=0, drop_path=drop_path, bottleneck=True, **size)
         projection = None
         if plan.changes_shape:  # a stride of its own would not meet every rounding
             projection = nn.Sequential(OrderedDict(_pool(graft), conv=conv(dim_in, dim_out, 1)))

@@ -11,6 +11,8 @@ import pandas as pd
 from alternet.errors import not_seen
 from alternet.instruments import figures
 from alternet.measurement import PARTLY_RANDOM, RANDOM, RANDOM_HEAD, Measurement, drawn
+from alternet.plotting.legend import Entry
+from alternet.plotting.panel import Panel
 from alternet.report.inline import Picture, Sign, picture, sign, whole
 
 ROWS = 12
@@ -72,23 +74,51 @@ class Contents:
     several: bool
 
 
-def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Contents:
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Several networks and one question, drawn ahead of the instruments.
+
+    Attributes:
+        figure: Its name.
+        title: What it shows.
+        arms: The networks, by the names in its panels.
+        panels: What is drawn.
+        entries: Its legend.
+        sentences: What the numbers say.
+        note: What one may not conclude.
+        tables: Its numbers by name.
+    """
+
+    figure: str
+    title: str
+    arms: Sequence[str]
+    panels: Sequence[Panel]
+    entries: Sequence[Entry]
+    sentences: Sequence[str]
+    note: str
+    tables: Mapping[str, pd.DataFrame]
+
+
+def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studies: Sequence[Study] = ()) -> Contents:
     """What a report says about measurements; an instrument without a figure is shown by its tables.
 
     Args:
         measurements: One an instrument.
         notes: What a reader must know first.
+        studies: What is shown ahead of them.
     """
     place = {name: number for number, name in enumerate(figures.FIGURES)}
     shown_as = [measurement.marked() for measurement in measurements]
     ordered = sorted(shown_as, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
-    names = in_one_order(ordered)
+    names = in_one_order(ordered, studies)
 
     # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
     measured = [(one, provenance) for one in ordered if one.instrument != "training" for provenance in one.provenances]
     models = _models(measured, names)
     shown = list(dict.fromkeys(row.name for row in models))
-    if len(shown) == 1:
+    if studies:
+        headline = f"Figures {', '.join(study.figure for study in studies)}"
+    elif len(shown) == 1:
         headline = f"How {shown[0]} works inside"
     elif len(shown) <= 3:
         headline = f"How {', '.join(shown[:-1])} and {shown[-1]} work inside"
@@ -109,13 +139,16 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Conte
         summary=f"Measured on {', '.join(sorted(sets))}{count}." if sets else "",
         notes=[*notes, *differ],
         models=models,
-        sections=[_section(one, names, f"s{number}") for number, one in enumerate(ordered, start=1)],
+        sections=[
+            *(_of_study(study, names, f"f{number}") for number, study in enumerate(studies, start=1)),
+            *(_section(one, names, f"s{number}") for number, one in enumerate(ordered, start=1)),
+        ],
         several=len(names) > 1,
     )
 
 
-def in_one_order(measurements: Iterable[Measurement]) -> list[str]:
-    """The names of all models, in the order in which the measurements have them; those of the largest lead.
+def in_one_order(measurements: Iterable[Measurement], studies: Sequence[Study] = ()) -> list[str]:
+    """The names of all models, in the order of the studies, then of the measurements; those of the largest lead.
 
     Examples:
         >>> def m(*names):
@@ -124,7 +157,22 @@ def in_one_order(measurements: Iterable[Measurement]) -> list[str]:
         ['c', 'a', 'b']
     """
     largest_first = sorted(measurements, key=lambda one: -len(one.models))
-    return list(dict.fromkeys(name for one in largest_first for name in one.models))
+    arms = [name for study in studies for name in study.arms]
+    return list(dict.fromkeys([*arms, *(name for one in largest_first for name in one.models)]))
+
+
+def _of_study(study: Study, names: Sequence[str], prefix: str) -> Section:
+    return Section(
+        instrument=f"figure {study.figure}",
+        title=f"{study.figure}: {study.title}",
+        sentences=list(study.sentences),
+        caution=study.note,
+        notes=[],
+        pictures=[picture(panel, names, f"{prefix}p{number}") for number, panel in enumerate(study.panels)],
+        legend=[sign(entry, names, f"{prefix}l{number}") for number, entry in enumerate(study.entries)],
+        provenances=[],
+        tables=[_table(f"figure-{study.figure}", name, table) for name, table in study.tables.items()],
+    )
 
 
 def _models(measured: Iterable[tuple[Measurement, Mapping[str, Any]]], names: Sequence[str]) -> list[ModelRow]:
@@ -151,7 +199,10 @@ def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Sec
         "provenances": [
             (p["model"]["name"], json.dumps(p, indent=2, ensure_ascii=False)) for p in measurement.provenances
         ],
-        "tables": [_table(measurement, name) for name in sorted(measurement.tables, key=lambda k: (k != "table", k))],
+        "tables": [
+            _table(measurement.instrument, name, measurement.tables[name])
+            for name in sorted(measurement.tables, key=lambda k: (k != "table", k))
+        ],
     }
     if measurement.instrument not in figures.FIGURES:
         return Section(title=measurement.instrument, **shared)
@@ -230,9 +281,8 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _table(measurement: Measurement, name: str) -> Table:
-    table = measurement.tables[name]
-    file = f"{measurement.instrument}.csv" if name == "table" else f"{measurement.instrument}-{name}.csv"
+def _table(of: str, name: str, table: pd.DataFrame) -> Table:
+    file = f"{of}.csv" if name == "table" else f"{of}-{name}.csv"
     # Six digits, for the page: all of them are in the stored file, and would make a third of the page.
     csv = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
     return Table(

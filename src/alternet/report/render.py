@@ -10,7 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alternet.instruments import figures
-from alternet.report.contents import Contents, contents, in_one_order
+from alternet.measurement import Measurement
+from alternet.report.contents import Contents, Study, contents, in_one_order
 from alternet.report.gather import gather
 from alternet.storage import write_atomically
 
@@ -43,11 +44,20 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
         >>> render([measured.save(folder)], folder / "report.html").name
         'report.html'
     """
-    out = Path(out)
-    measurements, notes = gather([Path(path) for path in paths])
-    with figures.cast(in_one_order(measurements)):
+    return write(*gather([Path(path) for path in paths]), Path(out))
+
+
+def write(
+    measurements: Sequence[Measurement], notes: Sequence[str], out: Path, *, studies: Sequence[Study] = ()
+) -> Path:
+    """Write a report on measurements, one an instrument, behind the figures of studies.
+
+    Raises:
+        OSError: The page or a figure cannot be written.
+    """
+    with figures.cast(in_one_order(measurements, studies)):
         drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
-        page = html(contents(measurements, notes))
+        page = html(contents(measurements, notes, studies=studies))
     try:  # by now all is drawn, so what cannot be drawn leaves no half of a report
         for instrument, figure in drawn.items():
             write_atomically(out.parent / "figures" / f"{instrument}.svg", figures.svg(figure))

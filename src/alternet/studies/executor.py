@@ -14,6 +14,8 @@ from typing import Protocol
 
 import torch
 
+from alternet.errors import in_one_line
+
 
 class Job(Protocol):
     """A piece of work that writes one folder and finds finished work finished."""
@@ -55,10 +57,24 @@ class InProcess:
     device: str | None = None
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Run them in order; an error ends all."""
+        """Run them in order; those that fail keep no other from being finished.
+
+        Raises:
+            Exception: What kept the only one that failed from being finished.
+            RuntimeError: Several failed.
+        """
+        failed: list[tuple[Job, Exception]] = []
         for job in jobs:
-            job.run(self.device)
-            yield job
+            try:
+                job.run(self.device)
+            except Exception as error:
+                failed.append((job, error))
+            else:
+                yield job
+        if len(failed) == 1:
+            raise failed[0][1]
+        if failed:
+            raise told(len(jobs), [f"{job.folder} ({in_one_line(error).rstrip('.')})" for job, error in failed])
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ class LocalProcesses:
             for process in running:
                 process.wait()
         if failed:
-            raise RuntimeError(f"{len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}.")
+            raise told(len(jobs), failed)
 
     def _started(self, job: Job, place: int) -> "subprocess.Popen[bytes]":
         threads = max(1, (os.cpu_count() or 1) // self.number)
@@ -117,6 +133,11 @@ class LocalProcesses:
             return subprocess.Popen(
                 arguments, stdout=output, stderr=output, env=environment, preexec_fn=_end_with(os.getpid())
             )
+
+
+def told(jobs: int, failed: Sequence[str]) -> RuntimeError:
+    """The error of an executor some of whose jobs failed."""
+    return RuntimeError(f"{len(failed)} of {jobs} jobs failed: {'; '.join(failed)}.")
 
 
 def _said(job: Job) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from alternet.data.datasets import DATASETS
 from alternet.runs import TrainingRun
 from alternet.storage import write_atomically
 from alternet.training import Recipe, train
@@ -47,11 +48,19 @@ class TrainingJob:
     model_args: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def given(self) -> bool:
+        """Whether the weights are published ones that are measured as they are, so that nothing is trained."""
+        return self.model.endswith("@pretrained")
+
+    @property
     def address(self) -> str:
-        """Digest of all that decides the weights; options at their default are left out, so that new ones cost none."""
+        """Digest of all that decides the weights; options at their default are left out, so that new ones cost none.
+
+        Where a data set with a name lies does not count: the run compares the images themselves.
+        """
         usual = Recipe().as_dict()
         recipe = {name: value for name, value in self.recipe.as_dict().items() if value != usual[name]}
-        facts = {"model": self.model, "data": self.data, "recipe": recipe, "img_size": self.img_size}
+        facts = {"model": self.model, "data": without_path(self.data), "recipe": recipe, "img_size": self.img_size}
         facts |= {"model_args": dict(self.model_args)}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
 
@@ -86,3 +95,14 @@ class TrainingJob:
         size = [] if self.img_size is None else ["--img-size", str(self.img_size)]
         stated = [["--set", f"model.{name}={json.dumps(value)}"] for name, value in self.model_args.items()]
         return ["--data", self.data, *size, *chain(*stated)]
+
+
+def without_path(data: str) -> str:
+    """Data by name, where it has one.
+
+    Examples:
+        >>> without_path("cifar100:/data/cifar"), without_path("/data/mine")
+        ('cifar100', '/data/mine')
+    """
+    name = data.partition(":")[0]
+    return name if name in DATASETS else data

@@ -1,0 +1,119 @@
+"""`alternet reproduce`: the paper's figures, or studies of one's own, from trainings to drawings."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alternet.cli.options import Device, Out, writable
+
+if TYPE_CHECKING:
+    from alternet.studies.executor import Executor
+    from alternet.studies.plan import Plan
+
+
+class Size(StrEnum):
+    """How large."""
+
+    SMOKE = "smoke"
+    CIFAR = "cifar"
+    IMAGENET = "imagenet"
+
+
+def reproduce(
+    figures: Annotated[
+        list[str],
+        typer.Argument(metavar="FIGURE...", help="alternet list figures; `all`, or a file of your own studies."),
+    ],
+    out: Out,
+    scale: Annotated[
+        Size, typer.Option(help="smoke: small networks on photographs; cifar, imagenet: as in the paper.")
+    ] = Size.SMOKE,
+    data: Annotated[
+        list[str],
+        typer.Option(help="Data in place of those of the scale, or where they lie: cifar100:PATH. May be given often."),
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    seeds: Annotated[int, typer.Option(min=1, help="How often each network is trained.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Networks at a time, each in a process of its own.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and what it costs.")] = False,
+    device: Device = None,
+    only: Annotated[str, typer.Option(hidden=True)] = "",
+) -> None:
+    """Reproduce figures of the paper: train, measure, and draw ours beside what was published.
+
+    What two figures need is done once. Started again, it goes on where it stopped. OUT/report.html shows all of it,
+    OUT/figures/FIGURE holds each as evidence.csv, .svg, .pdf and .png.
+    """
+    from alternet.studies import reproduce as studies
+    from alternet.studies.plan import Plan
+    from alternet.studies.scale import scale_of
+
+    chosen = scale_of(scale)
+    named = studies.studies_named(figures, chosen)
+    again = ["reproduce", *figures, "--scale", scale, *(part for one in data for part in ("--data", one))]
+    again += ["--seeds", str(seeds), "--out", str(out)]
+    plan = Plan(
+        studies=named,
+        scale=chosen,
+        out=out,
+        seeds=seeds,
+        data=located(data, chosen.data, chosen.second),
+        again=tuple(again),
+    )
+    if only:
+        _one(plan, only, device)
+        return
+    if dry_run:
+        from alternet.studies.estimate import described
+
+        for line in described(plan):
+            typer.echo(line)
+        return
+    writable(out)
+    results, failed = studies.reproduce(plan, _executor(jobs, device), typer.echo)
+    for line in results.missing:
+        typer.echo(f"note: {line}", err=True)
+    typer.echo(
+        f"Evidence: {out / 'evidence.csv'}. Figures: {out / 'figures'}. Open {out / 'report.html'} in a browser."
+    )
+    if failed:
+        raise RuntimeError(failed)
+
+
+def located(data: list[str], *own: str) -> dict[str, str]:
+    """Where data sets lie, by name; one that the scale does not know takes the place of its own, under "".
+
+    Raises:
+        ValueError: Several would take its place.
+
+    Examples:
+        >>> located(["cifar100:/data"], "cifar100", "cifar10"), located(["elpv"], "photos", "digits")
+        ({'cifar100': 'cifar100:/data'}, {'': 'elpv'})
+    """
+    places = {one.partition(":")[0]: one for one in data}
+    others = [one for name, one in places.items() if name not in own]
+    if len(others) > 1:
+        raise ValueError(
+            f"--data names several in place of {own[0]}: {', '.join(others)}. Give one of them, and PATHs for "
+            f"{' and '.join(own)}."
+        )
+    return {name: one for name, one in places.items() if name in own} | ({"": others[0]} if others else {})
+
+
+def _one(plan: "Plan", folder: str, device: str | None) -> None:
+    """The work of one job of an executor; under torchrun all processes share it."""
+    from alternet.distributed import local_device, processes
+
+    found = [job for job in plan.jobs if job.folder.name == folder]
+    if not found:
+        raise ValueError(
+            f"The plan has no network {folder!r}: the declarations changed since it was made. Start again."
+        )
+    with processes(local_device(device)):
+        found[0].run(device)
+
+
+def _executor(jobs: int, device: str | None) -> "Executor":
+    from alternet.studies.executor import InProcess, LocalProcesses
+
+    return InProcess(device) if jobs == 1 else LocalProcesses(jobs, device)

@@ -1,0 +1,190 @@
+"""Evidence: the one table that the studies' figures draw and their claims judge.
+
+A row is one number of one run at one place: `figure`, `arm`, `quantity`, `x`, `seed`, `value`, `standard_error`. An arm
+is what a figure compares, as the paper calls it; its settings along an axis (share of the data, heads, epochs) stand in
+`x`. Numbers are fractions, never per cent. What was measured and what was published have the same columns, so that the
+same code draws and judges both.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import IO, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from alternet.errors import unknown
+from alternet.storage import write_atomically
+
+COLUMNS = ("figure", "arm", "quantity", "x", "seed", "value", "standard_error")
+"""The columns, in their order. `x` is empty of a scalar, `seed` of what was published, `standard_error` (over images,
+of one run) where it is not known."""
+
+PUBLISHED_SEED = -1
+
+Better = Literal["higher", "lower", ""]
+
+
+class Quantity(NamedTuple):
+    """What a number is.
+
+    Attributes:
+        title: Name on an axis.
+        unit: Of the value; empty of fractions, correlations and logarithms.
+        better: Which end is the better one, if either is.
+        x: What `x` is, where the quantity is always a series; an axis of a study (heads, epochs) needs no word here.
+    """
+
+    title: str
+    unit: str = ""
+    better: Better = ""
+    x: str = ""
+
+
+QUANTITIES = {
+    "accuracy": Quantity("Accuracy", better="higher"),
+    "test_error": Quantity("Test error", better="lower"),
+    "nll_train": Quantity("NLL on augmented training data", "nat", "lower"),
+    "nll_test": Quantity("NLL on test data", "nat", "lower"),
+    "ece": Quantity("Expected calibration error", better="lower"),
+    "confidence": Quantity("Accuracy at a confidence", x="confidence"),
+    "overconfidence": Quantity("Mean confidence less accuracy"),
+    "corruption_accuracy": Quantity("Mean accuracy on corrupted images", better="higher"),
+    "noise_drop": Quantity("Change of accuracy under noise of one band", better="higher", x="frequency / π"),
+    "shape_bias": Quantity("Shape bias"),
+    "nep": Quantity("Negative eigenvalue proportion", better="lower"),
+    "ape": Quantity("Average positive eigenvalue", better="lower"),
+    "mean_positive": Quantity("Mean of the plotted positive spectrum", better="lower"),
+    "mode_positive": Quantity("Mode of the plotted positive spectrum"),
+    "rise_nll": Quantity("Rise of the NLL", "nat", "lower", "radius"),
+    "rise_l2": Quantity("Rise of the L2 part", "nat", "lower", "radius"),
+    "rise_loss": Quantity("Rise of NLL + L2", "nat", "lower", "radius"),
+    "trajectory_r": Quantity("Distance to the final weights, relative", x="epoch"),
+    "trajectory_angle": Quantity("Angle to the initial weights", "degree", x="epoch"),
+    "high_frequency": Quantity("Δ log amplitude at 1.0 π", x="depth"),
+    "attention_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of attention"),
+    "mlp_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of MLPs"),
+    "conv_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of convolutions"),
+    "attention_high_lowered": Quantity("Share of attention units that lower the high frequencies"),
+    "mlp_high_raised": Quantity("Share of MLPs that raise the high frequencies"),
+    "conv_high_raised": Quantity("Share of convolutional units that raise the high frequencies"),
+    "variance": Quantity("Feature map variance", x="depth"),
+    "attention_variance_step": Quantity("Feature map variance, mean step of attention"),
+    "mlp_variance_step": Quantity("Feature map variance, mean step of MLPs"),
+    "conv_variance_step": Quantity("Feature map variance, mean step of convolutions"),
+    "attention_variance_lowered": Quantity("Share of attention units that lower the variance"),
+    "mlp_variance_raised": Quantity("Share of MLPs that raise the variance"),
+    "conv_variance_raised": Quantity("Share of convolutional units that raise the variance"),
+    "lesion": Quantity("Change of accuracy without a unit", x="depth"),
+    "lesion_attention_end": Quantity("Change of accuracy without the last attention of a stage, mean over stages"),
+    "lesion_attention_start": Quantity("Change of accuracy without the first attention of a stage, mean over stages"),
+    "lesion_conv_end": Quantity("Change of accuracy without the last convolution of a stage, mean over stages"),
+    "lesion_conv_start": Quantity("Change of accuracy without the first convolution of a stage, mean over stages"),
+    "cka_first_last": Quantity("CKA of the first and the last unit"),
+    "block_structure": Quantity("CKA within stages less that across, at equal distance"),
+    "images_per_second": Quantity("Training throughput", "images / s", "higher"),
+}
+"""The vocabulary. A step is the change that units of one kind make, in the mean over such units; its standard error is
+paired over images. `*_start` and `*_end` are means over the stages that have both."""
+
+
+def read_evidence(file: str | Path | IO[str]) -> pd.DataFrame:
+    """Read a table of evidence, and refuse what is none.
+
+    Returns:
+        The table with the columns `COLUMNS`; `seed` is `PUBLISHED_SEED` where it stands empty.
+
+    Raises:
+        ValueError: It is no such table: columns, quantities, or a value that is no finite number.
+
+    Examples:
+        >>> file = getfixture("tmp_path") / "evidence.csv"
+        >>> write_evidence(file, published())
+        >>> read_evidence(file).equals(published())
+        True
+    """
+    name = file if isinstance(file, str | Path) else getattr(file, "name", "The table")
+    try:
+        rows = pd.read_csv(file, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read as evidence: {error}") from error
+    return checked(rows, str(name))
+
+
+def checked(rows: pd.DataFrame, name: str = "The table") -> pd.DataFrame:
+    """Rows of evidence with their types, in the order of `COLUMNS`.
+
+    Args:
+        rows: Texts or numbers; what is missing is empty or nan.
+        name: What they are called in an error.
+
+    Raises:
+        ValueError: As `read_evidence` does.
+    """
+    if absent := [column for column in COLUMNS if column not in rows]:
+        raise ValueError(f"{name} is no evidence: there is no column {absent[0]}, expected {', '.join(COLUMNS)}.")
+    rows = rows.loc[:, list(COLUMNS)].reset_index(drop=True)
+    for column in ("x", "seed", "value", "standard_error"):
+        empty = rows[column].isna() | (rows[column] == "")
+        numbers = pd.to_numeric(rows[column].mask(empty), errors="coerce").astype(float)
+        for row in np.flatnonzero(~empty & ~np.isfinite(numbers)):
+            raise ValueError(
+                f"{name}, row {row + 1}: {column} is {rows[column].iloc[row]!r}, expected a finite number or nothing."
+            )
+        rows[column] = numbers
+    rows["seed"] = rows["seed"].fillna(PUBLISHED_SEED).astype(int)
+    rows = rows.astype({"figure": str, "arm": str, "quantity": str})
+    for quantity in rows["quantity"].unique():
+        if quantity not in QUANTITIES:
+            raise unknown(f"{name} holds an unknown quantity", quantity, QUANTITIES)
+    _refuse_impossible(rows, name)
+    return rows
+
+
+def _refuse_impossible(rows: pd.DataFrame, name: str) -> None:
+    for row in np.flatnonzero(rows["standard_error"] < 0):
+        raise ValueError(f"{name}, row {row + 1}: the standard error is negative, expected 0 or more.")
+    for row in np.flatnonzero((rows["figure"] == "") | (rows["arm"] == "")):
+        raise ValueError(f"{name}, row {row + 1} has no figure or no arm: name what was compared.")
+    for row in np.flatnonzero(rows.duplicated(["figure", "arm", "quantity", "x", "seed"])):
+        one = rows.iloc[row]
+        raise ValueError(
+            f"{name}, row {row + 1} says again what {one['quantity']} of {one['arm']} is in figure "
+            f"{one['figure']}, seed {one['seed']}: keep one of them."
+        )
+
+
+def write_evidence(file: str | Path, rows: pd.DataFrame) -> None:
+    """Write a table of evidence, whole or not at all.
+
+    Args:
+        file: The CSV file.
+        rows: With the columns `COLUMNS`; looked at as `read_evidence` does.
+
+    Raises:
+        ValueError: The rows are no evidence.
+    """
+    write_atomically(Path(file), as_csv(rows))
+
+
+def as_csv(rows: pd.DataFrame) -> str:
+    """Evidence as the text of a CSV file, with floats that round-trip."""
+    table = checked(rows)
+    table["seed"] = table["seed"].astype("Int64").mask(table["seed"] == PUBLISHED_SEED)
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def published() -> pd.DataFrame:
+    """The series that the paper publishes: one run each, without standard errors.
+
+    Read off the vector figures of arXiv 2202.06709v1, with an error below 0.5 % of an axis; spectra from plotted
+    densities, within the plotted range; landscapes from the grids that the authors released. `scripts/published.py`
+    makes the table, and says where each number is from.
+
+    Examples:
+        >>> table = published()
+        >>> table[(table.figure == "5a") & (table.arm == "Swin") & (table.quantity == "test_error")].value.item()
+        0.233
+    """
+    with (files("alternet.studies") / "published.csv").open(encoding="utf-8") as file:
+        return read_evidence(file)

@@ -1,0 +1,178 @@
+"""Results: from what a plan left on the disk to evidence, and to figures and a report of it."""
+
+from collections.abc import Iterable, Sequence
+from math import isnan
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from alternet.instruments import figures
+from alternet.measurement import Measurement
+from alternet.plotting import style
+from alternet.plotting.panel import sheet
+from alternet.plotting.style import cast, save
+from alternet.report.contents import Study as Shown
+from alternet.report.render import write
+from alternet.studies import drawing
+from alternet.studies.declaration import Study, Training
+from alternet.studies.evidence import COLUMNS, checked, published, write_evidence
+from alternet.studies.plan import Plan, Wanted, trained
+from alternet.studies.readings import rows
+from alternet.studies.training_job import without_path
+from alternet.studies.units import units_of
+
+FIGURES = "figures"
+EVIDENCE = "evidence.csv"
+ENDINGS = ("svg", "pdf", "png")
+
+
+class Collected(NamedTuple):
+    """What there is of a plan.
+
+    Attributes:
+        evidence: All rows, of all studies.
+        missing: A line about everything that is not there, in the order of the plan.
+    """
+
+    evidence: pd.DataFrame
+    missing: list[str]
+
+
+def collected(plan: Plan) -> Collected:
+    """Read the evidence that a plan's trainings and measurements give; what is not finished is named."""
+    found: list[tuple[object, ...]] = []
+    missing: dict[str, None] = {}
+    for one in plan.wanted:
+        if not trained(one.training):
+            missing[f"The training {one.training.folder} is not finished."] = None
+            continue
+        try:
+            if one.measurement is not None and not one.measurement.finished:
+                missing[f"The measurement {one.measurement.folder} is not finished."] = None
+                continue
+            tables = {} if one.measurement is None else one.measurement.result.tables
+        except ValueError as error:
+            missing[str(error)] = None
+            continue
+        x = one.arm.x if isnan(one.reading.x) else one.reading.x
+        found += [
+            (one.study.figure, one.arm.name, row.quantity, row.x, one.seed, row.value, row.standard_error)
+            for row in rows(one.reading.how, tables, None if one.training.given else one.training.result.log, x)
+        ]
+    table = pd.DataFrame(found, columns=list(COLUMNS))
+    # Two readings may give one quantity, as the log and a calibration the accuracy: one with a standard error stands.
+    known = table.sort_values("standard_error", kind="stable", key=lambda column: column.isna())
+    return Collected(checked(known.drop_duplicates(list(COLUMNS[:5])).sort_index()), list(missing))
+
+
+def put_out(plan: Plan) -> Collected:
+    """Write the evidence, the figures and the report of what there is.
+
+    Returns:
+        What there is, and what is missing.
+    """
+    results = collected(plan)
+    write_evidence(plan.out / EVIDENCE, results.evidence)
+    printed, shown = published(), []
+    for study in plan.studies:
+        own = results.evidence[results.evidence["figure"] == study.figure]
+        paper = printed[printed["figure"] == (study.published or study.figure)]
+        folder = plan.out / FIGURES / study.figure
+        if study.units:
+            shown.append(_of_units(plan, study, folder))
+        elif len(own):
+            write_evidence(folder / EVIDENCE, own)
+            mine = {arm.name for arm in study.arms}
+            beside = paper[paper["arm"].isin(mine)].assign(figure=study.figure)
+            shown.append(_of_evidence(plan, study, pd.concat([own, beside], ignore_index=True), folder))
+    measurements = _of_networks(plan.wanted)
+    if shown:
+        write(measurements, results.missing, plan.out / "report.html", studies=shown)
+    return results
+
+
+def _of_evidence(plan: Plan, study: Study, evidence: pd.DataFrame, folder: Path) -> Shown:
+    data = dict.fromkeys(without_path(plan.training(arm.of, 0).data) for arm in study.arms)
+    names = list(dict.fromkeys(arm.name for arm in study.arms))
+    with cast(names), style.context():
+        panels = drawing.panels(study, evidence, f"{plan.scale.name}, {', '.join(data)}")
+        entries = drawing.legend(evidence)
+        figure = sheet(panels, entries, columns=4) if panels else None
+    if figure is not None:
+        _saved(figure, folder, study.figure)
+    for instrument in study.exhibits:
+        if measurements := _labelled(one for one in plan.wanted if one.study is study and _is_of(one, instrument)):
+            with cast(names):
+                _saved(figures.draw(Measurement.concat(measurements)), folder, f"{study.figure}-{instrument}")
+    return Shown(
+        figure=study.figure,
+        title=study.title,
+        arms=names,
+        panels=panels,
+        entries=entries,
+        sentences=drawing.sentences(evidence),
+        note=study.note,
+        tables={"evidence": evidence},
+    )
+
+
+def _of_units(plan: Plan, study: Study, folder: Path) -> Shown:
+    units = units_of(plan, study)
+    folder.mkdir(parents=True, exist_ok=True)
+    units.to_csv(folder / "units.csv", index=False, lineterminator="\n")
+    with style.context():
+        panels, entries = [drawing.units_panel(units, study.title)], drawing.units_legend(units)
+        _saved(sheet(panels, entries, columns=6), folder, study.figure)
+    return Shown(
+        figure=study.figure,
+        title=study.title,
+        arms=list(dict.fromkeys(units["arm"])),
+        panels=panels,
+        entries=entries,
+        sentences=["A box is a unit in forward order, a gap stands where the map becomes smaller; below is its side."],
+        note=study.note,
+        tables={"units": units},
+    )
+
+
+def _saved(figure: "style.Drawing", folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending in ENDINGS:
+        save(figure, folder / f"{name}.{ending}")
+
+
+def _is_of(one: Wanted, instrument: str) -> bool:
+    return one.measurement is not None and one.measurement.instrument.spec.name == instrument
+
+
+def _labelled(wanted: Iterable[Wanted]) -> list[Measurement]:
+    """What was measured with the first seed, under the names of the arms."""
+    chosen = [one for one in wanted if one.seed == 0 and one.measurement is not None and _there(one)]
+    moments = {one.measurement.snapshot for one in chosen if one.measurement is not None}
+    found: dict[str, Measurement] = {}
+    for one in chosen:
+        assert one.measurement is not None
+        place = "" if isnan(one.arm.x) else f", {one.arm.x:g}"
+        label = one.arm.name + place + (f" ({one.measurement.snapshot})" if len(moments) > 1 else "")
+        measurement = one.measurement.result
+        found.setdefault(label, measurement.renamed({measurement.models[0]: label}))
+    return list(found.values())
+
+
+def _there(one: Wanted) -> bool:
+    try:
+        return trained(one.training) and (one.measurement is None or one.measurement.finished)
+    except ValueError:
+        return False
+
+
+def _of_networks(wanted: Sequence[Wanted]) -> list[Measurement]:
+    """For the report: one measurement an instrument, of every network that is trained as usual."""
+    usual = [one for one in wanted if one.arm.of == Training(network=one.arm.of.network) and isnan(one.arm.x)]
+    by_instrument: dict[str, dict[str, Wanted]] = {}
+    for one in usual:
+        if one.measurement is not None:
+            by_instrument.setdefault(one.measurement.instrument.spec.name, {}).setdefault(one.arm.name, one)
+    parts = (_labelled(found.values()) for found in by_instrument.values())
+    return [Measurement.concat(part) for part in parts if part]

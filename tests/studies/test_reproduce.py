@@ -1,0 +1,206 @@
+"""Reproducing studies, from declarations to figures, as users do it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.studies.tiny_studies import HONEST, VARIED, VIT
+
+from alternet.cli import run
+from alternet.cli.reproduce import located
+from alternet.runs import TrainingRun
+from alternet.studies import Arm
+from alternet.studies.evidence import read_evidence
+from alternet.studies.executor import InProcess, LocalProcesses
+from alternet.studies.plan import Plan
+from alternet.studies.reproduce import reproduce, studies_named
+from alternet.studies.scale import SMOKE
+
+STUDIES = Path(__file__).with_name("tiny_studies.py")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    out = tmp_path_factory.mktemp("studies")
+    plan = Plan(studies=(HONEST, VARIED), scale=SMOKE, out=out)
+    said: list[str] = []
+    return plan, *reproduce(plan, InProcess("cpu"), said.append), said
+
+
+def stamps(out: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for kind in ("trained", "measured") for file in (out / kind).rglob("*.*")}
+
+
+@pytest.mark.slow
+def test_studies_from_declarations_to_figures(done):
+    plan, results, failed, said = done
+    assert not failed
+    assert not results.missing
+    assert said[0] == "2 networks: 0 there already, 2 to train or measure"
+    both = read_evidence(plan.out / "evidence.csv")
+    assert set(both["figure"]) == {"honest", "varied"}
+    log = pd.read_csv(next(plan.jobs[0].folder.glob("log.csv")))
+    honest = both[both["figure"] == "honest"].set_index("quantity")["value"]
+    assert honest["nll_train"] == pytest.approx(log["train_loss"].iloc[-1])
+    calibration = plan.jobs[0].measurements[0].result.table.set_index("metric")["value"]
+    assert honest["accuracy"] == pytest.approx(calibration["accuracy"])
+    for name in ("honest", "honest-calibration"):
+        for ending in ("svg", "pdf", "png"):
+            assert (plan.out / "figures" / "honest" / f"{name}.{ending}").stat().st_size > 1000
+    page = (plan.out / "report.html").read_text(encoding="utf-8")
+    assert page.index("Is a tiny ViT honest?") < page.index("How do maps vary?")
+    assert "the same ViT" in page
+
+
+@pytest.mark.slow
+def test_started_again_it_does_nothing_again(done):
+    plan, before, _, _ = done
+    times, said = stamps(plan.out), []
+    after, failed = reproduce(replace(plan), InProcess("cpu"), said.append)
+    assert said == ["2 networks: 2 there already, 0 to train or measure"]
+    assert stamps(plan.out) == times
+    pd.testing.assert_frame_equal(after.evidence, before.evidence)
+    assert not failed
+
+
+@pytest.mark.slow
+def test_weights_that_were_trained_anew_are_not_taken_for_those_measured(done, tmp_path):
+    plan = replace(done[0], out=tmp_path / "copy")
+    shutil.copytree(done[0].out, plan.out)
+    job = plan.jobs[0]
+    shutil.rmtree(job.folder)
+    other = replace(job.training, recipe=replace(job.training.recipe, lr=1e-2))
+    other.run("cpu")
+    other.folder.rename(job.folder)
+    with pytest.raises(ValueError, match=r"was measured on other weights than those of .*weights.safetensors"):
+        _ = job.finished
+
+
+@pytest.mark.slow
+def test_a_network_that_fails_costs_the_others_nothing(done, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(done[0].out, out)
+    lost = Arm("lost", replace(VIT, network="vit_nun"))
+    plan = Plan(studies=(HONEST, replace(VARIED, arms=(*VARIED.arms, lost))), scale=SMOKE, out=out)
+    results, failed = reproduce(plan, InProcess("cpu"))
+    assert "There is no timm model 'vit_nun'" in failed
+    assert len(results.missing) == 1
+    assert "vit_nun" in results.missing[0]
+    assert {"the same ViT", "a shorter one"} <= set(results.evidence["arm"])
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_numbers(done, tmp_path):
+    out = tmp_path / "out"
+    line = [sys.executable, "-m", "alternet.cli", "reproduce", str(STUDIES), "--out", str(out), "--device", "cpu"]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any(TrainingRun(folder).finished for folder in out.glob("trained/*")):  # it may be being measured
+        assert process.poll() is None, "it ended before the first training did"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = stamps(out)
+    assert run(["reproduce", str(STUDIES), "--out", str(out), "--device", "cpu"]) == 0
+    pd.testing.assert_frame_equal(numbers(out), numbers(done[0].out))
+    weights = [file for file in finished if file.name == "weights.safetensors"]
+    assert weights
+    assert all(file.stat().st_mtime_ns == finished[file] for file in weights)
+
+
+def numbers(out: Path) -> pd.DataFrame:
+    """All evidence but how quick it went."""
+    table = read_evidence(out / "evidence.csv")
+    return table[table["quantity"] != "images_per_second"].reset_index(drop=True)
+
+
+@pytest.mark.slow
+def test_processes_give_the_numbers_of_one(done, tmp_path):
+    again = ("reproduce", str(STUDIES), "--out", str(tmp_path), "--seeds", "1")
+    plan = Plan(studies=(HONEST, VARIED), scale=SMOKE, out=tmp_path, again=again)
+    _, failed = reproduce(plan, LocalProcesses(2, "cpu"))
+    assert not failed
+    one, two = numbers(done[0].out), numbers(tmp_path)
+    keys = ["figure", "arm", "quantity"]
+    assert one[keys].equals(two[keys])
+    # with another number of threads sums may be in another order
+    np.testing.assert_allclose(one["value"], two["value"], rtol=1e-3, atol=1e-5)
+
+
+def test_a_dry_run_needs_no_data_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("alternet.studies.estimate._tried", lambda training: "not timed")
+    out = tmp_path / "out"
+    assert run(["reproduce", "all", "--scale", "cifar", "--dry-run", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "33 figures, " in printed
+    assert "paper_resnet_50" in printed
+    assert not out.exists()
+
+
+def test_a_dry_run_says_what_a_step_costs_and_what_is_there(capsys, tmp_path):
+    assert run(["reproduce", str(STUDIES), "--dry-run", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 figures, 2 trainings (0 there), 4 measurements (0 there)." in printed
+    assert "2 epochs, adamw, seed 0, subset 1/8" in printed
+    assert "0.37 M" in printed  # the parameters of test_vit with ten classes
+    assert "on this machine" in printed
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["5z"], "There is no figure '5z'. "),
+        (["nothing.py"], "There is no file nothing.py"),
+        (["5a", "--scale", "big"], "Invalid value for '--scale'"),
+        (["5a", "--data", "elpv", "--data", "digits:x", "--data", "folder"], "names several in place of photos"),
+    ],
+)
+def test_wrong_calls_are_one_line(line, said, capsys, tmp_path):
+    assert run(["reproduce", *line, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("x = 1", "declares no study"), ("import nothing_there", "cannot be run as a declaration")]
+)
+def test_a_file_that_declares_nothing_is_refused(text, said, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=said):
+        studies_named([str(file)], SMOKE)
+
+
+def test_two_studies_of_one_name_are_refused(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(STUDIES.read_text().replace('"honest"', '"5a"'))
+    with pytest.raises(ValueError, match="Two studies are called '5a'"):
+        studies_named(["5a", str(file)], SMOKE)
+
+
+def test_data_by_name():
+    assert located(["cifar10:/a", "cifar100:/b"], "cifar100", "cifar10") == {
+        "cifar10": "cifar10:/a",
+        "cifar100": "cifar100:/b",
+    }
+
+
+def test_the_figures_are_listed_without_torch():
+    code = (
+        "import sys; from alternet.cli import run; run(['list', 'figures'])\n"
+        "print({'torch', 'timm', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.strip().endswith("set()"), done.stdout
+    assert "12c" in done.stdout
+    assert json.dumps(done.stdout.count("\n")) == "34"
