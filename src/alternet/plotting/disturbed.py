@@ -34,7 +34,7 @@ def interval(table: pd.DataFrame, value: str = VALUE) -> tuple["pd.Series[float]
     """The ends of the interval of each change of accuracy: two standard errors where results have none."""
     low, high = (table[value] + side * table[ERROR] for side in (-2, 2))
     if {"low", "high"} <= set(table):  # results of earlier versions beside others have empty cells
-        return table["low"].fillna(low), table["high"].fillna(high)
+        return table["low"].astype(float).fillna(low), table["high"].astype(float).fillna(high)
     return low, high
 
 
