@@ -3,7 +3,15 @@
 from importlib import import_module
 from typing import Any
 
-from alternet.models import alternet, conv_vit, paper_resnet, preresnet, transplanted, vit_mini  # noqa: F401 - registers
+from alternet.models import (  # noqa: F401 - registers
+    alternet,
+    conv_vit,
+    paper_resnet,
+    paper_vits,
+    preresnet,
+    transplanted,
+    vit_mini,
+)
 from alternet.models.alternet import AlterNet
 from alternet.models.conv_vit import ConvViT
 from alternet.models.paper_resnet import PaperResNet
@@ -12,7 +20,9 @@ from alternet.models.released import load_released
 
 #: Every model name that this package adds to timm.
 NAMES: tuple[str, ...] = tuple(
-    name for module in (alternet, preresnet, paper_resnet, conv_vit, vit_mini) for name in module.default_cfgs
+    name
+    for module in (alternet, preresnet, paper_resnet, paper_vits, conv_vit, vit_mini)
+    for name in module.default_cfgs
 )
 
 __all__ = ["NAMES", "AlterNet", "ConvViT", "PaperResNet", "PreResNet", "load_released"]
