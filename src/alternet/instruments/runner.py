@@ -23,8 +23,9 @@ from alternet.errors import Doubt
 from alternet.instruments.passes import itemise, plain, stream
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of, keep_order
-from alternet.seeding import random_state_kept
+from alternet.seeding import noise, random_state_kept
 from alternet.storage import Journal, require_same, require_same_networks, sole_writer, versions
+from alternet.subject.declared import classes_of
 from alternet.subject.ensemble import Ensemble
 from alternet.subject.subject import Subject
 from alternet.untouched import AsFound, no_inference, untouched
@@ -72,7 +73,7 @@ def measure_each(
         Each instrument, as soon as it is finished, with its measurement or with the error that kept it from one. What
         `out` already holds comes first. An error in one instrument does not cost the others their results.
     """
-    if doubt := subject.doubt:
+    for doubt in _doubts(instruments, subject, batches):
         warnings.warn(doubt, Doubt, stacklevel=4)  # the line that called Instrument.measure
     with ExitStack() as locks:
         yield from _each(instruments, subject, batches, out, locks)
@@ -103,6 +104,55 @@ def _each(
             yield job.instrument, result
 
 
+def _doubts(instruments: "Sequence[Instrument]", subject: Subject, batches: Batches) -> Iterator[str]:
+    """What one should know before one believes the numbers: of weights, normalisation and classes."""
+    if subject.origin["weights"].get("from") == "random":
+        model = subject.origin.get("model", "MODEL")
+        yield (
+            f"{subject.name} has random weights; name a file, {model}@FILE, or published ones, {model}@pretrained, "
+            f"where there are some, or train it: alternet train -m {model}."
+        )
+    if subject.doubt:
+        yield subject.doubt
+    specs = [kind.spec for kind in instruments]
+    judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
+    if not (judged and batches.labelled and batches.classes and subject.classifies):
+        return
+    # Labels count classes and so do logits; nothing but their number can tell that they count different ones.
+    known = classes_of(subject.model)
+    if known and known != (count := len(batches.classes)):
+        verb = "takes" if len(judged) == 1 else "take"
+        yield (
+            f"{batches.name} has {count} classes and {subject.name} has {known}; {', '.join(judged)} {verb} class k of "
+            "the one for class k of the other."
+        )
+
+
+def _require_fitting(subject: Subject, batches: Batches) -> None:
+    """Refuse images that the model does not take, before torch does."""
+    if subject.input_size is None or isinstance(subject.model, Ensemble):
+        return
+    channels, *size = subject.input_size
+    images, *side = batches.shape
+    if channels != images:
+        way = "batches(..., colour=False)" if channels == 1 else "images of as many channels"
+        raise ValueError(
+            f"{subject.name} takes {'1 channel' if channels == 1 else f'{channels} channels'}, but the images of "
+            f"{batches.name!r} have {images}. Give {way}, or a model that takes them."
+        )
+    if side == size:
+        return
+    try:
+        with untouched(subject.model):
+            subject.model(subject.normalise(noise(batches.shape)))
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"{subject.name} takes images of {size[0]} x {size[1]} and cannot take {batches.name!r} at {side[0]} x "
+            f"{side[1]} ({reason}). Give batches(..., img_size={size[0]}), or load the model for that size."
+        ) from error
+
+
 def _require_measurable(instrument: "Instrument", subject: Subject, batches: Batches) -> None:
     spec = instrument.spec
     if isinstance(subject.model, Ensemble) and (needs := spec.needs - {"labels"}):
@@ -122,6 +172,7 @@ def _require_measurable(instrument: "Instrument", subject: Subject, batches: Bat
         )
     if not batches.images:
         raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")
+    _require_fitting(subject, batches)
     if spec.split == "train" and batches.split == "test":
         # stacklevel: the line that called Instrument.measure
         warnings.warn(
