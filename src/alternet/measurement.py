@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +45,7 @@ NAMES = ("model", "model_b", "tap", "tap_a", "tap_b", "kind", "metric", "corrupt
 _EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Measurement:
     """The tables of one instrument for one or more models.
 
@@ -58,11 +60,18 @@ class Measurement:
         >>> m = Measurement(instrument="calibration", tables={"table": table}, provenances=({"model": {"name": "a"}},))
         >>> m.models
         ('a',)
+        >>> m
+        Measurement(calibration of a; table: 1 rows)
     """
 
     instrument: str
     tables: Mapping[str, pd.DataFrame]
     provenances: tuple[Mapping[str, Any], ...]
+
+    def __repr__(self) -> str:
+        """Instrument, models and the size of each table; the tables themselves are long."""
+        tables = ", ".join(f"{name}: {len(table)} rows" for name, table in self.tables.items())
+        return f"Measurement({self.instrument} of {', '.join(self.models)}; {tables})"
 
     @property
     def table(self) -> pd.DataFrame:
@@ -214,10 +223,29 @@ class Measurement:
         provenances = tuple(provenance for part in parts for provenance in part.provenances)
         return Measurement(instrument=parts[0].instrument, tables=tables, provenances=provenances)
 
-    def draw(self) -> "Figure":
-        """The instrument's figure, in the paper's layout."""
+    def draw(
+        self,
+        axes: Any = None,
+        *,
+        names: Mapping[str, str] | None = None,
+        order: Sequence[str] | None = None,
+        colours: Mapping[str, str] | None = None,
+    ) -> "Figure":
+        """The instrument's figure, in the paper's layout.
+
+        Args:
+            axes: Axes of matplotlib to draw the panels on, in their order, one or several; what is left over is left
+                out, and there is no legend. By default a figure of its own.
+            names: What models are called in it, by their names.
+            order: Which models it shows, in this order; by default all as they are.
+            colours: Colours of models, by their names, as matplotlib takes them.
+
+        Raises:
+            ValueError: A model that is named is not there, or the figure cannot be drawn on axes of yours.
+        """
         # Named and not imported: what a table is does not hang on how it is drawn, and imports go one way.
-        return import_module("alternet.instruments.figures").draw(self)
+        draw = import_module("alternet.instruments.figures").draw
+        return draw(self, axes, names=names, order=order, colours=colours)
 
 
 def drawn(origin: Mapping[str, Any] | None) -> str:
@@ -256,8 +284,13 @@ def keep_order(out: str | Path, models: Iterable[str]) -> None:
     before = kept_order(out)
     turns = iter(given)
     names = [next(turns) if name in given else name for name in before]
-    if (names := [*names, *turns]) != before:
-        write_json(Path(out) / ORDER, {"models": names})
+    if (names := [*names, *turns]) == before:
+        return
+    Path(out).mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # what cannot be written here says so where numbers are written
+        new = Path(out) / f".{ORDER}.{os.getpid()}"
+        new.write_text(json.dumps({"models": names}, ensure_ascii=False, indent=2) + "\n", "utf-8", "backslashreplace")
+        new.replace(Path(out) / ORDER)
 
 
 def kept_order(out: str | Path) -> list[str]:

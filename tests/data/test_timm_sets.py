@@ -6,6 +6,7 @@ import json
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ import torch
 from PIL import Image
 
 from alternet.data import Augmentation, batches, dataset, timm_sets
+from alternet.data.shards import Shards, counted
+from alternet.errors import Doubt
 
 PIXELS = np.random.RandomState(0).randint(0, 256, (9, 20, 20, 3)).astype(np.uint8)
 PICTURES = [Image.fromarray(pixels) for pixels in PIXELS]
@@ -133,7 +136,7 @@ def test_what_a_stream_does_not_state_is_counted(monkeypatch: pytest.MonkeyPatch
 def test_names_roots_and_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALTERNET_DATA", str(tmp_path))
     calls = fake(monkeypatch, Stream(), known=("train",))
-    asked = ("tfds/a:3.0.2", "wds/b", "wds/b:~/x", "wds/c:https://d/e", "hfids/u/f", "torch/g:./h")
+    asked = ("tfds/a:3.0.2", "wds/b", "wds/b:~/x", "wds/c:https://d/e", "hfids/u/f", "torch/g:./h", "wds/b:data/x")
     for name in asked:
         dataset(name, split="train")
     assert [call[:2] for call in calls] == [
@@ -143,6 +146,7 @@ def test_names_roots_and_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         ("wds/c", "https://d/e"),
         ("hfids/u/f", None),
         ("torch/g", "h"),
+        ("wds/b", "data/x"),
     ]
 
 
@@ -187,7 +191,9 @@ def test_a_stream_that_breaks_off_says_where(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves its files open
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.skipif(importlib.util.find_spec("webdataset") is None, reason="needs the optional package webdataset")
-def test_real_shards_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stated", [True, False])
+def test_real_shards_are_read_also_by_a_relative_path(stated: bool, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path.parent)
     for shard in range(2):
         with tarfile.open(tmp_path / f"s-{shard}.tar", "w") as tar:
             for number in range(shard * 5, min(shard * 5 + 5, 9)):
@@ -198,7 +204,46 @@ def test_real_shards_are_read(tmp_path: Path) -> None:
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
     split = {"name": "test", "num_samples": 9, "filenames": ["s-0.tar", "s-1.tar"], "shard_lengths": [5, 4]}
-    (tmp_path / "_info.json").write_text(json.dumps({"splits": {"test": split}}))
-    data = batches(f"wds/mine:{tmp_path}", img_size=20, crop_pct=1.0, batch_size=4)
+    if stated:
+        (tmp_path / "_info.json").write_text(json.dumps({"splits": {"test": split}}))
+    with nullcontext() if stated else pytest.warns(Doubt, match="name no split: all 2 are taken for test"):
+        data = batches(f"wds/mine:{tmp_path.name}", img_size=20, crop_pct=1.0, batch_size=4)
+    assert data.images == 9 and data.classes == ("0", "1", "2")
     assert torch.equal(torch.cat([images for images, _ in data]), WANTED)
     assert [t for _, targets in data for t in targets.tolist()] == [0, 1, 2] * 3
+
+
+def shard(path: Path, *targets: int | None) -> None:
+    """A shard of one grey pixel each, with class numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "PNG")
+    with tarfile.open(path, "w") as tar:
+        for number, target in enumerate(targets):
+            parts = [("png", file.getvalue())] + ([] if target is None else [("cls", str(target).encode())])
+            for ending, content in parts:
+                member = tarfile.TarInfo(f"a/{number}.{ending}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+
+def test_shards_are_counted_where_nothing_states_what_they_hold(tmp_path: Path) -> None:
+    shard(tmp_path / "mine-train-0.tar", 0, 4)
+    shard(tmp_path / "mine-train-1.tar", 2)
+    shard(tmp_path / "val" / "0.tar", 1, 1, None)
+    assert counted(tmp_path, ("train",), asked="train") == Shards(("mine-train-0.tar", "mine-train-1.tar"), 3, 5)
+    held = counted(tmp_path, ("test", "validation", "val"), asked="test")
+    assert held == Shards(("val/0.tar",), 3, 2) and held.expression == "val/0.tar|3"
+    shard(tmp_path / "test-0.tar", 0)
+    assert counted(tmp_path, ("test", "validation", "val"), asked="test") == Shards(("test-0.tar",), 1, 1)
+    (tmp_path / "info.json").write_text("{}")
+    assert counted(tmp_path, ("train",), asked="train") is None
+
+
+def test_shards_of_another_split_or_damaged_are_refused(tmp_path: Path) -> None:
+    shard(tmp_path / "train-0.tar", 0)
+    with pytest.raises(ValueError, match="after the split 'test'; there are shards of train"):
+        counted(tmp_path, ("test", "validation", "val"), asked="test")
+    (tmp_path / "train-1.tar").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"train-1.tar cannot be read"):
+        counted(tmp_path, ("train",), asked="train")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alternet.cli.options import say
+from alternet.errors import nearest
 
 
 class Kind(StrEnum):
@@ -22,7 +23,8 @@ class Kind(StrEnum):
 
 def listing(
     kind: Annotated[
-        Kind | None, typer.Argument(help="By default everything but timm's and torchvision's names.")
+        str | None,
+        typer.Argument(metavar=f"[{'|'.join(Kind)}]", help="By default everything but timm's and torchvision's names."),
     ] = None,
     name: Annotated[
         str | None, typer.Argument(help="One instrument or recipe: its settings and what they mean.")
@@ -30,6 +32,7 @@ def listing(
     like: Annotated[str | None, typer.Option(help="Only names that contain this, or match it as a pattern.")] = None,
 ) -> None:
     """List models, instruments, data sets, recipes or the paper's figures, or the settings of one instrument."""
+    kind = _known(kind)
     if name is not None:
         if kind is not Kind.instruments:
             raise ValueError(f"Only instruments are listed one by one, got {kind} {name}. Leave {name} out.")
@@ -43,6 +46,19 @@ def listing(
                 say(f"{entry:<28} {line}".rstrip())
         if one is Kind.models:
             _others(like)
+
+
+def _known(kind: str | None) -> Kind | None:
+    """What is listed, by its name.
+
+    Raises:
+        ValueError: There is no such list; the nearest one is named.
+    """
+    if kind is None or kind in list(Kind):
+        return None if kind is None else Kind(kind)
+    if kind in ("data", "dataset", "data-sets"):
+        raise ValueError(f"There is no list {kind!r}; data sets: alternet list datasets.")
+    raise ValueError(f"There is no list {kind!r}. Did you mean {nearest(kind, Kind)}?")
 
 
 def _entries(kind: Kind) -> Iterable[tuple[str, str]]:

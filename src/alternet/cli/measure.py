@@ -22,6 +22,7 @@ from alternet.cli.options import (
     Out,
     Seed,
     Settings,
+    cleared,
     for_loading,
     of_model,
     parse_settings,
@@ -76,7 +77,8 @@ def measure(
     with processes(target):
         models = {as_text(name): text for name, text in by_name(model).items()}
         options |= {"img_size": img_size, "of_model": of_model(given)}
-        code = measure_models(chosen, models, data=data, out=writable(out), device=target, **options)
+        with cleared(out):
+            code = measure_models(chosen, models, data=data, out=writable(out), device=target, **options)
     if code:
         raise typer.Exit(code)
 
@@ -131,6 +133,7 @@ def measure_models(
     """
     from alternet.distributed import rank
     from alternet.measurement import keep_order
+    from alternet.subject.ensemble import members_of
     from alternet.subject.loading import load
 
     own = for_loading(of_model or {})
@@ -144,7 +147,8 @@ def measure_models(
             seed = options.get("seed", 0)
             ways = {"img_size": img_size, "device": device, "seed": seed, "name": name, **own}
             subject = _everywhere(partial(load, model, **ways))
-            _note_random_weights(name, model)
+            if members_of(model):
+                _note_random_weights(name, model)
             for part, split in _by_split(instruments):
                 with _noted(results, f"{', '.join(kind.spec.name for kind in part)} of {name}"):
                     images = _everywhere(partial(opened.batches, split, subject, **options))
@@ -202,10 +206,17 @@ def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, 
     refused: list[Exception] = []
     for _, split in _by_split(instruments):
         try:
-            opened.pictures(split)
-            return  # one split is enough to begin with; instruments that want another are told so on their own
+            pictures = opened.pictures(split)
         except Exception as error:
             refused.append(error)
+            continue
+        if pictures.labelled or not all("labels" in kind.spec.needs for kind in instruments):
+            return  # one split is enough to begin with; instruments that want another are told so on their own
+        names = ", ".join(kind.spec.name for kind in instruments)
+        raise ValueError(
+            f"{names}: labels are needed, but {pictures.name!r} has none. Give a folder with one subfolder a class (at "
+            "least two), or a labelled data set such as photos."
+        )
     raise refused[0]
 
 
@@ -253,17 +264,6 @@ def _measure_part(
 ) -> "list[Measurement | Exception]":
     """Measure one model with all instruments that ask about one split, together where they can share a pass."""
     from alternet.instruments.runner import measure_each
-    from alternet.untouched import untouched
-
-    specs = [kind.spec for kind in instruments]
-    judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
-    if judged and images.classes and subject.classifies:
-        # Labels count classes and so do logits; nothing but their number can tell that they count different ones.
-        with untouched(subject.model):
-            known = subject.logits(subject.example()).shape[1]
-        if known != (count := len(images.classes)):
-            line = f"note: {images.name} has {count} classes and {subject.name} has {known}; {', '.join(judged)} take"
-            _say(f"{line} class k of the one for class k of the other.", err=True)
 
     results = []
     for instrument, result in measure_each(instruments, subject, images, out=out):

@@ -25,6 +25,15 @@ Models = Annotated[
 Model = Annotated[
     str, typer.Option("-m", "--model", help="NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID or run:DIR.")
 ]
+Trained = Annotated[
+    str,
+    typer.Option(
+        "-m",
+        "--model",
+        help="NAME[@WEIGHTS] of timm or ours, run:DIR[@SNAPSHOT] to start from, or NAME+msa(UNIT,...) with attention "
+        "put into it; torchvision's and transformers' models are not trained.",
+    ),
+]
 Data = Annotated[
     str,
     typer.Option(
@@ -165,6 +174,21 @@ def writable(out: Path) -> Path:
 def say(line: str = "", *, err: bool = False) -> None:
     """Print a line; names in it may be anything."""
     typer.echo(as_text(line), err=err)
+
+
+@contextmanager
+def cleared(out: Path) -> Iterator[None]:
+    """Leave no empty folder behind where what was to fill it is refused; one that was there before stays."""
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in new:
+            try:
+                folder.rmdir()
+            except OSError:  # something is in it
+                break
+        raise
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from alternet.cli.options import (
     Data,
     Device,
     ImgSize,
-    Model,
     Out,
     Seed,
     Settings,
+    Trained,
     Workers,
+    cleared,
     of_model,
     parse_settings,
     say,
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Model,
+    model: Trained,
     data: Data,
     out: Out,
     recipe: Annotated[str, typer.Option(help="A recipe of ours (alternet list recipes) or a YAML file.")] = "paper",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Train and test on a fixed subset of so many images.")
+    ] = None,
     img_size: ImgSize = None,
     device: Device = None,
     seed: Seed = 0,
@@ -48,7 +52,9 @@ def train(
     with processes(target):
         first = rank() == 0
         options = {"img_size": img_size, "device": target, "model_args": of_model(given), "workers": workers}
-        train_model(model, data, chosen, writable(out), report=_say if first else None, say=say, **options)
+        options["limit"] = limit
+        with cleared(out):
+            train_model(model, data, chosen, writable(out), report=_say if first else None, say=say, **options)
         if first:
             say(f"Trained. Measure it: alternet measure fourier -m run:{out} --data {data} --out {out}-measured")
 

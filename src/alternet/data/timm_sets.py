@@ -19,6 +19,7 @@ from timm.data.dataset_factory import create_dataset
 
 from alternet.data.decoding import as_rgb, bounded, decode, unreadable
 from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample, UnreadableImage, checksum
+from alternet.data.shards import counted
 
 PREFIXES = {
     "torch": "a data set of torchvision, already downloaded: torch/NAME:PATH",
@@ -312,7 +313,9 @@ def timm_set(text: str, split: str, default_root: Path) -> TimmImages:
     Raises:
         ValueError: timm cannot open it; the message says why.
     """
-    found = re.fullmatch(r"([^:]+):([/~.].*|\w+://.*)", text)  # a version as in `tfds/NAME:1.2.0` is no path
+    found = re.fullmatch(r"([^:]+):(.+)", text)
+    if found and not re.match(r"[/~.]|\w+://", found[2]) and not text.lower().startswith(("torch/", "wds/")):
+        found = None  # a version as in `tfds/NAME:1.2.0` is no path
     name, root = (text, None) if found is None else (found[1], found[2])
     if root is not None and "://" not in root:
         root = str(Path(root).expanduser())
@@ -325,7 +328,12 @@ def timm_set(text: str, split: str, default_root: Path) -> TimmImages:
         )
     if root is None and prefix in ("torch", "wds"):
         root = str(default_root / rest if prefix == "wds" else default_root)
-    dataset = _opened(f"{prefix}/{rest}", root, split)
+    shards = None
+    if prefix == "wds" and root is not None and "://" not in root:
+        shards = counted(Path(root), SPLIT_NAMES.get(split, (split,)), asked=split)
+    dataset = _opened(f"{prefix}/{rest}", root, shards.expression if shards else split)
+    if shards is not None and shards.classes:
+        dataset.reader.info = {"num_classes": shards.classes}
     kinds = {"torch": TorchvisionImages, "hfds": ReaderImages}
     return kinds.get(prefix, StreamedImages)(dataset, name, split)
 

@@ -1,8 +1,12 @@
 """Figures: one drawing an instrument, from the numbers of a measurement alone, without torch and without a display."""
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alternet.errors import nearest
@@ -76,18 +80,52 @@ def exhibit(instrument: str) -> Exhibit:
     return FIGURES[instrument]
 
 
-def draw(measurement: Measurement) -> Figure:
+def draw(
+    measurement: Measurement,
+    axes: Any = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    order: Sequence[str] | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
     """The figure of a measurement of one or more models; needs no display and changes no global setting.
 
     Here and in panels, legend and sentences it stands behind a model's name where its weights are random.
 
+    Args:
+        measurement: What is drawn.
+        axes: As for `Measurement.draw`, like all that follows.
+        names: What models are called.
+        order: Which models, in this order.
+        colours: Colours of models.
+
     Raises:
-        ValueError: The instrument has no figure, or a column that it needs is missing or damaged.
+        ValueError: The instrument has no figure, or a column that it needs is missing or damaged, or a model that is
+            named is not there.
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
-    with style.context():
-        return shown.figure(measurement.marked())
+    if unknown := {*(names or ()), *(order or ()), *(colours or ())} - {*measurement.models}:
+        raise ValueError(
+            f"No model {', '.join(sorted(unknown))} in this {measurement.instrument} measurement; it holds "
+            f"{', '.join(measurement.models)}."
+        )
+    if order is not None:
+        measurement = Measurement.concat(measurement.of(name) for name in order)
+    called = {name: (names or {}).get(name, name) for name in measurement.models}
+    measurement = measurement.renamed(called)
+    with style.context(), style.coloured({called[name]: colour for name, colour in (colours or {}).items()}):
+        if axes is None:
+            return shown.figure(measurement.marked())
+        if shown.panels is None:
+            raise ValueError(
+                f"The figure of {measurement.instrument} is drawn as a whole, not on axes. Leave axes out."
+            )
+        given = [axes] if isinstance(axes, Axes) else list(np.ravel(axes))
+        for panel, axis in zip(shown.panels(measurement.marked()), given, strict=False):
+            panel.draw(axis)
+            axis.set_title(style.label(panel.title))
+        return given[0].figure
 
 
 def panels(measurement: Measurement) -> list[Panel]:

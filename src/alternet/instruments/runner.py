@@ -20,12 +20,12 @@ from alternet.circumstances import circumstances
 from alternet.data.image_batches import Batches
 from alternet.distributed import gather, rank, together, world_size
 from alternet.errors import Doubt
+from alternet.instruments.measurable import doubts, require_measurable
 from alternet.instruments.passes import itemise, plain, stream
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of, keep_order
 from alternet.seeding import random_state_kept
 from alternet.storage import Journal, require_same, require_same_networks, sole_writer, versions
-from alternet.subject.ensemble import Ensemble
 from alternet.subject.subject import Subject
 from alternet.untouched import AsFound, no_inference, untouched
 
@@ -78,7 +78,7 @@ def measure_each(
         Each instrument, as soon as it is finished, with its measurement or with the error that kept it from one. What
         `out` already holds comes first. An error in one instrument does not cost the others their results.
     """
-    if doubt := subject.doubt:
+    for doubt in doubts(instruments, subject, batches):
         warnings.warn(doubt, Doubt, stacklevel=4)  # the line that called Instrument.measure
     places: Sequence[Path | None] = folders or [
         None if out is None else folder_of(out, subject.name, kind.spec.name) for kind in instruments
@@ -93,7 +93,7 @@ def _each(
     jobs: list[_Job] = []
     for instrument, folder in placed:
         try:
-            _require_measurable(instrument, subject, batches)
+            require_measurable(instrument, subject, batches)
             job, stored = _opened(instrument, subject, batches, folder, locks)
         except Exception as error:
             yield instrument, error
@@ -135,34 +135,6 @@ def _together(first: Work, other: Work) -> bool:
     if first.batches is other.batches:
         return True
     return not other.compares and first.batches.fingerprint == other.batches.fingerprint
-
-
-def _require_measurable(instrument: "Instrument", subject: Subject, batches: Batches) -> None:
-    spec = instrument.spec
-    if isinstance(subject.model, Ensemble) and (needs := spec.needs - {"labels"}):
-        raise ValueError(
-            f"{spec.name} needs the {', '.join(sorted(needs))} of one network, and {subject.name} is several, of which "
-            "only the answers are averaged. Measure its members one by one."
-        )
-    if spec.needs & {"labels", "logits"} and not subject.classifies:
-        raise ValueError(
-            f"{spec.name} needs class scores, but {subject.name} has no classifier and gives features. "
-            "Load it with weights that have one, or measure features: fourier, variance, similarity."
-        )
-    if "labels" in spec.needs and not batches.labelled:
-        raise ValueError(
-            f"{spec.name} needs labels, but {batches.name!r} has none. "
-            "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
-        )
-    if not batches.images:
-        raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")
-    if spec.split == "train" and batches.split == "test":
-        # stacklevel: the line that called Instrument.measure
-        warnings.warn(
-            f"{spec.name} asks about the images that a model was trained on, but {batches.name!r} is its test split. "
-            "Give the others, batches(..., split='train'), unless that is what you want to know.",
-            stacklevel=5,
-        )
 
 
 def _opened(

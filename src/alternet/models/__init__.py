@@ -8,6 +8,7 @@ from alternet.models import (  # noqa: F401 - registers
     conv_vit,
     mixer_tiny,
     paper_resnet,
+    paper_vits,
     preresnet,
     transplanted,
     vit_mini,
@@ -21,7 +22,7 @@ from alternet.models.released import load_released
 #: Every model name that this package adds to timm.
 NAMES: tuple[str, ...] = tuple(
     name
-    for module in (alternet, preresnet, paper_resnet, conv_vit, mixer_tiny, vit_mini)
+    for module in (alternet, preresnet, paper_resnet, paper_vits, conv_vit, mixer_tiny, vit_mini)
     for name in module.default_cfgs
 )
 

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
 from alternet.models.alternet import AlterNet
 from alternet.models.conv_vit import ConvViT
 from alternet.models.paper_resnet import PaperResNet
+from alternet.models.paper_vits import FILTERS
 from alternet.models.preresnet import PreResNet
 
 Rules = list[tuple[str, str]]
@@ -67,7 +69,8 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     Every weight of the model must be there, in its shape, and nothing else; otherwise the model is left as it was.
 
     Args:
-        model: An `AlterNet`, `PreResNet`, `PaperResNet` or `ConvViT` of the same settings.
+        model: An `AlterNet`, `PreResNet`, `PaperResNet` or `ConvViT` of the same settings, or timm's ViT, PiT or Swin
+            as `paper_vit_ti`, `paper_pit_ti` and `paper_swin_ti` build them.
         state_dict: The released model's `state_dict()`; read a file with `torch.load(path, weights_only=True)`.
 
     Raises:
@@ -83,8 +86,9 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         The weights are not those of this PreResNet: 27 missing (head.fc.bias, head.fc.weight, norm.bias, ...)
     """
     rules = next((rules for kind, rules in RULES.items() if isinstance(model, kind)), None)
-    if rules is None:
-        names = ", ".join(kind.__name__ for kind in RULES)
+    renamed = next((renamed for kind, renamed in FILTERS.items() if isinstance(model, kind)), None)
+    if rules is None and renamed is None:
+        names = ", ".join(kind.__name__ for kind in (*RULES, *FILTERS))
         raise TypeError(
             f"Released weights do not fit a {type(model).__name__}: expected one of {names}; create such a model."
         )
@@ -98,8 +102,10 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     ours = model.state_dict()
     theirs: dict[str, Tensor] = {}
     strange = []
+    if renamed is not None:
+        state_dict = renamed({key.removeprefix("module."): value for key, value in state_dict.items()}, model)
     for key, value in _split_values(state_dict).items():
-        name = _rename(key, rules)
+        name = key if rules is None else _rename(key, rules)
         if name not in ours or name in theirs:
             strange.append(key)
             continue
@@ -114,6 +120,31 @@ def load_released(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
             "so check the model's name and settings."
         )
     model.load_state_dict(theirs)
+
+
+def implied(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The settings of an AlterNet that the shapes of its weights, by our names or the released ones, say.
+
+    Examples:
+        >>> implied(AlterNet(depths=(2, 2), widths=(8, 16), num_msa=(0, 1), heads=(1, 1), window_size=7).state_dict())
+        {'window_size': 7, 'num_msa': (0, 1)}
+    """
+    state = {_rename(key, PRE_ACTIVATION): value for key, value in state_dict.items()}
+    blocks = [re.match(r"stages\.(\d+)\.(\d+)\.", key) for key in state]
+    names = sorted({(int(block[1]), int(block[2])) for block in blocks if block})
+    tables = {key: value for key, value in state.items() if key.endswith(".relative_position_bias")}
+    attending = {(int(part[1]), int(part[2])) for part in (key.split(".") for key in tables)}
+    settings: dict[str, Any] = {}
+    if sides := {len(table) for table in tables.values()}:
+        settings["window_size"] = (max(sides) + 1) // 2
+    counts, regular = [], True
+    for stage in sorted({stage for stage, _ in names}):
+        here = [name for name in names if name[0] == stage]
+        counts.append(len(attending & set(here)))
+        regular &= attending & set(here) == set(here[::-1][::2][: counts[-1]])
+    if regular:
+        return settings | {"num_msa": tuple(counts)}
+    return settings | {"msa": tuple(f"{stage}.{block}" for stage, block in sorted(attending))}
 
 
 def _split_values(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

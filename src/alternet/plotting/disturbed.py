@@ -75,4 +75,14 @@ def low_against_high(table: pd.DataFrame) -> str:
     cost, cost_high = (round(-100 * half[VALUE].mean(), 1) + 0.0 for half in (low, high))  # + 0 makes −0 a 0
     apart = abs(cost - cost_high) > 100 * (reach(low).mean() + reach(high).mean())
     verdict = f"more fragile to {'low' if cost > cost_high else 'high'} frequencies" if apart else "no clear difference"
-    return f"; on average it loses {cost:.1f} below {MIDDLE}π and {cost_high:.1f} above: {verdict}"
+    return f"; on average it {_lost(cost)} below {MIDDLE}π and {_lost(cost_high)} above: {verdict}"
+
+
+def _lost(cost: float) -> str:
+    """What it costs in words; a negative cost is a gain.
+
+    Examples:
+        >>> _lost(2.0), _lost(-5.9), _lost(0.0)
+        ('loses 2.0', 'gains 5.9', 'loses 0.0')
+    """
+    return f"gains {-cost:.1f}" if cost < 0 else f"loses {cost:.1f}"

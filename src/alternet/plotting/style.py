@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alternet.kinds import kind_of
+from alternet.measurement import MARKS
 
 INK, FAINT = "#222222", "#767676"
 
@@ -55,6 +56,7 @@ RC: dict[str, Any] = {
 
 
 _CAST: ContextVar[tuple[str, ...]] = ContextVar("cast", default=())
+_COLOURS: ContextVar[Mapping[str, str]] = ContextVar("colours", default={})  # noqa: B039 - nobody changes it
 
 
 class Drawing(Figure):
@@ -83,6 +85,16 @@ def cast(models: Iterable[str]) -> Iterator[None]:
         _CAST.reset(token)
 
 
+@contextmanager
+def coloured(colours: Mapping[str, str]) -> Iterator[None]:
+    """Draw models in colours of one's own, by their names, inside."""
+    token = _COLOURS.set(dict(colours))
+    try:
+        yield
+    finally:
+        _COLOURS.reset(token)
+
+
 def model_styles(models: tuple[str, ...], *, points: bool = False) -> dict[str, dict[str, Any]]:
     """A colour and a dash pattern for each model, by its place in the cast or, outside one, in the order given.
 
@@ -102,7 +114,9 @@ def model_styles(models: tuple[str, ...], *, points: bool = False) -> dict[str, 
     for model in models:
         place = order.index(model)
         turn = place + place // len(COLOURS)  # one further each time the colours begin again, so that no pair recurs
-        looks[model] = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[turn % len(DASHES)]}
+        plain = next((model.removesuffix(mark) for mark in MARKS if model.endswith(mark)), model)
+        colour = _COLOURS.get().get(plain, COLOURS[place % len(COLOURS)])
+        looks[model] = {"color": colour, "linestyle": DASHES[turn % len(DASHES)]}
         if points:
             looks[model]["marker"] = POINTS[place % len(POINTS)]
     return looks

@@ -115,15 +115,16 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
     measured = [(one, provenance) for one in ordered if one.instrument != "training" for provenance in one.provenances]
     models = _models(measured, names)
-    shown = list(dict.fromkeys(row.name for row in models))
+    # where nothing was measured, the headline is of what was trained
+    shown = list(dict.fromkeys(row.name for row in models)) or names
     if studies:
         headline = f"Figures {', '.join(study.figure for study in studies)}"
     elif len(shown) == 1:
-        headline = f"How {shown[0]} works inside"
+        headline = f"How {shown[0]} works inside" if models else f"How {shown[0]} was trained"
     elif len(shown) <= 3:
-        headline = f"How {', '.join(shown[:-1])} and {shown[-1]} work inside"
+        headline = f"How {', '.join(shown[:-1])} and {shown[-1]} {'work inside' if models else 'were trained'}"
     else:
-        headline = f"How {len(shown)} networks work inside"
+        headline = f"How {len(shown)} networks {'work inside' if models else 'were trained'}"
 
     data = [(p.get("data"), p.get("images")) for _, p in measured]
     sets = {str(facts["name"]) for facts, _ in data if isinstance(facts, Mapping) and "name" in facts}

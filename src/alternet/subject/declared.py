@@ -56,6 +56,20 @@ def classifies(model: nn.Module) -> bool:
     return not any(isinstance(head, nn.Identity) for head in last)
 
 
+def classes_of(model: nn.Module) -> int | None:
+    """How many classes a model says that it tells apart, or its last layer does; None where it does not say.
+
+    Examples:
+        >>> classes_of(nn.Sequential(nn.Flatten(), nn.Linear(12, 5))), classes_of(nn.Flatten())
+        (5, None)
+    """
+    for owner, name in ((model, "num_classes"), (getattr(model, "config", None), "num_labels")):
+        if isinstance(count := getattr(owner, name, None), int):
+            return count
+    last = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1:]
+    return getattr(last[0], "out_features", None) if last else None
+
+
 def head_of(model: nn.Module) -> tuple[str, ...]:
     """Paths of the layers that make the class scores, as models of timm's and ours say; of others none are known.
 

@@ -28,7 +28,15 @@ from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of
 from alternet.subject.transplant import Written, plan_transplant
 from alternet.subject.weight_checks import note_missing
 from alternet.subject.weight_facts import facts_of, require_own, require_plain
-from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
+from alternet.subject.weights import (
+    PREFIXES,
+    fill,
+    find_weights,
+    number_of_classes,
+    of_network,
+    path_of,
+    read_weights,
+)
 from alternet.untouched import untouched
 
 
@@ -250,9 +258,11 @@ def _torchvision_network(
     options = {**({"init_weights": True} if name in ("googlenet", "inception_v3") else {}), **given}
     classes = num_classes
     try:
-        if not classes and state:
+        if state and (not classes or any(key.startswith(PREFIXES) for key in state)):
             # all of torchvision's networks define the layer that makes the logits last
             net = torchvision.models.get_model(name, weights=None, **options)
+            state = of_network(dict(state), net.state_dict(), f"tv:{name}")
+        if state and not classes:
             layers = [path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
             classes = number_of_classes(state, tuple(layers[-1:]))
         options |= {"num_classes": classes} if classes else {}

@@ -1,19 +1,25 @@
 """timm's models and ours by name, with random or published weights or those of a file."""
 
+import warnings
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
+from alternet.errors import Doubt
 from alternet.models import NAMES, load_released
-from alternet.models.released import CLASSIFIERS
+from alternet.models.alternet import AlterNet
+from alternet.models.released import CLASSIFIERS, implied
+from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import ASSUMED
 from alternet.subject.weight_facts import CONFIG, WeightFacts, facts_of, folder_facts, read_config
-from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
+from alternet.subject.weights import PREFIXES, fill, find_weights, number_of_classes, of_network, path_of, read_weights
 
 Built = tuple[nn.Module, dict[str, Any]]
 """A model and what a Subject is told of it."""
@@ -29,32 +35,53 @@ def from_timm(name: str, img_size: Side, num_classes: int | None, given: Mapping
     if weights == "pretrained":
         model = _create_timm(name, img_size, num_classes, {**given, "pretrained": True})
         return model, {"origin": {"weights": _published_by_timm(name, model)}}
-    path = path_of(weights)
+    return _of_weights(name, path_of(weights), img_size, num_classes, given)
+
+
+def _of_weights(name: str, path: Path, img_size: Side, num_classes: int | None, given: Mapping[str, Any]) -> Built:
+    """A model with the weights of a file, built as the file or the shapes of its weights say."""
     state, known = read_weights(path), facts_of(path)
     facts = of_file(path, known, name)
     same = known is not None and known.model.partition(".")[0] == name.partition(".")[0]
     arguments = {**(known.model_args if known and same else {}), **given}
     facts["origin"]["model_args"] = arguments
+    if any(key.startswith(PREFIXES) for key in state):
+        state = of_network(state, _names_in(name, arguments), name)
     state, classes = _for_classes(state, num_classes or (known.num_classes if known else None), name, num_classes == 0)
     if known and same and known.ours:
         model = _create_timm(name, None, classes, arguments)
         return resized(fill(model, state, name), facts.get("input_size"), img_size), facts
     if name in NAMES:
         model = _create_timm(name, None, classes, arguments)
+        if isinstance(model, AlterNet) and (more := _shaped(model, state, given)):
+            line = ", ".join(f"{key}={value}" for key, value in more.items())
+            warnings.warn(f"{name} is built with {line}, as the shapes in {path} say.", Doubt, stacklevel=5)
+            arguments = facts["origin"]["model_args"] = arguments | more
+            model = _create_timm(name, None, classes, arguments)
         if not set(state) & set(model.state_dict()):  # the names are not ours, but those of the authors' released code
             load_released(model, state)
             return model, facts
-    try:
-        # timm loads them as it would load its own, which adapts names and position embeddings
-        overlay = {"state_dict": state, **({} if classes is None else {"num_classes": classes})}
-        options = {**arguments, "pretrained": True, "pretrained_cfg_overlay": overlay}
-        model = _create_timm(name, img_size, classes, options)
-    except (RuntimeError, KeyError, AttributeError, ValueError) as error:
-        fill(_create_timm(name, img_size, classes, arguments), state, name)  # says in one line what does not fit
-        raise ValueError(f"{weights} does not fit {name}: {str(error).splitlines()[0]}") from error
+    model = _as_timm_loads(name, state, img_size, classes, arguments)
     if getattr(getattr(model, "patch_embed", None), "img_size", None):
         facts.pop("input_size", None)  # it was built for the size of its position embeddings
     return model, facts
+
+
+def _as_timm_loads(
+    name: str, state: dict[str, Tensor], img_size: Side, classes: int | None, arguments: Mapping[str, Any]
+) -> nn.Module:
+    """A model with weights that timm loads as it would load its own, which adapts names and position embeddings."""
+    try:
+        overlay = {"state_dict": state, **({} if classes is None else {"num_classes": classes})}
+        options = {**arguments, "pretrained": True, "pretrained_cfg_overlay": overlay}
+        return _create_timm(name, img_size, classes, options)
+    except (RuntimeError, KeyError, AttributeError, ValueError) as error:
+        try:
+            fill(_create_timm(name, img_size, classes, arguments), state, name)  # says in one line what does not fit
+        except ValueError as misfit:
+            near = [other for other in _alike(name) if _fits(other, state)]
+            raise ValueError(f"{misfit} They fit {', '.join(near[:3])}." if near else str(misfit)) from error
+        raise ValueError(f"The weights do not fit {name}: {str(error).splitlines()[0]}") from error
 
 
 def of_folder(folder: str) -> tuple[str, Path]:
@@ -146,17 +173,53 @@ def resized(model: nn.Module, size: tuple[int, int, int] | None, img_size: Side)
     return model
 
 
+def _names_in(name: str, arguments: Mapping[str, Any]) -> set[str]:
+    """Names of the weights of a model, which is built without any."""
+    with random_state_kept():
+        try:
+            with torch.device("meta"):
+                return set(_create_timm(name, None, None, arguments).state_dict())
+        except (RuntimeError, NotImplementedError):  # some look at values as they are built
+            return set(_create_timm(name, None, None, arguments).state_dict())
+
+
+def _shaped(model: nn.Module, state: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an AlterNet that its weights' shapes say otherwise than it was built, and nobody gave."""
+    built, said = implied(model.state_dict()), implied(state)
+    return {key: value for key, value in said.items() if key not in given and built.get(key) != value}
+
+
+def _alike(name: str) -> list[str]:
+    """Other models of timm with a name like this one, the nearest first: those of its family."""
+    family = [other for other in timm.list_models(f"{name.partition('_')[0].rstrip('0123456789')}*") if other != name]
+    return get_close_matches(name, family, n=24, cutoff=0.3)
+
+
+def _fits(name: str, state: Mapping[str, Tensor]) -> bool:
+    """Whether weights are those of a model, whatever its classifier is."""
+    layers = classifier_of(name)
+    try:
+        with torch.device("meta"), random_state_kept():
+            own = {key: value.shape for key, value in timm.create_model(name).state_dict().items()}
+    except Exception:  # some cannot be built without memory
+        return False
+    shapes = {key: value.shape for key, value in state.items()}
+    parts = [{key: shape for key, shape in one.items() if not key.startswith(layers or "\0")} for one in (own, shapes)]
+    return parts[0] == parts[1]
+
+
 def _for_classes(
     state: dict[str, Tensor], said: int | None, name: str, features_alone: bool
 ) -> tuple[dict[str, Tensor], int | None]:
     """Weights, and how many classes the model is to tell apart: none, 0, where they lack the classifier that it has."""
     layers = classifier_of(name)
+    outer = tuple(dict.fromkeys(layer.partition(".")[0] for layer in layers))  # older versions of timm stopped there
     without = {key: value for key, value in state.items() if not layers or not key.startswith(layers)}
     if features_alone:
         return without, 0
-    if said is None and layers and len(without) == len(state):
+    if said is None and layers and not any(key.partition(".")[0] in outer for key in state):
         return state, 0
-    return state, number_of_classes(state, layers) if said is None else said
+    return state, number_of_classes(state, (*layers, *outer)) if said is None else said
 
 
 def classifier_of(name: str) -> tuple[str, ...]:

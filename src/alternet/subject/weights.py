@@ -2,7 +2,7 @@
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from os.path import expanduser
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from alternet.errors import Doubt
 from alternet.storage import is_file
 from alternet.subject.declared import head_of
 from alternet.subject.weight_checks import require_distinct, require_plain, require_sound
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
+WRAPPERS = ("state_dict_ema", "model_ema", "teacher", "student", "state_dict", "model", "model_state_dict", "net")
+"""Under which keys training scripts keep the weights; averaged ones first, of which a teacher's are some."""
+
+PREFIXES = (
+    *("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "network.", "teacher.", "student."),
+    *("encoder_q.", "base_encoder.", "online_encoder.", "image_encoder.", "visual.", "vision_model.", "vit.", "ema."),
+)
+"""What training scripts put ahead of the names of a network that they keep in another one."""
 
 
 def path_of(text: str) -> Path:
@@ -27,8 +35,9 @@ def path_of(text: str) -> Path:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in a weight file, under their plain names.
 
-    Checkpoints of common training scripts are unwrapped (`state_dict`, `model`; the averaged weights first) and the
-    prefixes `module.` and `_orig_mod.` removed. Pickles are read with `weights_only=True`, so no code in them runs.
+    Checkpoints of common training scripts are unwrapped (`state_dict`, `model`, `teacher`; the averaged weights first)
+    and the prefixes `module.` and `_orig_mod.` removed; for others see `of_network`. Pickles are read with
+    `weights_only=True`, so no code in them runs.
 
     Raises:
         ValueError: The file is missing, damaged, unsafe, or holds no weights.
@@ -65,6 +74,44 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except ValueError as error:
         raise ValueError(f"{path} cannot be taken for weights: {error}. Save the model's own state_dict.") from error
     return dict(zip(plain, state.values(), strict=True))
+
+
+def of_network(state: dict[str, Tensor], own: Collection[str], name: str) -> dict[str, Tensor]:
+    """The weights of one network among those of a file, without what a training script put ahead of their names.
+
+    Of all prefixes, also several in a row, that is taken off which leaves most of the network's own names. What does
+    not begin with it (a decoder, a projection, a loss) is left out, and a warning says so.
+
+    Args:
+        state: The weights by name.
+        own: Names of the network's own weights.
+        name: What the network is called.
+
+    Examples:
+        >>> sorted(of_network({"backbone.fc.weight": torch.ones(1)}, {"fc.weight", "fc.bias"}, "net"))
+        ['fc.weight']
+    """
+    known = set(own)
+    best, left = state, 0
+    paths = {""}
+    for _ in range(3):  # module.model.backbone.
+        paths |= {
+            path + prefix for path in paths for prefix in PREFIXES if any(k.startswith(path + prefix) for k in state)
+        }
+    for path in sorted(paths, key=len):
+        inside = {key.removeprefix(path): value for key, value in state.items() if key.startswith(path)}
+        if len(known & inside.keys()) > len(known & best.keys()):
+            best, left = inside, len(state) - len(inside)
+            prefix = path
+    if left:
+        others = [key for key in state if not key.startswith(prefix)]
+        warnings.warn(
+            f"Of the weights for {name} those under {prefix!r} are taken, {len(best)} tensors; {left} others are left "
+            f"out ({', '.join(others[:3])}{', ...' if left > 3 else ''}).",
+            Doubt,
+            stacklevel=2,
+        )
+    return best
 
 
 def find_weights(path: Path) -> None:

@@ -37,6 +37,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     device: str | torch.device | None = None,
     model_args: Mapping[str, Any] | None = None,
     workers: int = 0,
+    limit: int | None = None,
     report: Report | None = None,
     say: Say | None = None,
 ) -> TrainingRun:
@@ -58,6 +59,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         model_args: More keyword arguments of the model, for example `{"window_size": 4}`. With `{"in_chans": 1}` the
             images of a name or path are grey.
         workers: Processes that prepare images beside the training.
+        limit: Train and test on fixed subsets of so many images, of a name or path.
         report: Called with the row of the log after every epoch, in the first process.
         say: Called there before the first epoch with what one should know of the start, sentence by sentence: a head
             that is drawn anew, the normalisation that weights bring, what is frozen or held out.
@@ -76,6 +78,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         ['epoch', 'step', 'lr', 'train_loss', 'test_accuracy']
     """
     options = {"img_size": img_size, "colour": (model_args or {}).get("in_chans") != 1, "workers": workers}
+    options["limit"] = limit
     folder, run, target = Path(out), TrainingRun(Path(out)), local_device(None if device is None else str(device))
     with processes(target), random_state_kept(), _resumable(folder), ExitStack() as alone:
         images = TrainData.named(data, recipe, **options) if isinstance(data, str) else _fitting(data, recipe)

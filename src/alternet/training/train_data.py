@@ -158,9 +158,18 @@ class TrainData:
 
     @classmethod
     def named(
-        cls, data: str, recipe: Recipe, *, img_size: int | None = None, colour: bool = True, workers: int = 0
+        cls,
+        data: str,
+        recipe: Recipe,
+        *,
+        img_size: int | None = None,
+        colour: bool = True,
+        workers: int = 0,
+        limit: int | None = None,
     ) -> "TrainData":
         """The data of a recipe by the name or path of a data set, as `alternet.batches` takes it.
+
+        With a `limit` both splits are fixed subsets of so many images, the same for every seed of a recipe.
 
         Raises:
             ValueError: There is no such data, or it cannot be trained on.
@@ -171,6 +180,7 @@ class TrainData:
             {'tested': 'validation', 'training_images': 80, 'validation_images': 179}
         """
         options = {"batch_size": recipe.batch_size, "img_size": img_size, "colour": colour, "workers": workers}
+        options["limit"] = limit
         return cls.of(batches(data, split="train", **options), batches(data, split="test", **options), recipe)
 
     @property

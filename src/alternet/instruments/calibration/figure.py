@@ -36,10 +36,13 @@ def percent(table: pd.DataFrame, metric: str) -> str:
     Examples:
         >>> percent(pd.DataFrame({"metric": ["accuracy"], "value": [0.5], "standard_error": [0.012]}), "accuracy")
         '50.0% ± 1.2%'
+        >>> percent(pd.DataFrame({"metric": ["accuracy"], "value": [0.0], "standard_error": [0.0]}), "accuracy")
+        '0.0%'
     """
     row = table[table["metric"] == metric].iloc[0]
     error = row.get("standard_error", float("nan"))
-    return f"{row['value']:.1%}" if pd.isna(error) else f"{row['value']:.1%} ± {error:.1%}"
+    # an error of 0 where all or none is right says nothing of what other images would give
+    return f"{row['value']:.1%}" if pd.isna(error) or not error else f"{row['value']:.1%} ± {error:.1%}"
 
 
 def overconfidence(reliability: pd.DataFrame) -> float:

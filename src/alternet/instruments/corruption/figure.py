@@ -209,7 +209,7 @@ def sentences(measurement: Measurement) -> list[str]:
 
 
 def _percent(value: float, error: float) -> str:
-    return f"{value:.1%}" if isnan(error) else f"{value:.1%} ± {error:.1%}"
+    return f"{value:.1%}" if isnan(error) or not error else f"{value:.1%} ± {error:.1%}"
 
 
 EXHIBIT = Exhibit(

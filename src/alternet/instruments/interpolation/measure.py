@@ -56,6 +56,11 @@ class InterpolationWork(LossWork):
 
     def _initial(self) -> Path:
         """Where the run began: of the weights and of their average alike."""
+        if self.subject.history is None:
+            raise ValueError(
+                f"{self.subject.name!r} comes from no training run, so the weights it began with are not known. Name "
+                "the other end: Interpolation(towards='weights.pth'), or --set towards=weights.pth."
+            )
         return next(iter(TrainingRun(history_of(self.subject, "no initial weights")).snapshots.values()))
 
     def items(self) -> Sequence[tuple[int]]:

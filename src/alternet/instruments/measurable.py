@@ -1,0 +1,98 @@
+"""What can be measured: refusals before the work, and what one should know before one believes the numbers."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from alternet.data.image_batches import Batches
+from alternet.seeding import noise
+from alternet.subject.declared import classes_of
+from alternet.subject.ensemble import Ensemble
+from alternet.subject.subject import Subject
+from alternet.untouched import untouched
+
+if TYPE_CHECKING:
+    from alternet.instruments.base import Instrument
+
+
+def doubts(instruments: "Sequence[Instrument]", subject: Subject, batches: Batches) -> Iterator[str]:
+    """What one should know before one believes the numbers: of weights, normalisation and classes."""
+    if subject.origin["weights"].get("from") == "random":
+        model = subject.origin.get("model", "MODEL")
+        yield (
+            f"{subject.name} has random weights; name a file, {model}@FILE, or published ones, {model}@pretrained, "
+            f"where there are some, or train it: alternet train -m {model}."
+        )
+    if subject.doubt:
+        yield subject.doubt
+    specs = [kind.spec for kind in instruments]
+    judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
+    if not (judged and batches.labelled and batches.classes and subject.classifies):
+        return
+    # Labels count classes and so do logits; nothing but their number can tell that they count different ones.
+    known = classes_of(subject.model)
+    if known and known != (count := len(batches.classes)):
+        verb = "takes" if len(judged) == 1 else "take"
+        yield (
+            f"{batches.name} has {count} classes and {subject.name} has {known}; {', '.join(judged)} {verb} class k of "
+            "the one for class k of the other."
+        )
+
+
+def _require_fitting(subject: Subject, batches: Batches) -> None:
+    """Refuse images that the model does not take, before torch does."""
+    if subject.input_size is None or isinstance(subject.model, Ensemble):
+        return
+    channels, *size = subject.input_size
+    images, *side = batches.shape
+    if channels != images:
+        way = "batches(..., colour=False)" if channels == 1 else "images of as many channels"
+        raise ValueError(
+            f"{subject.name} takes {'1 channel' if channels == 1 else f'{channels} channels'}, but the images of "
+            f"{batches.name!r} have {images}. Give {way}, or a model that takes them."
+        )
+    if side == size:
+        return
+    try:
+        with untouched(subject.model):
+            subject.model(subject.normalise(noise(batches.shape)))
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"{subject.name} takes images of {size[0]} x {size[1]} and cannot take {batches.name!r} at {side[0]} x "
+            f"{side[1]} ({reason}). Give batches(..., img_size={size[0]}), or load the model for that size."
+        ) from error
+
+
+def require_measurable(instrument: "Instrument", subject: Subject, batches: Batches) -> None:
+    """Refuse what cannot be measured of this model on these images.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    spec = instrument.spec
+    if isinstance(subject.model, Ensemble) and (needs := spec.needs - {"labels"}):
+        raise ValueError(
+            f"{spec.name} needs the {', '.join(sorted(needs))} of one network, and {subject.name} is several, of which "
+            "only the answers are averaged. Measure its members one by one."
+        )
+    if spec.needs & {"labels", "logits"} and not subject.classifies:
+        raise ValueError(
+            f"{spec.name} needs class scores, but {subject.name} has no classifier and gives features. "
+            "Load it with weights that have one, or measure features: fourier, variance, similarity."
+        )
+    if "labels" in spec.needs and not batches.labelled:
+        raise ValueError(
+            f"{spec.name} needs labels, but {batches.name!r} has none. "
+            "Give a folder with one subfolder a class (at least two), or a labelled data set such as photos."
+        )
+    if not batches.images:
+        raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")
+    _require_fitting(subject, batches)
+    if spec.split == "train" and batches.split == "test":
+        # stacklevel: the line that called Instrument.measure
+        warnings.warn(
+            f"{spec.name} asks about the images that a model was trained on, but {batches.name!r} is its test split. "
+            "Give the others, batches(..., split='train'), unless that is what you want to know.",
+            stacklevel=5,
+        )
