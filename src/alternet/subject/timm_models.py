@@ -12,6 +12,7 @@ from alternet.models.released import CLASSIFIERS
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import ASSUMED
+from alternet.subject.weight_checks import no_larger_than
 from alternet.subject.weight_facts import CONFIG, WeightFacts, facts_of, folder_facts, read_config
 from alternet.subject.weights import fill, find_weights, number_of_classes, path_of, read_weights
 
@@ -37,7 +38,8 @@ def from_timm(name: str, img_size: Side, num_classes: int | None, given: Mapping
     facts["origin"]["model_args"] = arguments
     classes = num_classes or (known.num_classes if known else None) or number_of_classes(state, classifier_of(name))
     if known and same and known.ours:
-        model = _create_timm(name, None, classes, arguments)
+        with no_larger_than(state, known.source):
+            model = _create_timm(name, None, classes, arguments)
         return resized(fill(model, state, name), facts.get("input_size"), img_size), facts
     if name in NAMES:
         model = _create_timm(name, None, classes, arguments)
