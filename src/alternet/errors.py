@@ -1,7 +1,9 @@
 """Errors: what, got, expected, what to do, in one line; and the names that somebody may have meant."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import TypeGuard
 
 
 class Doubt(UserWarning):
@@ -45,7 +47,10 @@ def shortened(value: object, longest: int) -> str:
         >>> shortened("abcdefghij", 9)
         "'abcde..."
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes, lists within lists
+        text = f"a {type(value).__name__}"
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
@@ -63,6 +68,23 @@ def not_seen(layers: Sequence[str]) -> str:
     return f"{said}, so units that act in them are missing or of another kind."
 
 
+LONG = re.compile(r"\S{301,}")
+"""A word of a message that is longer than any that was meant."""
+
+
+LONGEST = 1000
+"""Characters of a message; its beginning says what is wrong, its end what to do."""
+
+
+def _middle_left_out(word: re.Match[str]) -> str:
+    return f"{word[0][:100]}...{word[0][-100:]}"
+
+
+def _of_system(error: BaseException) -> TypeGuard[OSError]:
+    """Whether it is an error of the operating system, which Python tells with a number in front."""
+    return isinstance(error, OSError) and error.filename is not None and error.strerror is not None
+
+
 def in_one_line(error: BaseException) -> str:
     """An error in one line; one that is not addressed to the user is told with its class.
 
@@ -70,6 +92,8 @@ def in_one_line(error: BaseException) -> str:
         >>> in_one_line(ValueError("No such model.")), in_one_line(AssertionError())
         ('No such model.', 'AssertionError')
     """
-    line, kind = " ".join(str(error).split()), type(error).__name__
+    said = f"{error.filename}: {error.strerror}" if _of_system(error) else str(error)
+    line, kind = LONG.sub(_middle_left_out, " ".join(said.split())), type(error).__name__
+    line = line if len(line) <= LONGEST else f"{line[:500]} ... {line[-250:]}"
     addressed = isinstance(error, ValueError | OSError | FloatingPointError | MemoryError)
     return line if line and addressed else ": ".join(filter(None, (kind, line)))

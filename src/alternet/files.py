@@ -1,9 +1,10 @@
 """Files from outside, opened only if they are files: a pipe, a socket or a device would be waited for without end."""
 
+import json
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -17,7 +18,11 @@ LARGEST = 2**26
 """Bytes of a text that is read whole; tables and runs take a few thousand."""
 
 
-class NoFileError(OSError):
+class NoTextError(ValueError):
+    """A file that was to hold text is none, holds none, or more than it may."""
+
+
+class NoFileError(NoTextError, OSError):
     """What lies at a path is something else than a file."""
 
 
@@ -47,24 +52,38 @@ def read_file(path: Path, *, most: int = LARGEST) -> bytes:
     """All bytes of a regular file.
 
     Raises:
-        NoFileError: It is something else.
-        OSError: It cannot be read, or is larger than it may be.
+        NoTextError: It is something else, or larger than it may be.
+        OSError: It cannot be read.
     """
     with open_file(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(f"it has more than {most} bytes")
-    return content
+        if os.fstat(file.fileno()).st_size > most:
+            raise NoTextError(f"it has more than {most} bytes")
+        return file.read()
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, most: int = LARGEST) -> str:
     """The text of a regular file in UTF-8.
 
     Raises:
+        NoTextError: It is something else, larger than it may be, or no UTF-8.
         OSError: It cannot be read.
-        ValueError: It is no UTF-8.
     """
     try:
-        return read_file(path).decode("utf-8")
+        return read_file(path, most=most).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is no text in UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from error
+        byte = error.object[error.start]
+        raise NoTextError(f"it is no text in UTF-8: byte {error.start} is 0x{byte:02x}") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a regular file holds in JSON.
+
+    Raises:
+        NoTextError: It is something else, larger than it may be, or no JSON.
+        OSError: It cannot be read.
+    """
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise NoTextError(f"it is no JSON: {reason}") from error

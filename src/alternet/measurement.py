@@ -1,9 +1,11 @@
 """Measurement: what an instrument found, as tidy tables, with where every number comes from."""
 
 import hashlib
+import io
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from alternet.errors import shortened
+from alternet.files import read_file, read_json
 from alternet.storage import as_bytes, require_same, safe_name, sha256_of, sole_writer, write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -192,18 +196,21 @@ class Measurement:
         if not (folder / PROVENANCE).is_file():
             raise ValueError(f"{folder} is not a finished measurement: it has no {PROVENANCE}. Measure it again.")
         try:
-            provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+            provenance = read_json(folder / PROVENANCE)
             types, sums = provenance.pop(TYPES, {}), provenance.pop(SUMS, {})
             for name, sum_then in sums.items():
                 if (folder / f"{name}.csv").is_file() and sha256_of(folder / f"{name}.csv") != sum_then:
                     raise ValueError(f"{name}.csv is not the table that {PROVENANCE} was written for")
-            tables = {path.stem: _read(path, types.get(path.stem)) for path in sorted(folder.glob("*.csv"))}
-            _require_whole(tables, provenance.pop(ROWS, {"table": None}))
+            rows = provenance.pop(ROWS, None)
+            files = [path for path in sorted(folder.glob("*.csv")) if rows is None or path.stem in rows]
+            tables = {path.stem: _read(path, types.get(path.stem)) for path in files}
+            _require_whole(tables, rows or {"table": None})
             measurement = Measurement(instrument=provenance["instrument"], tables=tables, provenances=(provenance,))
             if not isinstance(measurement.models[0], str):
                 raise TypeError("its model has no name")
+            measurement.marked()  # reads what it says of the origin of the weights
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else error
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
             raise ValueError(
                 f"{folder} holds a damaged measurement ({reason}). Delete it and measure again."
             ) from error
@@ -338,9 +345,13 @@ def _require_whole(tables: Mapping[str, pd.DataFrame], rows: Mapping[str, int | 
 
 
 def _read(path: Path, types: Mapping[str, str] | None) -> pd.DataFrame:
-    if not path.read_bytes().endswith(b"\n"):
+    content = read_file(path, most=sys.maxsize)
+    if not content.endswith(b"\n"):
         raise ValueError(f"{path.name} is cut off")
     words = NAMES if types is None else [name for name, kind in types.items() if kind == "text"]
     # Only \n ends a row: a name from outside may hold a carriage return.
     options: Any = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n", **_EXACT}
-    return pd.read_csv(path, dtype=dict.fromkeys(words, str), **options)
+    table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(words, str), **options)
+    if "model" not in table:
+        raise ValueError(f"{path.name} has no column model, but {shortened(list(table.columns), 100)}")
+    return table

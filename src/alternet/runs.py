@@ -1,7 +1,6 @@
 """Training runs on the disk: the files that `train` leaves in a folder, their names, and how they are read."""
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any, NotRequired, Self, TypedDict
 
 import pandas as pd
 
+from alternet.files import read_json, read_text
 from alternet.storage import is_file, require_same
 
 RUN = "run.json"
@@ -118,9 +118,9 @@ class TrainingRun:
                 f"{self.folder} is no training run: it has no {RUN}. Train one: alternet train --out {self.folder}."
             )
         try:
-            facts = json.loads((self.folder / RUN).read_text(encoding="utf-8"))
+            facts = read_json(self.folder / RUN)
             if not isinstance(facts, dict):
-                raise ValueError(f"it holds a {type(facts).__name__}")
+                raise ValueError(f"it holds a {type(facts).__name__}, expected facts by name")
         except (OSError, ValueError) as error:
             raise self._damaged(RUN, error) from error
         return facts
@@ -139,7 +139,7 @@ class TrainingRun:
                 mean=tuple(map(float, facts["mean"])),
                 std=tuple(map(float, facts["std"])),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise self._damaged(RUN, error) from error
 
     @property
@@ -196,10 +196,10 @@ class TrainingRun:
         """One row an epoch; the columns are those of `log.csv`."""
         try:
             # pandas' own reader of numbers is a bit off in the last place, by version
-            rows = csv.DictReader((self.folder / LOG).read_text(encoding="utf-8").splitlines())
+            rows = csv.DictReader(read_text(self.folder / LOG).splitlines())
             table = pd.DataFrame([{name: float(text or "nan") for name, text in row.items()} for row in rows])
             return table.astype({"epoch": int, "step": int})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             raise self._damaged(LOG, error) from error
 
     @property
@@ -254,9 +254,9 @@ class TrainingRun:
         if not index.exists():
             raise ValueError(f"{self.folder} holds no weights on the way: {index} is missing. Train again there.")
         try:
-            read = json.loads(index.read_text(encoding="utf-8"))
+            read = read_json(index)
             entries = [(int(entry["step"]), str(entry["file"])) for entry in read]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise self._damaged(f"{SNAPSHOTS}/{INDEX}", error) from error
         if not entries or len(dict(entries)) < len(entries):
             found = "lists the same step twice" if entries else "lists no snapshot"
@@ -286,5 +286,5 @@ class TrainingRun:
         require_same(self.folder, stored, identity, holds="training", again="train anew")
 
     def _damaged(self, file: str, error: Exception) -> ValueError:
-        reason = " ".join(str(error).split())
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         return ValueError(f"{self.folder / file} is damaged ({reason}). Train again into another folder.")

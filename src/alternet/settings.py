@@ -11,7 +11,7 @@ import yaml
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from alternet.errors import nearest
+from alternet.errors import nearest, shortened
 
 T = TypeVar("T")
 Element = TypeVar("Element")
@@ -80,7 +80,11 @@ def explained(what: str, error: ValidationError) -> str:
     if first["type"] == "unexpected_keyword_argument":
         return f"{what} has no setting {str(name)!r}."
     place = "" if first["type"] == "missing" else "".join(f"[{part}]" for part in where if isinstance(part, int))
-    return f"{what} got {name}{place}={first['input']!r}, expected {_expected(first)}."
+    return f"{what} got {name}{place}={shortened(first['input'], 200)}, expected {_expected(first)}."
+
+
+def _got(kind: type, name: str, value: Any, error: ValidationError) -> str:
+    return f"{called(kind)} got {name}={shortened(value, 200)}, expected {_expected(error.errors()[0])}."
 
 
 def _expected(complaint: Any) -> str:
@@ -101,6 +105,7 @@ _EXPECTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text",
+    "string_unicode": "text",
     "tuple_type": "a list",
     "missing": "more values",
     "too_long": "at most {max_length} values",
@@ -132,7 +137,7 @@ def require_known(kind: type, given: Mapping[str, Any], what: str) -> None:
     known = names(kind)
     for name in given:
         if name not in known:
-            way = f"Did you mean {nearest(name, known)}?" if known else "It has no settings: leave this out."
+            way = f"Did you mean {nearest(str(name), known)}?" if known else "It has no settings: leave this out."
             raise ValueError(f"{what} has no setting {name!r}. {way}")
 
 
@@ -155,7 +160,7 @@ def from_text(kind: type, name: str, text: str) -> Any:
                     raise
         return adapter.validate_strings(text)
     except ValidationError as error:
-        raise ValueError(f"{called(kind)} got {name}={text!r}, expected {_expected(error.errors()[0])}.") from error
+        raise ValueError(_got(kind, name, text, error)) from error
 
 
 def from_file(kind: type, name: str, value: Any) -> Any:
@@ -169,7 +174,7 @@ def from_file(kind: type, name: str, value: Any) -> Any:
     try:
         return _validated(_adapter(kind, name), value)
     except ValidationError as error:
-        raise ValueError(f"{called(kind)} got {name}={value!r}, expected {_expected(error.errors()[0])}.") from error
+        raise ValueError(_got(kind, name, value, error)) from error
 
 
 def from_yaml(text: str) -> Any:
@@ -186,7 +191,46 @@ def from_yaml(text: str) -> Any:
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 1e-3 for a text, as it wants a decimal point and a sign; this one takes it for a number."""
+    """YAML 1.1 takes 1e-3 for a text, as it wants a decimal point and a sign; this one takes it for a number.
+
+    What is nested too deeply, or would be large once its aliases are written out, is no YAML to it.
+    """
+
+    def __init__(self, stream: str) -> None:
+        """Read a text."""
+        if stream.count("[") + stream.count("{") > DEEPEST:  # each within another takes longer than the one before
+            raise yaml.YAMLError("it is nested too deeply, or within itself")
+        super().__init__(stream)
+
+    def get_single_node(self) -> Any:
+        """The node of a text that holds one document."""
+        try:
+            node: Any = super().get_single_node()
+            if node is not None and _unfolded(node, {}) > LARGEST:
+                raise yaml.YAMLError(f"it stands for more than {LARGEST} values")
+        except RecursionError as error:
+            raise yaml.YAMLError("it is nested too deeply, or within itself") from error
+        return node
+
+    def get_single_data(self) -> Any:
+        """What a text that holds one document says."""
+        try:
+            return super().get_single_data()
+        except (ValueError, OverflowError, RecursionError) as error:  # a date or a number that there is not
+            raise yaml.YAMLError(str(error)) from error
+
+
+LARGEST, DEEPEST = 10_000, 1000
+"""Values that a text in YAML may stand for, and lists and mappings in brackets that it may hold."""
+
+
+def _unfolded(node: Any, known: dict[int, int]) -> int:
+    """How many values a node stands for where every alias is written out; one within itself never ends."""
+    if id(node) not in known:
+        parts = node.value if isinstance(node.value, list) else ()
+        inner = (part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,)))
+        known[id(node)] = 1 + sum(_unfolded(part, known) for part in inner)
+    return known[id(node)]
 
 
 Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
@@ -198,4 +242,8 @@ def _adapter(kind: type, name: str) -> TypeAdapter[Any]:
 
 def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
     """Validate as JSON, where strict types take a list for a tuple."""
-    return adapter.validate_json(json.dumps(value, default=str))
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"a value cannot be written, expected numbers, texts and lists ({error})") from error
+    return adapter.validate_json(text)

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from alternet import __version__
 from alternet.errors import shortened
+from alternet.files import open_file, read_file
 
 LOG = logging.getLogger("alternet")
 
@@ -44,7 +46,7 @@ def is_file(path: Path) -> bool:
 
 def sha256_of(path: Path) -> str:
     """Checksum of a file's bytes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -273,7 +275,7 @@ class Journal:
 
 
 def _whole_lines(path: Path) -> Iterator[dict]:
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+    for line in read_file(path, most=sys.maxsize).decode(errors="replace").splitlines(keepends=True):
         try:
             value = json.loads(line) if line.endswith("\n") else None
         except json.JSONDecodeError:

@@ -15,7 +15,7 @@ from typing import Any
 from alternet.errors import in_one_line
 from alternet.shown import as_text
 
-KINDS = ("pictures", "weights")
+KINDS = ("pictures", "weights", "runs", "recipes", "settings", "names", "tables", "provenances", "snapshots", "plans")
 """The modules of cases."""
 
 EXECUTED = "executed-by-the-battery"
@@ -24,7 +24,7 @@ EXECUTED = "executed-by-the-battery"
 BARE = re.compile(r"^(alternet: )?\[?([A-Z]\w*(Error|Exception|Warning|Exit|Interrupt)\b|Errno|errno)")
 """How a message begins that is nothing but an exception's own."""
 
-LONGEST = 700
+LONGEST = 1000
 """Characters of a line that somebody can read."""
 
 

@@ -99,7 +99,7 @@ def test_a_wrong_name_is_answered_with_near_ones(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Did you mean paper"):
         Recipe.load("papre")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="not a text file"):
+    with pytest.raises(ValueError, match="no text in UTF-8: byte 0 is 0xff"):
         Recipe.load(tmp_path / "binary.yaml")
 
 

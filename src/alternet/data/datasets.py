@@ -162,7 +162,7 @@ def dataset(
 
 def _tell_from_folder(name: str) -> None:
     """Say which is taken where a data set and a folder have the same name."""
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # which says no of a name that is too long
         warnings.warn(
             f"{name!r} is the data set of that name, not the folder {name} that lies here. For the folder write "
             f"{os.path.join('.', name)}.",

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from alternet.errors import shortened
 from alternet.instruments.spec import MODEL, Spec
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry
@@ -92,6 +93,14 @@ def _what(measurement: Measurement) -> str:
     return f"the {measurement.instrument} measurement of {', '.join(measurement.models)}"
 
 
+def _is_number(value: object) -> bool:
+    """Whether a value of a column is one, or is missing; an integer that no float holds is none."""
+    try:
+        return value is None or float(value) is not None  # pyright: ignore[reportArgumentType] - what is none raises
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
 def _check_values(measurement: Measurement, name: str, column: pd.Series, *, text: bool) -> None:
     if text and column.notna().all():
         return
@@ -99,8 +108,8 @@ def _check_values(measurement: Measurement, name: str, column: pd.Series, *, tex
     if not text and (pd.api.types.is_numeric_dtype(column) or column.isna().all()):
         return
     expected = "a name in every row" if text else "numbers"
-    bad = column[column.isna()] if text else column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+    bad = column[column.isna()] if text else column[[not _is_number(value) for value in column]]
     raise ValueError(
-        f"Column {column.name!r} of table {name!r} of {_what(measurement)} holds {bad.iloc[0]!r} in row "
+        f"Column {column.name!r} of table {name!r} of {_what(measurement)} holds {shortened(bad.iloc[0], 100)} in row "
         f"{bad.index[0]}, expected {expected}. The file is damaged: measure it again."
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from alternet.instruments.figures import FIGURES
 from alternet.measurement import PROVENANCE, Measurement, in_order
 from alternet.runs import AVERAGED, LOG, RUN, WEIGHTS, TrainingRun
+from alternet.storage import is_file
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
     for path in paths:
         if not path.is_dir():
             raise ValueError(f"{path} is not a folder. Give the folders that `alternet measure` or `train` wrote.")
-        finished = {file.parent for file in path.rglob(PROVENANCE)}
-        runs = {file.parent for file in path.rglob(RUN) if (file.parent / LOG).is_file()}
+        finished = {file.parent for file in path.rglob(PROVENANCE) if is_file(file)}
+        runs = {file.parent for file in path.rglob(RUN) if is_file(file) and is_file(file.parent / LOG)}
         # Folders that were given twice, or one within another, are still read once.
         folders |= {folder.resolve(): folder for folder in in_order(finished | runs)}
     found = _named_alike([Found(folder, _load(folder)) for folder in folders.values()])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.distributed import local_device
-from alternet.errors import unknown
+from alternet.errors import shortened, unknown
 from alternet.models.transplanted import as_data, grafted
 from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
@@ -26,7 +26,7 @@ from alternet.subject.names import named
 from alternet.subject.subject import Subject
 from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
 from alternet.subject.transplant import Written, plan_transplant
-from alternet.subject.weight_checks import note_missing
+from alternet.subject.weight_checks import no_larger_than, note_missing
 from alternet.subject.weight_facts import facts_of, require_own, require_plain
 from alternet.subject.weights import (
     PREFIXES,
@@ -354,12 +354,20 @@ def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping
     weights = read_weights(file)
     if num_classes not in (None, facts.num_classes):
         raise ValueError(f"{run.name} has {facts.num_classes} classes, got {num_classes}. Leave the number out.")
-    require_known(facts.model)
+    try:
+        require_known(facts.model)
+    except ValueError as error:
+        raise ValueError(f"{run.folder / RUN} names no model that is known here. {error}") from error
     arguments = {**require_plain(facts.model_args, str(run.folder / RUN)), **given}
     try:
-        model, _ = create(facts.model, num_classes=facts.num_classes, **arguments)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"{run.name} names a model that cannot be built ({error}). Is alternet up to date?") from error
+        with no_larger_than(weights, str(run.folder / RUN)):
+            model, _ = create(facts.model, num_classes=facts.num_classes, **arguments)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError) as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise ValueError(
+            f"{run.name} names a model that cannot be built, {facts.model} with {shortened(arguments, 200)} "
+            f"({reason}). Is alternet up to date?"
+        ) from error
     resized(fill(model, weights, f"run:{name}"), facts.input_size, img_size)
     origin = {
         "model": facts.model,

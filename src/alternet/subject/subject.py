@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from alternet.errors import Doubt, not_seen
+from alternet.errors import Doubt, not_seen, shortened
 from alternet.seeding import noise
 from alternet.shapes import Images, Logits
 from alternet.stamp import stamp_of
@@ -245,16 +245,20 @@ def _in_unit_range(mean: Any, std: Any, channels: int | None, name: str) -> tupl
     Raises:
         ValueError: They are in neither, or of another number of channels.
     """
-    mean, std = (tuple(map(float, v)) if isinstance(v, Sequence) else (float(v),) for v in (mean, std))
+    got = f"mean {shortened(mean, 100)} and std {shortened(std, 100)}"
+    try:
+        mean, std = (tuple(map(float, v)) if isinstance(v, Sequence) else (float(v),) for v in (mean, std))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name!r} got {got}, expected a number, or one number a channel.") from error
     if len(mean) != len(std) or (channels is not None and len(mean) not in (1, channels)):
         known = "" if channels is None else f" for {channels} channels"
-        raise ValueError(f"{name!r} got mean {mean} and std {std}{known}; state one number a channel.")
+        raise ValueError(f"{name!r} got {got}{known}; state one number a channel.")
     if all(0 <= m <= 1 for m in mean) and all(0 < s <= 1 for s in std):
         return mean, std
     bytes_ = all(0 <= m <= 255 for m in mean) and all(1 <= s <= 255 for s in std) and not 0 < max(mean) <= 1
     if not bytes_:
         raise ValueError(
-            f"{name!r} got mean {mean} and std {std}, expected a mean in [0, 1] and a std in (0, 1], in units of the "
+            f"{name!r} got {got}, expected a mean in [0, 1] and a std in (0, 1], in units of the "
             "image range [0, 1]. Divide both by 255 if they are in units of 0 to 255."
         )
     mean, std = (tuple(v / 255 for v in values) for values in (mean, std))

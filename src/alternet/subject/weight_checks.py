@@ -2,12 +2,14 @@
 
 import struct
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from alternet.errors import Doubt
 from alternet.files import open_file
@@ -116,6 +118,29 @@ def note_missing(names: Sequence[str], model: str) -> None:
 def _counted(names: Sequence[str]) -> str:
     count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
     return f"{count} ({', '.join(names[:3])}{', ...' if names[3:] else ''})"
+
+
+@contextmanager
+def no_larger_than(state: Mapping[str, Tensor], source: str) -> Iterator[None]:
+    """End the building of a network as soon as it is larger than the weights that are to go into it.
+
+    Raises:
+        ValueError: It is; four times the size is granted, for layers that are built to be replaced.
+    """
+    held = sum(tensor.numel() for tensor in state.values())
+    built = 0
+
+    def count(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:
+        nonlocal built
+        built += 0 if parameter is None else parameter.numel()
+        if built > 4 * held + 2**22:
+            raise ValueError(f"{source} describes a network of {built} numbers or more, but its weights are {held}.")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def require_distinct(names: Sequence[str], plain: Sequence[str]) -> None:

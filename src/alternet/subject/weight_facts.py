@@ -16,6 +16,8 @@ import timm
 from safetensors import SafetensorError, safe_open
 from timm.models import build_model_with_cfg
 
+from alternet.errors import shortened
+from alternet.files import read_json
 from alternet.runs import AVERAGED, HEADER, RUN, SNAPSHOTS, WEIGHTS
 from alternet.storage import is_file, sha256_of
 
@@ -30,6 +32,9 @@ LOADING = {
     "out_indices",
 }
 """Arguments of timm that say where weights come from, or what is made of the model: none is the model's own."""
+
+LARGEST = 2**16
+"""What no size of a network exceeds; larger ones would be built for hours."""
 
 NAME = re.compile(r"[\w+-][\w.+-]*|")
 """Text that an argument may be: a name, and no path or address."""
@@ -86,8 +91,13 @@ def require_plain(arguments: Mapping[str, Any], source: str) -> dict[str, Any]:
     require_own(arguments, source)
     for name, value in arguments.items():
         grafts = value if name == "plan" and isinstance(value, list) else []  # of a transplant
-        if not all(map(_plain, [part for graft in grafts for part in dict(graft).values()] if grafts else [value])):
-            raise ValueError(f"{source} states {name}={value!r}, expected a name or numbers")
+        if strange := [graft for graft in grafts if not isinstance(graft, dict)]:
+            raise ValueError(f"{source} states a plan with {shortened(strange[0], 100)}, expected grafts as mappings")
+        parts = [part for graft in grafts for part in dict(graft).values()] if grafts else [value]
+        if not all(_plain(part, 2**32 if name.endswith("seed") else LARGEST) for part in parts):
+            raise ValueError(
+                f"{source} states {name}={shortened(value, 100)}, expected a name or numbers of a usual size"
+            )
     return dict(arguments)
 
 
@@ -97,12 +107,12 @@ def require_own(arguments: Mapping[str, Any], source: str) -> None:
         raise ValueError(f"{source} states {', '.join(strange)}, which is no argument of a model's own.")
 
 
-def _plain(value: Any) -> bool:
+def _plain(value: Any, most: int) -> bool:
     if isinstance(value, list | tuple):
-        return all(map(_plain, value))
-    return (
-        value is None or isinstance(value, bool | int | float) or bool(isinstance(value, str) and NAME.fullmatch(value))
-    )
+        return all(_plain(part, most) for part in value)
+    if isinstance(value, int | float):
+        return abs(value) <= most  # not so for NaN
+    return value is None or bool(isinstance(value, str) and NAME.fullmatch(value))
 
 
 def _said(path: Path) -> Iterator[tuple[str, Any, bool]]:
@@ -118,7 +128,7 @@ def _said(path: Path) -> Iterator[tuple[str, Any, bool]]:
     folder = path.parent.parent if path.parent.name == SNAPSHOTS else path.parent
     of_run = path.suffix == ".safetensors" and (folder != path.parent or path.name in (WEIGHTS, AVERAGED))
     if of_run and is_file(folder / RUN):
-        yield str(folder / RUN), _parsed((folder / RUN).read_bytes(), folder / RUN), True
+        yield str(folder / RUN), _read_json(folder / RUN), True
     if content := read_config(path):
         cfg = content.get("pretrained_cfg") or {}
         known = {key: value for key, value in (cfg | content).items() if key in ("input_size", "mean", "std")}
@@ -132,7 +142,7 @@ def read_config(path: Path) -> dict[str, Any] | None:
         ValueError: It is damaged.
     """
     config = path.parent / CONFIG
-    content = _parsed(config.read_bytes(), config) if is_file(config) else None
+    content = _read_json(config) if is_file(config) else None
     return content if isinstance(content, dict) and isinstance(content.get("architecture"), str) else None
 
 
@@ -142,10 +152,17 @@ def folder_facts(path: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) and facts.get("file_sha256") == sha256_of(path) else {}
 
 
-def _parsed(text: str | bytes, path: Path) -> Any:
+def _read_json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}). Take it away to load the weights without it.") from error
+
+
+def _parsed(text: str, path: Path) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}). Take it away to load the weights without it.") from error
 
 

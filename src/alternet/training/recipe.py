@@ -13,6 +13,7 @@ from timm.optim import list_optimizers  # pyright: ignore[reportPrivateImportUsa
 from alternet.data.augment import Augmentation
 from alternet.data.shares import PartOfData
 from alternet.errors import nearest, unknown
+from alternet.files import NoTextError, read_text
 from alternet.settings import (
     Count,
     List,
@@ -216,10 +217,10 @@ def _read(source: str | Path) -> tuple[str, str]:
     if str(source) in shipped:
         return (SHIPPED / f"{source}.yaml").read_text(encoding="utf-8"), f"Recipe {source}"
     try:
-        return Path(source).read_text(encoding="utf-8"), str(source)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{source} is not a text file ({error.reason}). A recipe is YAML in UTF-8.") from error
-    except OSError as error:
+        return read_text(Path(source), most=2**18), str(source)
+    except NoTextError as error:
+        raise ValueError(f"{source} is no recipe: {error}. A recipe is YAML in UTF-8.") from error
+    except (OSError, ValueError) as error:  # the latter where it can be no path
         raise ValueError(
             f"There is no recipe {str(source)!r}. Did you mean {nearest(str(source), shipped)}? "
             "Or give the path of a YAML file."
