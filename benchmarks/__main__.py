@@ -22,6 +22,7 @@ BENCHMARKS = (
     "alternet_step",
     "training",
     "loading",
+    "steps",
 )
 RESULTS = Path(__file__).with_name("results.md")
 REMARKS = Path(__file__).with_name("remarks.md")
