@@ -23,7 +23,7 @@ BENCHMARKS = (
     "training",
     "loading",
     "calls",
-    "calls",
+    "steps",
 )
 RESULTS = Path(__file__).with_name("results.md")
 REMARKS = Path(__file__).with_name("remarks.md")

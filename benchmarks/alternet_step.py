@@ -13,22 +13,19 @@ and images): on a CPU the running sum of the profiler's allocation events, on a 
 """
 
 import copy
-import json
 import statistics
-import tempfile
 import time
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 import alternet.models  # noqa: F401 - registers the models
 from alternet.models.attention import WindowAttention
-from benchmarks.turns import row
+from benchmarks.turns import peak_bytes, row
 
 TARGET_TIME, TARGET_MEMORY = ">= 1.2", "> 1"
 CASES: dict[str, tuple[str, int, int, dict[str, Any]]] = {
@@ -95,27 +92,6 @@ def seconds(net: nn.Module, images: Tensor, targets: Tensor) -> float:
     return time.perf_counter() - start
 
 
-def peak_bytes(net: nn.Module, images: Tensor, targets: Tensor) -> int:
-    """Peak of the memory allocated during one step."""
-    net.zero_grad(set_to_none=True)
-    if images.is_cuda:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step(net, images, targets)
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        step(net, images, targets)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        trace.export_chrome_trace(str(path))
-        events = json.loads(path.read_text())["traceEvents"]
-    held = peak = 0
-    for event in sorted((e for e in events if e.get("name") == "[memory]"), key=lambda e: e["ts"]):
-        held += event["args"]["Bytes"]
-        peak = max(peak, held)
-    return peak
-
-
 def compare(case: str, turns: int, device: str) -> list[dict[str, Any]]:
     """Measure one network and its rival; they must compute the same loss."""
     name, batch, size, settings = CASES[case]
@@ -134,7 +110,7 @@ def compare(case: str, turns: int, device: str) -> list[dict[str, Any]]:
     if max(losses) - min(losses) > 1e-3:
         raise RuntimeError(f"{case}: the losses are {losses}; expected the same three times, so check the rival.")
     times = [[seconds(*run) for run in runs] for _ in range(turns)]
-    memory = [peak_bytes(*run) / 2**20 for run in runs]
+    memory = [peak_bytes(partial(step, *run), device) / 2**20 for run in runs]
     lines = []
     for side, how in enumerate(("same memory format", "ours channels last")):
         ratio = statistics.median(turn[-1] / turn[side] for turn in times)

@@ -1,11 +1,15 @@
 """What the benchmarks share: rivals that take turns, bare forward passes, and the form of a row."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from alternet.data.image_batches import Batches
 from alternet.subject.subject import Subject
@@ -21,6 +25,27 @@ def in_turns(turns: int, *rivals: Callable[[], Any], warm: bool = False) -> list
             if warm or turn:
                 kept.append(perf_counter() - begun)
     return [median(kept) for kept in seconds]
+
+
+def peak_bytes(work: Callable[[], Any], device: str = "cpu") -> int:
+    """Peak of the memory allocated while it works; it is done once before, so that what stays is there."""
+    work()
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        work()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        trace.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    held = peak = 0
+    for event in sorted((e for e in events if e.get("name") == "[memory]"), key=lambda e: e["ts"]):
+        held += event["args"]["Bytes"]
+        peak = max(peak, held)
+    return peak
 
 
 def bare_passes(subject: Subject, data: Batches) -> None:

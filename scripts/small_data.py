@@ -1,10 +1,10 @@
 """The small-data study of docs/small-data.md: four networks, the same budget, the same seeds; a table with intervals.
 
     alternet buildup -m preresnet_mini --data elpv --img-size 32 --out runs/elpv
-    python scripts/small_data.py runs/elpv
+    python scripts/small_data.py runs/elpv --epochs 12 --jobs 2
 
 The fourth network is the one that the search found. What is trained already is not trained again, so the script can be
-stopped and goes on. When all is trained it writes docs/results/elpv and the tables of the page.
+stopped and goes on. When all is trained it writes docs/results/elpv and what stands between the marks of the page.
 """
 
 import argparse
@@ -29,15 +29,15 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "small-data.md"
 RESULTS = ROOT / "docs" / "results" / "elpv"
 DATA, SIDE, SEEDS = "elpv", 32, 5
-RECIPE = Recipe.load("quick").with_settings({"epochs": 8, "snapshot_every": 0})
 NETWORKS = ("preresnet_mini", "alternet_mini", "vit_mini")
 FOUND = "preresnet_mini, built up"
 
 
-def jobs(models: Mapping[str, str], out: Path) -> dict[tuple[str, int], TrainingJob]:
+def jobs(models: Mapping[str, str], out: Path, epochs: int) -> dict[tuple[str, int], TrainingJob]:
     """All trainings by network and seed, seed by seed, so that what is finished can be compared at any time."""
+    recipe = Recipe.load("quick").with_settings({"epochs": epochs, "snapshot_every": 0})
     return {
-        (name, seed): TrainingJob(model=model, data=DATA, img_size=SIDE, recipe=replace(RECIPE, seed=seed), out=out)
+        (name, seed): TrainingJob(model=model, data=DATA, img_size=SIDE, recipe=replace(recipe, seed=seed), out=out)
         for seed in range(SEEDS)
         for name, model in models.items()
     }
@@ -65,14 +65,24 @@ def compared(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(networks), pd.DataFrame(pairs)
 
 
-def as_text(networks: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    """Both tables in Markdown, in percent and points."""
-    lines = ["| network | test accuracy (%) | 95 % interval |", "|---|---|---|"]
+def as_text(networks: pd.DataFrame, pairs: pd.DataFrame, facts: Mapping[str, Any]) -> str:
+    """The commands, the budget and both tables in Markdown, in percent and points."""
+    epochs, sizes = facts["recipe"]["epochs"], facts["parameters"]
+    lines = [
+        "```console",
+        f"$ alternet buildup -m preresnet_mini --data {DATA} --img-size {SIDE} --out runs/{DATA}",
+        f"$ python scripts/small_data.py runs/{DATA} --epochs {epochs}",
+        "```",
+        "",
+        f"The search chose `{facts['models'][FOUND]}`.",
+        f"Every network was trained for {epochs} epochs by the recipe `quick`, with the seeds 0 to {SEEDS - 1}.",
+        "",
+        "| network | parameters | test accuracy (%) | 95 % interval |",
+        "|---|---|---|---|",
+    ]
     for row in networks.to_dict("records"):
-        lines.append(
-            f"| {row['network']} | {100 * row['mean']:.1f} ± {100 * row['standard_error']:.1f} "
-            f"| {100 * row['low']:.1f} to {100 * row['high']:.1f} |"
-        )
+        mean, error, low, high = (f"{100 * row[name]:.1f}" for name in ("mean", "standard_error", "low", "high"))
+        lines.append(f"| {row['network']} | {sizes[row['network']]:,} | {mean} ± {error} | {low} to {high} |")
     lines += ["", "| | less | points | 95 % interval | seeds in favour |", "|---|---|---|---|---|"]
     for row in pairs.to_dict("records"):
         low, mean, high = (f"{100 * row[name]:+.1f}".replace("-", "−") for name in ("low", "mean", "high"))
@@ -87,7 +97,7 @@ def provenance(trained: Mapping[tuple[str, int], TrainingJob], models: Mapping[s
     return {
         "models": dict(models),
         "parameters": {name: trained[name, 0].result.facts["parameters"]["all"] for name in models},
-        "recipe": RECIPE.as_dict() | {"seed": f"0 to {SEEDS - 1}"},
+        "recipe": facts[0]["recipe"] | {"seed": f"0 to {SEEDS - 1}"},
         "input_size": facts[0]["input_size"],
         "data": json.loads(data),
         "versions": versions(),
@@ -96,11 +106,11 @@ def provenance(trained: Mapping[tuple[str, int], TrainingJob], models: Mapping[s
     }
 
 
-def main(out: Path, executor: Executor) -> None:
+def main(out: Path, epochs: int, executor: Executor) -> None:
     """Train what is not trained yet, and write tables and page."""
     search = Measurement.load(out / "preresnet_mini" / "buildup")
     models = {**{name: name for name in NETWORKS}, FOUND: search.provenance["chosen"]}
-    trained = jobs(models, out)
+    trained = jobs(models, out, epochs)
     for job in executor.run(list({job.folder: job for job in trained.values()}.values())):
         print(f"{job.folder.name}: test accuracy {job.result.test_accuracy:.1%}", flush=True)
 
@@ -112,8 +122,9 @@ def main(out: Path, executor: Executor) -> None:
         table.to_csv(RESULTS / f"{name}.csv", index=False)
     for name, table in search.tables.items():
         table.to_csv(RESULTS / f"buildup-{name}.csv", index=False)
-    write_atomically(RESULTS / "provenance.json", json.dumps(provenance(trained, models), indent=2) + "\n")
-    text = as_text(networks, pairs)
+    facts = provenance(trained, models)
+    write_atomically(RESULTS / "provenance.json", json.dumps(facts, indent=2) + "\n")
+    text = as_text(networks, pairs, facts)
     page = PAGE.read_text(encoding="utf-8")
     marked = re.compile(r"(<!-- accuracies -->\n).*?(<!-- end -->)", flags=re.DOTALL)
     PAGE.write_text(marked.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page), encoding="utf-8")
@@ -124,5 +135,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("out", type=Path, help="folder of the search, where the trainings belong too")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--epochs", type=int, default=12, help="of every training (default: 12)")
     given = parser.parse_args()
-    main(given.out, InProcess() if given.jobs == 1 else LocalProcesses(given.jobs))
+    main(given.out, given.epochs, InProcess() if given.jobs == 1 else LocalProcesses(given.jobs))

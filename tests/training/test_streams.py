@@ -92,6 +92,9 @@ def test_what_a_buffer_gives_next_is_any_of_what_it_holds() -> None:
         assert (places == place).mean() == pytest.approx(1 / 3 * (2 / 3) ** place, abs=0.035)
     last = np.array([order.index(29) for order in drawn])
     assert [(last == place).mean() for place in (27, 28, 29)] == pytest.approx([1 / 3] * 3, abs=0.035)
+    whole = np.array([list(shuffled(range(3), 9, np.random.default_rng(seed))) for seed in range(3000)])
+    for item in range(3):
+        assert (whole == item).mean(0).tolist() == pytest.approx([1 / 3] * 3, abs=0.035)
 
 
 @INSTALLED
