@@ -92,7 +92,7 @@ def test_a_network_that_fails_costs_the_others_nothing(done, tmp_path):
     lost = Arm("lost", replace(VIT, network="vit_nun"))
     plan = Plan(studies=(HONEST, replace(VARIED, arms=(*VARIED.arms, lost))), scale=SMOKE, out=out)
     results, failed = reproduce(plan, InProcess("cpu"))
-    assert "There is no timm model 'vit_nun'" in failed
+    assert "There is no timm model 'vit_nun'" in str(failed)
     assert len(results.missing) == 1
     assert "vit_nun" in results.missing[0]
     assert {"the same ViT", "a shorter one"} <= set(results.evidence["arm"])

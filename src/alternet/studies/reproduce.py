@@ -64,7 +64,9 @@ def declared_in(file: Path) -> list[Study]:
     return found
 
 
-def reproduce(plan: Plan, executor: Executor, say: Callable[[str], None] = lambda _: None) -> tuple[Collected, str]:
+def reproduce(
+    plan: Plan, executor: Executor, say: Callable[[str], None] = lambda _: None
+) -> tuple[Collected, Exception | None]:
     """Train and measure what is not there yet, and write evidence, figures and report.
 
     Args:
@@ -73,15 +75,15 @@ def reproduce(plan: Plan, executor: Executor, say: Callable[[str], None] = lambd
         say: Called with a line about every network.
 
     Returns:
-        What there is now, and what failed in a line, empty where nothing did: the figures show what there is.
+        What there is now, which the figures show, and the error of the jobs that failed, if some did.
     """
     jobs = plan.jobs
     todo = [job for job in jobs if not job.finished]
     say(f"{len(jobs)} networks: {len(jobs) - len(todo)} there already, {len(todo)} to train or measure")
-    failed = ""
+    failed = None
     try:
         for number, job in enumerate(executor.run(todo), start=1):
             say(f"[{number}/{len(todo)}] {job.folder.name}")
     except (RuntimeError, ValueError, OSError) as error:
-        failed = in_one_line(error)
+        failed = error
     return put_out(plan), failed
