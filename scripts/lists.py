@@ -1,14 +1,16 @@
-"""Write the lists that repeat what the instruments say: of the stub of the package, of the README, of the docs.
+"""Write the lists that repeat what the code says: of the stub of the package, of the README, of the docs.
 
 Run `python scripts/lists.py` after a change there; a test sees whether it was done. In a page the list stands between
-two marks, `<!-- instruments -->` and `<!-- end -->`; in the stub it is the lines that import instruments. Neither is
-edited by hand.
+two marks, `<!-- instruments -->` (or `<!-- verdicts -->`) and `<!-- end -->`; in the stub it is the lines that import
+instruments. Neither is edited by hand.
 """
 
 import re
 from pathlib import Path
 
 from alternet.instruments.catalogue import instruments
+from alternet.instruments.verdicts import records, say, summed_up
+from alternet.studies.claims import judged_claims
 
 ROOT = Path(__file__).parents[1]
 STUB = ROOT / "src" / "alternet" / "__init__.pyi"
@@ -43,13 +45,32 @@ def interface() -> str:
     return "\n".join(f"::: alternet.{module}.{name}" for module, name in public)
 
 
+def verdicts() -> str:
+    """The table of the docs: what the published numbers say of every claim."""
+    table = judged_claims(published=True)[0].table
+    rows = [
+        f"{summed_up(table).capitalize()}.",
+        "",
+        "| claim | case | figure | effect | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for (text, source), cases in table.groupby(["text", "source"], sort=False):
+        rows.append(f"| **{text}** ({source}) | | | | |")
+        rows += [
+            f"| | {row['case']} | {row['figure']} | {say(row['effect'], row['scale'])} | {row['verdict']} |"
+            for row in records(cases)
+        ]
+    return "\n".join(rows)
+
+
 LISTS = {
     STUB: exports,
     ROOT / "README.md": asked,
     ROOT / "docs" / "index.md": index,
     ROOT / "docs" / "api.md": interface,
+    ROOT / "docs" / "claims.md": verdicts,
 }
-MARKED = re.compile(r"(?<=<!-- instruments -->\n).*?(?=\n<!-- end -->)", flags=re.DOTALL)
+MARKED = re.compile(r"(?:(?<=<!-- instruments -->\n)|(?<=<!-- verdicts -->\n)).*?(?=\n<!-- end -->)", flags=re.DOTALL)
 EXPORTS = re.compile(
     r"^from \.instruments\.\w+ import .*?(?=\nfrom \.(?!instruments\.))", flags=re.DOTALL | re.MULTILINE
 )

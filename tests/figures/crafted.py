@@ -302,6 +302,42 @@ def buildup(name: str) -> Measurement:
     return Measurement(instrument="buildup", tables=tables, provenances=(facts,))
 
 
+def claims(name: str) -> Measurement:
+    """One case of every verdict, over seeds, images and one run."""
+    nan, topics = np.nan, ["feature maps"] * 3 + ["loss landscape"] * 4
+    facts = {
+        "claim": ["low-pass"] * 3 + ["flat"] * 2 + ["swin", "shape"],
+        "topic": topics,
+        "text": ["Attention averages"] * 3 + ["Attention flattens"] * 2 + ["On par with Swin", "Shape-biased"],
+        "source": "section 3",
+        "case": ["ViT", "PiT", "Swin", "APE", "rise", "AlterNet − Swin", "ViT − ResNet"],
+        "figure": ["8", "8", "8", "1c", "1a", "E.1", "shape"],
+        "quantity": "accuracy",
+        "scale": ["plain"] * 3 + ["ratio", "plain", "points", "points"],
+        "unit": ["3 seeds, paired", "images (one run)", "one run", "3 seeds", "3 seeds", "3 and 4 seeds", ""],
+    }
+    numbers = {
+        "effect": [-0.05, 0.02, 0.01, 0.5, -2.0, -0.004, nan],
+        "low": [-0.08, -0.01, nan, 0.3, -3.0, -0.008, nan],
+        "high": [-0.02, 0.05, nan, 0.9, -1.0, 0.001, nan],
+        "null_low": [nan, nan, nan, 0, nan, -0.01, 0],
+        "null_high": [0, 0, 0, 1, 0, 0.01, nan],
+        "p": [0.01, 0.3, nan, 0.03, 0.02, 0.02, nan],
+    }
+    verdicts = [
+        "supported",
+        "undecided",
+        "contradicted (one run)",
+        "supported",
+        "supported",
+        "supported",
+        "not measured",
+    ]
+    rows = {"model": name, **facts, **numbers, "left_out": [0, 1, 0, 0, 0, 0, 0], "verdict": verdicts, "p_holm": 0.06}
+    facts = {"instrument": "claims", "settings": {"level": 0.95}, "model": {"name": name}}
+    return Measurement(instrument="claims", tables={"table": pd.DataFrame(rows)}, provenances=(facts,))
+
+
 MAKERS: dict[str, Callable[[str], Measurement]] = {
     "fourier": fourier,
     "variance": variance,
@@ -319,6 +355,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "trajectory": trajectory,
     "training": training,
     "buildup": buildup,
+    "claims": claims,
 }
 
 

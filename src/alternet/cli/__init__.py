@@ -10,6 +10,7 @@ import typer
 
 from alternet.circumstances import command
 from alternet.cli.buildup import buildup
+from alternet.cli.claims import claims
 from alternet.cli.demo import demo
 from alternet.cli.export import export
 from alternet.cli.listing import listing
@@ -36,6 +37,7 @@ app.command()(taps)
 app.command()(measure)
 app.command()(train)
 app.command()(buildup)
+app.command()(claims)
 app.command()(report)
 app.command()(export)
 app.command()(reproduce)

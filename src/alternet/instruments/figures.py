@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from matplotlib.figure import Figure
 
 from alternet.errors import nearest
-from alternet.instruments import buildup_log, training_log
+from alternet.instruments import buildup_log, training_log, verdicts
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.exhibit import Exhibit
@@ -45,6 +45,7 @@ _FOUND = {name: _beside(kind) for name, kind in instruments().items()}
 FIGURES: dict[str, Exhibit] = {
     "training": training_log.EXHIBIT,
     "buildup": buildup_log.EXHIBIT,
+    "claims": verdicts.EXHIBIT,
     **{name: shown for name, shown in _FOUND.items() if shown},
 }
 """By instrument, in the order of a report."""

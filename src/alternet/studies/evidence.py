@@ -6,7 +6,8 @@ is what a figure compares, as the paper calls it; its settings along an axis (sh
 same code draws and judges both.
 """
 
-from importlib.resources import files
+from collections.abc import Iterable
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
@@ -111,6 +112,30 @@ def read_evidence(file: str | Path | IO[str]) -> pd.DataFrame:
     return checked(rows, str(name))
 
 
+def gather_evidence(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """The evidence of several studies in one table.
+
+    Args:
+        paths: CSV files, or folders with an `evidence.csv`, in themselves or in `figures/FIGURE`.
+
+    Raises:
+        ValueError: There is none, a file holds something else, or two give different numbers of one run.
+    """
+    tables = []
+    for path in map(Path, paths):
+        whole, parts = path / "evidence.csv", sorted(path.glob("figures/*/evidence.csv"))
+        files = [path] if path.is_file() else [whole] if whole.is_file() else parts
+        if not files:
+            raise ValueError(
+                f"There is no evidence in {path}: expected a CSV file or a folder with evidence.csv, which alternet "
+                "reproduce writes."
+            )
+        tables += [read_evidence(file) for file in files]
+    if not tables:
+        raise ValueError("No evidence is given: name folders that alternet reproduce wrote.")
+    return checked(pd.concat(tables, ignore_index=True).drop_duplicates(), "All evidence together")
+
+
 def checked(rows: pd.DataFrame, name: str = "The table") -> pd.DataFrame:
     """Rows of evidence with their types, in the order of `COLUMNS`.
 
@@ -186,5 +211,5 @@ def published() -> pd.DataFrame:
         >>> table[(table.figure == "5a") & (table.arm == "Swin") & (table.quantity == "test_error")].value.item()
         0.233
     """
-    with (files("alternet.studies") / "published.csv").open(encoding="utf-8") as file:
+    with (resources("alternet.studies") / "published.csv").open(encoding="utf-8") as file:
         return read_evidence(file)
