@@ -70,7 +70,7 @@ def reproduce(
         scale=chosen,
         out=out,
         seeds=seeds,
-        data=located(data, chosen.data, chosen.second),
+        data=located(data, chosen.data, chosen.second, "cue-conflict"),
         again=tuple(again),
     )
     if only:
@@ -114,8 +114,8 @@ def located(data: list[str], *own: str) -> dict[str, str]:
     others = [one for name, one in places.items() if name not in own]
     if len(others) > 1:
         raise ValueError(
-            f"--data names several in place of {own[0]}: {', '.join(others)}. Give one of them, and PATHs for "
-            f"{' and '.join(own)}."
+            f"--data names several in place of {own[0]}: {', '.join(others)}. Give one of them, and where "
+            f"{', '.join(dict.fromkeys(own))} lie."
         )
     return {name: one for name, one in places.items() if name in own} | ({"": others[0]} if others else {})
 

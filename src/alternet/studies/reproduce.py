@@ -19,8 +19,8 @@ def studies_named(names: Sequence[str], scale: Scale) -> tuple[Study, ...]:
     """The studies of the paper's figures, of all of them, or of a Python file that declares some.
 
     Args:
-        names: Names of figures, `all`, or paths that end in `.py`. Of such a file every `Study` is taken that stands in
-            a name of its own.
+        names: Names of figures (`C.1` and `5` stand for their parts too), `all`, or paths that end in `.py`. Of such a
+            file every `Study` is taken that stands in a name of its own.
         scale: At which size.
 
     Raises:
@@ -37,8 +37,8 @@ def studies_named(names: Sequence[str], scale: Scale) -> tuple[Study, ...]:
             found = declared_in(Path(name))
         elif name == ALL:
             found = [make(scale) for make in FIGURES.values()]
-        elif name in FIGURES:
-            found = [FIGURES[name](scale)]
+        elif parts := [part for part in FIGURES if part == name or part[:-1] == name]:  # C.1 is C.1a and C.1b
+            found = [FIGURES[part](scale) for part in parts]
         else:
             raise unknown("There is no figure", name, FIGURES, see="alternet list figures")
         for study in found:
