@@ -16,7 +16,7 @@ from alternet.studies.measuring_job import MeasuringJob
 from alternet.studies.plan import Plan
 from alternet.studies.readings import READINGS
 from alternet.studies.reproduce import studies_named
-from alternet.studies.scale import CIFAR, SCALES, SMOKE
+from alternet.studies.scale import CIFAR, IMAGENET, SCALES, SMOKE
 
 
 def plan(*studies: Study, **more) -> Plan:
@@ -94,6 +94,20 @@ def test_measurements_ask_for_snapshots_that_are_kept():
             for name in {one.snapshot for one in job.measurements} - {"last", "warmup", "init"}:
                 assert int(name.removeprefix("epoch-")) % recipe.snapshot_every == 0
             assert recipe.warmup_epochs or "warmup" not in {one.snapshot for one in job.measurements}
+
+
+def test_a_figure_of_several_parts_is_all_of_them():
+    assert [study.figure for study in studies_named(["C.1", "5"], SMOKE)] == ["C.1a", "C.1b", "5a", "5b"]
+
+
+def test_published_weights_are_measured_and_not_trained():
+    made = Plan(studies=studies_named(["E.1", "C.4"], IMAGENET), scale=IMAGENET, out=Path("out"), seeds=2)
+    (swin,) = (job for job in made.jobs if job.training.model.startswith("swin"))
+    assert swin.training.given
+    names = [one.instrument.spec.name for one in swin.measurements]
+    assert "calibration" in names  # in place of a log
+    assert all(one.snapshot == "last" for one in swin.measurements)
+    assert not swin.finished
 
 
 def test_a_study_that_cannot_be_is_refused():

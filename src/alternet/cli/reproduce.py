@@ -20,6 +20,12 @@ class Size(StrEnum):
     IMAGENET = "imagenet"
 
 
+class Cluster(StrEnum):
+    """What hands out machines."""
+
+    SLURM = "slurm"
+
+
 def reproduce(
     figures: Annotated[
         list[str],
@@ -34,7 +40,14 @@ def reproduce(
         typer.Option(help="Data in place of those of the scale, or where they lie: cifar100:PATH. May be given often."),
     ] = [],  # noqa: B006 - typer reads the default, nobody changes it
     seeds: Annotated[int, typer.Option(min=1, help="How often each network is trained.")] = 1,
-    jobs: Annotated[int, typer.Option(min=1, help="Networks at a time, each in a process of its own.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Networks at a time, each in a process, or a job, of its own.")] = 1,
+    cluster: Annotated[
+        Cluster | None, typer.Option(help="Hand the networks to this, each a job; needs the extra `cluster`.")
+    ] = None,
+    partition: Annotated[str, typer.Option(help="Of the cluster.")] = "",
+    limit: Annotated[str, typer.Option("--time", help="Of a job of the cluster: 90, 45m, 24h, 2d.")] = "24h",
+    gpus: Annotated[int, typer.Option(min=0, help="Of a job of the cluster; with 2 or more it is a torchrun.")] = 0,
+    cpus: Annotated[int, typer.Option(min=1, help="Of a job of the cluster.")] = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and what it costs.")] = False,
     device: Device = None,
     only: Annotated[str, typer.Option(hidden=True)] = "",
@@ -51,13 +64,13 @@ def reproduce(
     chosen = scale_of(scale)
     named = studies.studies_named(figures, chosen)
     again = ["reproduce", *figures, "--scale", scale, *(part for one in data for part in ("--data", one))]
-    again += ["--seeds", str(seeds), "--out", str(out)]
+    again += ["--seeds", str(seeds), "--out", str(out.resolve())]
     plan = Plan(
         studies=named,
         scale=chosen,
         out=out,
         seeds=seeds,
-        data=located(data, chosen.data, chosen.second),
+        data=located(data, chosen.data, chosen.second, "cue-conflict"),
         again=tuple(again),
     )
     if only:
@@ -70,14 +83,21 @@ def reproduce(
             typer.echo(line)
         return
     writable(out)
-    results, failed = studies.reproduce(plan, _executor(jobs, device), typer.echo)
+    executor = _executor(jobs, device)
+    if cluster is not None:
+        from alternet.studies.cluster import Slurm, minutes
+
+        at_once = {"at_once": jobs} if jobs > 1 else {}
+        wanted = {"partition": partition, "minutes": minutes(limit), "gpus": gpus, "cpus": cpus, "device": device}
+        executor = Slurm(out.resolve() / "jobs", **wanted, **at_once)
+    results, failed = studies.reproduce(plan, executor, typer.echo)
     for line in results.missing:
         typer.echo(f"note: {line}", err=True)
     typer.echo(
         f"Evidence: {out / 'evidence.csv'}. Figures: {out / 'figures'}. Open {out / 'report.html'} in a browser."
     )
-    if failed:
-        raise RuntimeError(failed)
+    if failed is not None:
+        raise failed
 
 
 def located(data: list[str], *own: str) -> dict[str, str]:
@@ -94,8 +114,8 @@ def located(data: list[str], *own: str) -> dict[str, str]:
     others = [one for name, one in places.items() if name not in own]
     if len(others) > 1:
         raise ValueError(
-            f"--data names several in place of {own[0]}: {', '.join(others)}. Give one of them, and PATHs for "
-            f"{' and '.join(own)}."
+            f"--data names several in place of {own[0]}: {', '.join(others)}. Give one of them, and where "
+            f"{', '.join(dict.fromkeys(own))} lie."
         )
     return {name: one for name, one in places.items() if name in own} | ({"": others[0]} if others else {})
 

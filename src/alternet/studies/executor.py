@@ -131,7 +131,7 @@ class LocalProcesses:
         with _said(job).open("wb") as output:
             arguments = [sys.executable, "-m", "alternet.cli", *job.command(self.device)]
             return subprocess.Popen(
-                arguments, stdout=output, stderr=output, env=environment, preexec_fn=_end_with(os.getpid())
+                arguments, stdout=output, stderr=output, env=environment, preexec_fn=ends_with(os.getpid())
             )
 
 
@@ -149,13 +149,20 @@ def _last_line(file: Path, code: int) -> str:
     return lines[-1].strip().rstrip(".") if lines else f"exit code {code}, without a word"
 
 
-def _end_with(parent: int) -> Callable[[], None] | None:
-    """Let the new process be ended with its parent, also where that is killed; on Linux alone."""
+def ends_with(parent: int, *, deaf_to: signal.Signals | None = None) -> Callable[[], None] | None:
+    """Let a new process be ended with its parent, also where that is killed; on Linux alone.
+
+    Args:
+        parent: Its number.
+        deaf_to: A signal to the parent that the new process shall not mind.
+    """
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)
 
     def prepare() -> None:
+        if deaf_to is not None:
+            signal.signal(deaf_to, signal.SIG_IGN)
         with suppress(AttributeError):
             library.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:  # it was killed before we said so

@@ -19,8 +19,8 @@ def studies_named(names: Sequence[str], scale: Scale) -> tuple[Study, ...]:
     """The studies of the paper's figures, of all of them, or of a Python file that declares some.
 
     Args:
-        names: Names of figures, `all`, or paths that end in `.py`. Of such a file every `Study` is taken that stands in
-            a name of its own.
+        names: Names of figures (`C.1` and `5` stand for their parts too), `all`, or paths that end in `.py`. Of such a
+            file every `Study` is taken that stands in a name of its own.
         scale: At which size.
 
     Raises:
@@ -37,8 +37,8 @@ def studies_named(names: Sequence[str], scale: Scale) -> tuple[Study, ...]:
             found = declared_in(Path(name))
         elif name == ALL:
             found = [make(scale) for make in FIGURES.values()]
-        elif name in FIGURES:
-            found = [FIGURES[name](scale)]
+        elif parts := [part for part in FIGURES if part == name or part[:-1] == name]:  # C.1 is C.1a and C.1b
+            found = [FIGURES[part](scale) for part in parts]
         else:
             raise unknown("There is no figure", name, FIGURES, see="alternet list figures")
         for study in found:
@@ -64,7 +64,9 @@ def declared_in(file: Path) -> list[Study]:
     return found
 
 
-def reproduce(plan: Plan, executor: Executor, say: Callable[[str], None] = lambda _: None) -> tuple[Collected, str]:
+def reproduce(
+    plan: Plan, executor: Executor, say: Callable[[str], None] = lambda _: None
+) -> tuple[Collected, Exception | None]:
     """Train and measure what is not there yet, and write evidence, figures and report.
 
     Args:
@@ -73,15 +75,15 @@ def reproduce(plan: Plan, executor: Executor, say: Callable[[str], None] = lambd
         say: Called with a line about every network.
 
     Returns:
-        What there is now, and what failed in a line, empty where nothing did: the figures show what there is.
+        What there is now, which the figures show, and the error of the jobs that failed, if some did.
     """
     jobs = plan.jobs
     todo = [job for job in jobs if not job.finished]
     say(f"{len(jobs)} networks: {len(jobs) - len(todo)} there already, {len(todo)} to train or measure")
-    failed = ""
+    failed = None
     try:
         for number, job in enumerate(executor.run(todo), start=1):
             say(f"[{number}/{len(todo)}] {job.folder.name}")
     except (RuntimeError, ValueError, OSError) as error:
-        failed = in_one_line(error)
+        failed = error
     return put_out(plan), failed

@@ -28,8 +28,8 @@ def facts_of(data: str) -> Facts:
 
 def built(training: TrainingJob, facts: Facts) -> Subject:
     """The network that a training begins with."""
-    channels = int(training.model_args.get("in_chans", 3))
-    shape = (channels, *(2 * (training.img_size or facts.side,)))
+    side = training.img_size or facts.side
+    shape = (int(training.model_args.get("in_chans", 3)), side, side)
     begun = start(
         training.model.removesuffix("@pretrained"), shape, facts.classes, training.model_args, seed=training.recipe.seed
     )

@@ -106,7 +106,7 @@ def fig_12c(scale: Scale) -> Study:
 
 def series(name: str, scale: Scale) -> tuple[Arm, ...]:
     """One arm whose networks stand at their x."""
-    given = SERIES[name][scale.pick(smoke="smoke", cifar="cifar")]
+    given = scale.pick(smoke=SERIES[name]["smoke"], cifar=SERIES[name]["cifar"])
     if scale.name == "imagenet":  # the same with the patches that images of that side take
         coarse = {x: of._replace(settings={**of.settings, "patch_size": 16}) for x, of in given.items()}
         given = patches(8, 16, 32) if name == "C.3" else coarse
@@ -176,7 +176,36 @@ def fig_f1(scale: Scale) -> Study:
     )
 
 
+def fig_sam(scale: Scale) -> Study:
+    return figure(
+        "SAM",
+        arms=(*trained("ViT"), Arm("ViT (SAM)", Training(network="ViT", options={"sam": "sam"}))),
+        readings=(LOG, spectrum(scale)),
+        shows=(Show("accuracy"), *SHARPNESS),
+        exhibits=("hessian",),
+    )
+
+
+def fig_smoothing(scale: Scale) -> Study:
+    return figure(
+        "smoothing",
+        arms=trained("ResNet-18", "ResNet-18 (smoothing)"),
+        readings=(LOG, spectrum(scale)),
+        shows=(Show("accuracy"), *SHARPNESS),
+        exhibits=("hessian",),
+    )
+
+
 FIGURES = {
     **{"1a": fig_1a, "1b": fig_1b, "1c": fig_1c, "4": fig_4, "6": fig_6, "7": fig_7, "12c": fig_12c},
-    **{"C.3": fig_c3, "C.4": fig_c4, "C.5": fig_c5, "C.6": fig_c6, "C.7": fig_c7, "F.1": fig_f1},
+    **{
+        "C.3": fig_c3,
+        "C.4": fig_c4,
+        "C.5": fig_c5,
+        "C.6": fig_c6,
+        "C.7": fig_c7,
+        "F.1": fig_f1,
+        "SAM": fig_sam,
+        "smoothing": fig_smoothing,
+    },
 }

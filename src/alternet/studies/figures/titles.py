@@ -1,4 +1,4 @@
-"""Titles of the paper's figures, in its order, and the study of one of them."""
+"""Titles of the paper's figures, in its order, then of what it claims without one; and the study of one of them."""
 
 from typing import Any
 
@@ -24,7 +24,8 @@ TITLES = {
     "12a": "Building up AlterNet: accuracy as units attend, from the end of the network on",
     "12b": "AlterNet is more accurate and more robust than the network that it was made of",
     "12c": "Attention in a ResNet makes the eigenvalues smaller early in training",
-    "C.1": "Overfitting on another data set: test error against the NLL on augmented training data",
+    "C.1a": "Overfitting on another data set (CIFAR-10): test error against the NLL on augmented training data",
+    "C.1b": "Overfitting on a large data set (ImageNet): test error against the NLL on augmented training data",
     "C.2": "Longer training lowers the NLL on training data and the test error",
     "C.3": "The size of a ViT's patches",
     "C.4": "Landscapes and eigenvalues of multi-stage ViTs",
@@ -38,6 +39,10 @@ TITLES = {
     "D.5": "The stages of the networks that are compared",
     "E.1": "Accuracy and robustness of AlterNet among ViTs and CNNs, in the paper on ImageNet",
     "F.1": "Strong augmentation makes networks under-confident, and the loss flatter",
+    "SAM": "Claimed in words: sharpness-aware training makes a ViT's loss flatter and more convex",
+    "smoothing": "Claimed by Park and Kim (2021): spatial smoothing makes a ResNet's loss flatter",
+    "shape": "Claimed in words: attention goes by shape",
+    "static": "Claimed in words: attention that depends on the image beats attention that does not",
 }
 
 
