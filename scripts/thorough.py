@@ -25,7 +25,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verification.md"
 MARKED = re.compile(r"(<!-- thorough -->)\n(.*?)\n(<!-- end -->)", flags=re.DOTALL)
-EXTRAS = ("hf", "corruptions", "sam", "elpv", "shards", "onnx")
+EXTRAS = ("hf", "corruptions", "sam", "elpv", "shards", "cluster", "onnx")
 """What users may install besides."""
 FORGIVING = ("-W", "default::DeprecationWarning", "-W", "default::PendingDeprecationWarning")
 """With untested versions other packages warn of one another, which is no defect of ours."""
