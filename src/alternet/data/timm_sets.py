@@ -278,7 +278,7 @@ def _shards_of_files(reader: Any) -> list[Shard]:
 
     def pictures(url: str) -> Iterator[tuple[bytes, Any]]:
         for sample in webdataset.DataPipeline(webdataset.SimpleShardList([url]), webdataset.tarfile_to_samples()):
-            target = json.loads(sample["json"])[key] if key else sample["cls"]
+            target = json.loads(sample["json"])[key] if key and "json" in sample else sample["cls"]
             yield next(sample[kind] for kind in reader.input_key.split(";") if kind in sample), target
 
     urls = [os.path.join(reader.root, name) for name in reader.split_info.filenames]
