@@ -14,6 +14,7 @@ from alternet.instruments import buildup_log, training_log
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.pooled import pooled
 from alternet.measurement import Measurement
 from alternet.plotting import style
 from alternet.plotting.legend import Entry
@@ -24,6 +25,7 @@ __all__ = [
     "FIGURES",
     "Exhibit",
     "Panel",
+    "as_shown",
     "cast",
     "draw",
     "exhibit",
@@ -80,6 +82,12 @@ def exhibit(instrument: str) -> Exhibit:
     return FIGURES[instrument]
 
 
+def as_shown(measurement: Measurement) -> Measurement:
+    """The measurement as figures and sentences have it: runs of a group as one model, and random weights marked."""
+    spec = FIGURES[measurement.instrument].spec if measurement.instrument in FIGURES else None
+    return (pooled(measurement, spec) if spec and spec.pools else measurement).marked()
+
+
 def draw(
     measurement: Measurement,
     axes: Any = None,
@@ -116,13 +124,13 @@ def draw(
     measurement = measurement.renamed(called)
     with style.context(), style.coloured({called[name]: colour for name, colour in (colours or {}).items()}):
         if axes is None:
-            return shown.figure(measurement.marked())
+            return shown.figure(as_shown(measurement))
         if shown.panels is None:
             raise ValueError(
                 f"The figure of {measurement.instrument} is drawn as a whole, not on axes. Leave axes out."
             )
         given = [axes] if isinstance(axes, Axes) else list(np.ravel(axes))
-        for panel, axis in zip(shown.panels(measurement.marked()), given, strict=False):
+        for panel, axis in zip(shown.panels(as_shown(measurement)), given, strict=False):
             panel.draw(axis)
             axis.set_title(style.label(panel.title))
         return given[0].figure
@@ -137,13 +145,13 @@ def panels(measurement: Measurement) -> list[Panel]:
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
     with style.context():
-        return shown.panels(measurement.marked()) if shown.panels else []
+        return shown.panels(as_shown(measurement)) if shown.panels else []
 
 
 def legend(measurement: Measurement) -> list[Entry]:
     """What the signs in the panels mean."""
     with style.context():
-        return exhibit(measurement.instrument).entries(measurement.marked())
+        return exhibit(measurement.instrument).entries(as_shown(measurement))
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -154,4 +162,4 @@ def sentences(measurement: Measurement) -> list[str]:
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
-    return shown.sentences(measurement.marked())
+    return shown.sentences(as_shown(measurement))

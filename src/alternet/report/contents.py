@@ -82,13 +82,14 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str]) -> Conte
     place = {name: number for number, name in enumerate(figures.FIGURES)}
     shown_as = [measurement.marked() for measurement in measurements]
     ordered = sorted(shown_as, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
-    names = in_one_order(ordered)
+    names = in_one_order([figures.as_shown(one) for one in ordered])
 
     # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
     measured = [(one, provenance) for one in ordered if one.instrument != "training" for provenance in one.provenances]
-    models = _models(measured, names)
+    models = _models(measured, in_one_order(ordered))
     # where nothing was measured, the headline is of what was trained
-    shown = list(dict.fromkeys(row.name for row in models)) or names
+    groups = {run: name for one in ordered for name, runs in one.groups.items() for run in runs}
+    shown = list(dict.fromkeys(groups.get(row.name, row.name) for row in models)) or names
     if len(shown) == 1:
         headline = f"How {shown[0]} works inside" if models else f"How {shown[0]} was trained"
     elif len(shown) <= 3:

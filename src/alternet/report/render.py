@@ -45,7 +45,7 @@ def render(paths: Sequence[str | Path], out: str | Path) -> Path:
     """
     out = Path(out)
     measurements, notes = gather([Path(path) for path in paths])
-    with figures.cast(in_one_order(measurements)):
+    with figures.cast(in_one_order([figures.as_shown(one) for one in measurements])):
         drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
         page = html(contents(measurements, notes))
     try:  # by now all is drawn, so what cannot be drawn leaves no half of a report
