@@ -6,11 +6,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alternet.errors import nearest
-from alternet.instruments import buildup_log, training_log
+from alternet.instruments import buildup_log, epoch_log, training_log
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.exhibit import Exhibit
@@ -30,6 +31,7 @@ __all__ = [
     "draw",
     "exhibit",
     "legend",
+    "numbers",
     "panels",
     "register",
     "save",
@@ -50,6 +52,7 @@ _FOUND = {name: _beside(kind) for name, kind in instruments().items()}
 
 FIGURES: dict[str, Exhibit] = {
     "training": training_log.EXHIBIT,
+    "epochs": epoch_log.EXHIBIT,
     "buildup": buildup_log.EXHIBIT,
     **{name: shown for name, shown in _FOUND.items() if shown},
 }
@@ -152,6 +155,14 @@ def legend(measurement: Measurement) -> list[Entry]:
     """What the signs in the panels mean."""
     with style.context():
         return exhibit(measurement.instrument).entries(as_shown(measurement))
+
+
+def numbers(measurement: Measurement) -> dict[str, float]:
+    """The key numbers of a measurement of one model, by name; none where its instrument states none."""
+    shown = FIGURES.get(measurement.instrument)
+    if shown is None or shown.numbers is None:
+        return {}
+    return {name: float(value) for name, value in shown.numbers(measurement).items() if pd.notna(value)}
 
 
 def sentences(measurement: Measurement) -> list[str]:
