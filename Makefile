@@ -10,8 +10,14 @@ INSTALLED := .venv/installed
 
 .PHONY: demo test quick thorough verify check same shape bench gpu docs format clean
 
-demo: $(INSTALLED)
+demo: .venv/demo
 	$(BIN)/alternet demo --out runs/demo
+
+# What the demo needs and no more; `make test` adds the rest to the same environment
+.venv/demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
 
 test: $(INSTALLED)
 	bash scripts/browser.sh

@@ -18,9 +18,10 @@ STUB = ROOT / "src" / "alternet" / "__init__.pyi"
 
 def exports() -> str:
     """The lines of the stub, in the order of their modules."""
+    named = [(name, kind.__name__) for name, kind in instruments().items()]
     return "\n".join(
-        f"from .instruments.{name} import {kind.__name__} as {kind.__name__}"
-        for name, kind in sorted(instruments().items())
+        f"from .instruments.{module} import {name} as {name}"
+        for module, name in sorted([*named, ("during", "Measure")])
     )
 
 

@@ -4,6 +4,7 @@ from .data.datasets import batches as batches
 from .data.image_batches import Batches as Batches
 from .instruments.calibration import Calibration as Calibration
 from .instruments.corruption import Corruption as Corruption
+from .instruments.during import Measure as Measure
 from .instruments.fourier import Fourier as Fourier
 from .instruments.fourier_heatmap import FourierHeatmap as FourierHeatmap
 from .instruments.frequency_noise import FrequencyNoise as FrequencyNoise

@@ -97,6 +97,15 @@ class Measurement:
         """Names of the models, in order."""
         return tuple(provenance["model"]["name"] for provenance in self.provenances)
 
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Models that are runs of one network, by the name of their group; groups of one run are none."""
+        found: dict[str, list[str]] = {}
+        for provenance in self.provenances:
+            if group := provenance.get("group"):
+                found.setdefault(str(group), []).append(provenance["model"]["name"])
+        return {group: tuple(runs) for group, runs in found.items() if len(runs) > 1}
+
     def of(self, model: str) -> "Measurement":
         """The part of this measurement that belongs to one model."""
         if model not in self.models:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -66,7 +67,7 @@ def measure(
     their images are normalised.
     """
     from alternet.distributed import local_device, processes
-    from alternet.subject.names import by_name
+    from alternet.subject.names import by_name, groups
 
     set_cache(cache)
     given = parse_settings(settings)
@@ -77,6 +78,7 @@ def measure(
     with processes(target):
         models = {as_text(name): text for name, text in by_name(model).items()}
         options |= {"img_size": img_size, "of_model": of_model(given)}
+        options["groups"] = {as_text(name): group for name, group in groups(model).items()}
         with cleared(out):
             code = measure_models(chosen, models, data=data, out=writable(out), device=target, **options)
     if code:
@@ -124,9 +126,12 @@ def measure_models(
     device: "torch.device",
     img_size: int | None = None,
     of_model: Mapping[str, Any] | None = None,
+    groups: Mapping[str, str] | None = None,
     **options: Any,
 ) -> int:
     """Measure each of `models` (display name → MODEL) with each instrument; returns the exit code.
+
+    Models that `groups` names (display name → group) are runs that differ by their seed alone, and shown as one.
 
     It is 1 where some measurement failed, and 2 where nothing at all could be measured of what was asked for. A model
     that cannot be loaded costs the others nothing.
@@ -146,7 +151,7 @@ def measure_models(
         with _noted(results, name):
             seed = options.get("seed", 0)
             ways = {"img_size": img_size, "device": device, "seed": seed, "name": name, **own}
-            subject = _everywhere(partial(load, model, **ways))
+            subject = replace(_everywhere(partial(load, model, **ways)), group=(groups or {}).get(name, ""))
             if members_of(model):
                 _note_random_weights(name, model)
             for part, split in _by_split(instruments):

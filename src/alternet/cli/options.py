@@ -19,7 +19,8 @@ Models = Annotated[
         "--model",
         help="[CALLED=]NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID, run:DIR or local-dir:FOLDER; "
         "WEIGHTS is a file or `pretrained`, or a snapshot of the run, such as run:DIR@warmup. CALLED is what tables "
-        "and figures call it, as in mine=run:DIR. May be given several times; the order is kept.",
+        "and figures call it, as in mine=run:DIR; mine=run:runs/a-* is all runs that match, as one model with an "
+        "interval, and run:DIR@* every snapshot of a run. May be given several times; the order is kept.",
     ),
 ]
 Model = Annotated[

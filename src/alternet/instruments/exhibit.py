@@ -25,6 +25,7 @@ class Exhibit:
             inside `style.context`.
         legend: What the signs in the panels mean.
         layout: How `alternet.plotting.panel.sheet` puts the panels into one figure: what it takes besides them.
+        numbers: The few numbers of one model that stand for all of it, by name, as a log of training keeps them.
         draw: That figure where it has a layout of its own, run inside `style.context`.
 
     Examples:
@@ -41,6 +42,7 @@ class Exhibit:
     legend: Callable[[Measurement], list[Entry]] | None = None
     layout: Mapping[str, Any] = field(default_factory=dict)
     draw: Callable[[Measurement], Figure] | None = None
+    numbers: Callable[[Measurement], Mapping[str, float]] | None = None
 
     def __post_init__(self) -> None:
         if self.panels is None and self.draw is None:

@@ -6,14 +6,16 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alternet.errors import nearest
-from alternet.instruments import buildup_log, training_log, verdicts
+from alternet.instruments import buildup_log, epoch_log, training_log, verdicts
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.pooled import pooled
 from alternet.measurement import Measurement
 from alternet.plotting import style
 from alternet.plotting.legend import Entry
@@ -24,10 +26,12 @@ __all__ = [
     "FIGURES",
     "Exhibit",
     "Panel",
+    "as_shown",
     "cast",
     "draw",
     "exhibit",
     "legend",
+    "numbers",
     "panels",
     "register",
     "save",
@@ -48,6 +52,7 @@ _FOUND = {name: _beside(kind) for name, kind in instruments().items()}
 
 FIGURES: dict[str, Exhibit] = {
     "training": training_log.EXHIBIT,
+    "epochs": epoch_log.EXHIBIT,
     "buildup": buildup_log.EXHIBIT,
     "claims": verdicts.EXHIBIT,
     **{name: shown for name, shown in _FOUND.items() if shown},
@@ -79,6 +84,12 @@ def exhibit(instrument: str) -> Exhibit:
             "For an instrument of your own, call alternet.instruments.figures.register first."
         )
     return FIGURES[instrument]
+
+
+def as_shown(measurement: Measurement) -> Measurement:
+    """The measurement as figures and sentences have it: runs of a group as one model, and random weights marked."""
+    spec = FIGURES[measurement.instrument].spec if measurement.instrument in FIGURES else None
+    return (pooled(measurement, spec) if spec and spec.pools else measurement).marked()
 
 
 def draw(
@@ -117,13 +128,13 @@ def draw(
     measurement = measurement.renamed(called)
     with style.context(), style.coloured({called[name]: colour for name, colour in (colours or {}).items()}):
         if axes is None:
-            return shown.figure(measurement.marked())
+            return shown.figure(as_shown(measurement))
         if shown.panels is None:
             raise ValueError(
                 f"The figure of {measurement.instrument} is drawn as a whole, not on axes. Leave axes out."
             )
         given = [axes] if isinstance(axes, Axes) else list(np.ravel(axes))
-        for panel, axis in zip(shown.panels(measurement.marked()), given, strict=False):
+        for panel, axis in zip(shown.panels(as_shown(measurement)), given, strict=False):
             panel.draw(axis)
             axis.set_title(style.label(panel.title))
         return given[0].figure
@@ -138,13 +149,21 @@ def panels(measurement: Measurement) -> list[Panel]:
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
     with style.context():
-        return shown.panels(measurement.marked()) if shown.panels else []
+        return shown.panels(as_shown(measurement)) if shown.panels else []
 
 
 def legend(measurement: Measurement) -> list[Entry]:
     """What the signs in the panels mean."""
     with style.context():
-        return exhibit(measurement.instrument).entries(measurement.marked())
+        return exhibit(measurement.instrument).entries(as_shown(measurement))
+
+
+def numbers(measurement: Measurement) -> dict[str, float]:
+    """The key numbers of a measurement of one model, by name; none where its instrument states none."""
+    shown = FIGURES.get(measurement.instrument)
+    if shown is None or shown.numbers is None:
+        return {}
+    return {name: float(value) for name, value in shown.numbers(measurement).items() if pd.notna(value)}
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -155,4 +174,4 @@ def sentences(measurement: Measurement) -> list[str]:
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
-    return shown.sentences(measurement.marked())
+    return shown.sentences(as_shown(measurement))

@@ -306,6 +306,7 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
         PREPARATION: work.batches.preparation,
         "origin": work.origin,
         "processes": world_size(),
+        **({"group": work.subject.group} if work.subject.group else {}),
         **job.networks,
         **circumstances(f"{job.instrument}.measure({work.subject.name!r}, {work.batches.name!r})", work.subject.device),
     }

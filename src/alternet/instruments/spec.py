@@ -86,6 +86,8 @@ class Spec:
         needs: What it cannot do without: labels, feature maps, gradients, a training run.
         split: Which part of the data it asks about: `train` where the question is about what was trained on.
         joins_classes: Whether it joins the classes of model and data by their names, so that their numbers may differ.
+        pools: Whether the mean over several runs of its tables, row by row, says what one run's says; where it does
+            not, as of eigenvalues, each run is drawn by itself.
         extra: The optional dependencies of this package that it needs, if any.
         version: Raised when the same settings give other numbers; a stored result of another version is refused.
     """
@@ -102,6 +104,7 @@ class Spec:
     needs: frozenset[Need] = frozenset()
     split: Literal["test", "train"] = "test"
     joins_classes: bool = False
+    pools: bool = True
     extra: str = ""
     version: int = 1
 

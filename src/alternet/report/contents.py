@@ -110,13 +110,14 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     place = {name: number for number, name in enumerate(figures.FIGURES)}
     shown_as = [measurement.marked() for measurement in measurements]
     ordered = sorted(shown_as, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
-    names = in_one_order(ordered, studies)
+    names = in_one_order([figures.as_shown(one) for one in ordered], studies)
 
     # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
     measured = [(one, provenance) for one in ordered if one.instrument != "training" for provenance in one.provenances]
-    models = _models(measured, names)
+    models = _models(measured, in_one_order(ordered))
     # where nothing was measured, the headline is of what was trained
-    shown = list(dict.fromkeys(row.name for row in models)) or names
+    groups = {run: name for one in ordered for name, runs in one.groups.items() for run in runs}
+    shown = list(dict.fromkeys(groups.get(row.name, row.name) for row in models)) or names
     if studies:
         headline = f"Figures {', '.join(study.figure for study in studies)}"
     elif len(shown) == 1:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alternet.instruments.figures import FIGURES
+from alternet.instruments.epoch_log import over_epochs
+from alternet.instruments.figures import FIGURES, numbers
 from alternet.measurement import PROVENANCE, Measurement, in_order
 from alternet.runs import AVERAGED, LOG, RUN, WEIGHTS, TrainingRun
 from alternet.storage import is_file
@@ -72,6 +73,9 @@ def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
                 f"The {instrument} measurements of {models} do not all have a table {error}. "
                 "Measure them with one version."
             ) from error
+    keyed = [(one, {model: numbers(one.of(model)) for model in one.models}) for one in joined]
+    if (over := over_epochs(keyed)) is not None:
+        joined.append(over)
     return joined, notes
 
 

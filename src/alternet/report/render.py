@@ -55,7 +55,7 @@ def write(
     Raises:
         OSError: The page or a figure cannot be written.
     """
-    with figures.cast(in_one_order(measurements, studies)):
+    with figures.cast(in_one_order([figures.as_shown(one) for one in measurements], studies)):
         drawn = {m.instrument: figures.draw(m) for m in measurements if m.instrument in figures.FIGURES}
         page = html(contents(measurements, notes, studies=studies))
     try:  # by now all is drawn, so what cannot be drawn leaves no half of a report

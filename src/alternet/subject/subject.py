@@ -42,6 +42,7 @@ class Subject:
         prefix_tokens: Class and register tokens before the grid of patches, for models made of tokens.
         grid: Height and width of the patch grid, where it does not follow from the image and the strides.
         history: Folder of the training run with its snapshots, if there is one.
+        group: Of which group of runs it is one, that differ by their seed alone; empty where of none.
         averaged: Whether the weights are the moving average that the run kept, and not those that it stepped.
         origin: Where model, weights and normalisation come from, as plain values: it stands in the provenance and
             decides nothing.
@@ -61,6 +62,7 @@ class Subject:
     grid: tuple[int, int] | None = None
     history: Path | None = None
     averaged: bool = False
+    group: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

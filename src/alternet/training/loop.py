@@ -1,7 +1,7 @@
 """`train`: a model, data and a recipe become a folder with trained weights, a log, and snapshots on the way."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from alternet.runs import CHECKPOINT, Row, TrainingRun
 from alternet.seeding import derived_seed, random_state_kept
 from alternet.storage import sole_writer
 from alternet.subject.starting import Start, as_json, start, taken_up
+from alternet.training.callback import Callback, Moment
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
 from alternet.training.recipe import Recipe
@@ -38,6 +39,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     model_args: Mapping[str, Any] | None = None,
     workers: int = 0,
     limit: int | None = None,
+    callbacks: Sequence[Callback] = (),
     report: Report | None = None,
     say: Say | None = None,
 ) -> TrainingRun:
@@ -60,6 +62,8 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
             images of a name or path are grey.
         workers: Processes that prepare images beside the training.
         limit: Train and test on fixed subsets of so many images, of a name or path.
+        callbacks: Called with the network before the first epoch and after each, in every process, such as
+            `alternet.Measure`; what they return goes to TensorBoard. They decide no weight, and a call may have others.
         report: Called with the row of the log after every epoch, in the first process.
         say: Called there before the first epoch with what one should know of the start, sentence by sentence: a head
             that is drawn anew, the normalisation that weights bring, what is frozen or held out.
@@ -113,7 +117,8 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
             if say is not None and rank() == 0:
                 for line in (*images.said, *begun.said, *trainer.said):
                     say(line)
-            _run(trainer, images, folder, partial(RunWriter, folder, identity, facts), report)
+            look = partial(_shown, callbacks, trainer, images, folder)
+            _run(trainer, images, folder, partial(RunWriter, folder, identity, facts), report, look)
             gather(None)
     return run
 
@@ -128,18 +133,40 @@ def _fitting(data: TrainData, recipe: Recipe) -> TrainData:
     return data
 
 
+def _shown(
+    callbacks: Sequence[Callback], trainer: Trainer, images: TrainData, folder: Path, epoch: int
+) -> dict[str, float]:
+    """What the callbacks say of the network after so many epochs; random draws go on as if nobody had looked."""
+    if not callbacks:
+        return {}
+    facts = {"input_size": images.input_size, "mean": trainer.mean, "std": trainer.std}
+    network = list(trainer.networks().values())[-1] if epoch else trainer.model
+    moment = Moment(model=network, epoch=epoch, epochs=trainer.recipe.total_epochs, folder=folder, **facts)
+    with random_state_kept():
+        return {name: value for callback in callbacks for name, value in callback(moment).items()}
+
+
 def _run(
-    trainer: Trainer, images: TrainData, folder: Path, write: Callable[[list[Row]], RunWriter], report: Report | None
+    trainer: Trainer,
+    images: TrainData,
+    folder: Path,
+    write: Callable[[list[Row]], RunWriter],
+    report: Report | None,
+    look: Callable[[int], Mapping[str, float]],
 ) -> None:
     rows = _resume(trainer, folder)
     with write(rows) if rank() == 0 else nullcontext() as writer:
         if writer is not None and not rows:
             writer.keep_start(trainer)
+        if not rows and (numbers := look(0)) and writer is not None:
+            writer.log.note(numbers, 0)
         for epoch in range(len(rows), trainer.recipe.total_epochs):
             with shortage_told(trainer.recipe, images.workers, epoch):
                 rows.append(_epoch(trainer, images, epoch, rows))
             if writer is not None:
                 writer.keep_epoch(trainer, rows)
+            if (numbers := look(epoch + 1)) and writer is not None:
+                writer.log.note(numbers, epoch + 1)
             if report is not None and rank() == 0:
                 report(rows[-1])
         skipped = sorted({name for part in gather(images.skipped) for name in part})

@@ -132,6 +132,12 @@ class Log:
                 self._events.add_scalar(tag, value, row["epoch"])
         self._events.flush()
 
+    def note(self, numbers: Mapping[str, float], epoch: int) -> None:
+        """Put what callbacks say of an epoch into the events."""
+        for name, value in numbers.items():
+            self._events.add_scalar(name, value, epoch)
+        self._events.flush()
+
     def write(self, rows: Sequence[Row]) -> None:
         """Put all rows into the CSV file."""
         table = pd.DataFrame(rows, columns=[name for name in Row.__annotations__ if name in rows[0]])

@@ -139,10 +139,16 @@ def sentences(measurement: Measurement) -> list[str]:
     return said
 
 
+def numbers(measurement: Measurement) -> dict[str, float]:
+    """Accuracy, NLL and expected calibration error."""
+    return {name: value for name, value in metrics(measurement.table).items() if name in ("accuracy", "nll", "ece")}
+
+
 EXHIBIT = Exhibit(
     spec=Calibration.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
+    numbers=numbers,
 )

@@ -135,10 +135,19 @@ def sentences(measurement: Measurement) -> list[str]:
     return said + clearly(points)
 
 
+def numbers(measurement: Measurement) -> dict[str, float]:
+    """The mean step at the highest frequency of the units of each kind: below 0 where they are low-pass filters."""
+    top = highest(measurement.table)
+    if "step" not in top:
+        return {}
+    return {f"high-frequency step of {kind}": rows["step"].mean() for kind, rows in top.groupby("kind", sort=False)}
+
+
 EXHIBIT = Exhibit(
     spec=Fourier.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
+    numbers=numbers,
 )

@@ -104,6 +104,7 @@ class Hessian(OfParameters):
                 "high": number("high end of its 95 % interval", missing=True),
             },
         },
+        pools=False,
         needs=frozenset({"labels", "gradients"}),
         split="train",
     )

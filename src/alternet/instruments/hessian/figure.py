@@ -249,10 +249,18 @@ def worst_residual(table: pd.DataFrame) -> float:
     return float(shares.max())
 
 
+def numbers(measurement: Measurement) -> dict[str, float]:
+    """NEP and APE, the share of negative eigenvalues and the mean of positive ones."""
+    table = measurement.tables["summary"]
+    known = zip(table["metric"], table["value"], strict=True)
+    return {str(metric): value for metric, value in known if metric in ("nep", "ape")}
+
+
 EXHIBIT = Exhibit(
     spec=Hessian.spec,
     panels=panels,
     legend=legend,
     layout={"columns": 1, "names": 100, "sharex": True},
     sentences=sentences,
+    numbers=numbers,
 )

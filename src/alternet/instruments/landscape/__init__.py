@@ -91,6 +91,7 @@ class Landscape(OfParameters):
                 "finite": integer("along how many of them the loss is finite"),
             },
         },
+        pools=False,
         needs=frozenset({"labels", "gradients"}),
         split="train",
     )

@@ -246,10 +246,20 @@ def _number(value: float, error: float) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
+def numbers(measurement: Measurement) -> dict[str, float]:
+    """The mean rise of the NLL at the largest radius that was measured."""
+    table = measurement.tables["flatness"].dropna(subset=["nll_rise"])
+    if table.empty:
+        return {}
+    last = table.sort_values("radius").iloc[-1]
+    return {f"rise of the NLL at {last['radius']:.2g}": last["nll_rise"]}
+
+
 EXHIBIT = Exhibit(
     spec=Landscape.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
+    numbers=numbers,
 )

@@ -137,10 +137,18 @@ def _at(one: Heat, row: int, column: int) -> str:
     return number if np.isnan(error) else f"{number} ± {error:.3f}"
 
 
+def numbers(measurement: Measurement) -> dict[str, float]:
+    """The mean CKA of each unit with the same unit of the other model, where there is one."""
+    table, (model,) = measurement.table, measurement.models
+    same = table[(table["unit_a"] == table["unit_b"]) & (table["model_b"] != model)]
+    return {f"CKA with {other}": rows["cka"].mean() for other, rows in same.groupby("model_b", sort=False)}
+
+
 EXHIBIT = Exhibit(
     spec=Similarity.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
+    numbers=numbers,
 )

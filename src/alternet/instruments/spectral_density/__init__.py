@@ -81,6 +81,7 @@ class SpectralDensity(OfParameters):
                 "high": number("high end of its 95 % interval", missing=True, drawn=False),
             },
         },
+        pools=False,
         needs=frozenset({"labels", "gradients"}),
         split="train",
     )
