@@ -3,7 +3,7 @@
 `inputs` runs every bad input of `tests/hostile/` in this process. `interrupts`, `kills` and `pairs` start commands in
 children of a process that has imported everything: stop them with SIGINT and SIGTERM, kill them, or start two at once
 in one folder. Whatever happens to a command, the same command goes on where it stopped, until its tables are the very
-bytes of one that nobody disturbed. `python scripts/hostile.py kills 20` makes twenty of them, and leaves the other rows.
+bytes of one that nobody disturbed. `python scripts/hostile.py kills 20` makes twenty of them.
 """
 
 import json
@@ -122,7 +122,7 @@ def undisturbed(folder: Path) -> tuple[dict[str, bytes], float]:
 
 
 def finished(out: Path, said: Path, whole: dict[str, bytes], counted: Counter) -> None:
-    """Start the command once more in a folder: it must end, with the tables that nobody disturbed and nothing beside."""
+    """Start the command once more in a folder: it must end, with the undisturbed tables and nothing beside."""
     code = ended(started(out, said))
     counted["hangs"] += code == -signal.SIGALRM
     counted["lost"] += code != 0 or tables(out) != whole
