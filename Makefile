@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 INSTALLED := .venv/installed
 
-.PHONY: demo test quick thorough verify check same shape bench gpu docs format clean
+.PHONY: demo test quick thorough verify hostile renew check same shape bench gpu docs format clean
 
 demo: .venv/demo
 	$(BIN)/alternet demo --out runs/demo
@@ -34,6 +34,16 @@ thorough: $(INSTALLED)
 # Every instrument against its independent reference; writes the table of docs/verification.md
 verify: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/references.py -n auto
+
+# Bad inputs, interrupts, kills and simultaneous commands; writes the table of docs/promises.md (WHAT=inputs for a part)
+hostile: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/hostile.py $(WHAT)
+
+# Newest versions of everything, tested, then written into constraints.txt and docs/licences.md
+renew:
+	: > constraints.txt
+	$(MAKE) clean test
+	$(BIN)/python scripts/supply.py
 
 check: test
 	$(BIN)/ruff format --check .

@@ -154,3 +154,43 @@ def test_a_lock_ends_with_its_owner(tmp_path):
         owner.wait()
     with sole_writer(tmp_path):
         pass
+
+
+def test_what_killed_writers_left_goes_with_the_next_one_and_nothing_else(tmp_path):
+    (tmp_path / "snapshots" / "ema").mkdir(parents=True)
+    left = [
+        ".table.csv.ab12_x9z",
+        "snapshots/.warmup.safetensors.abcdefgh",
+        "snapshots/ema/.epoch-0001.safetensors.abcdefgh",
+    ]
+    kept = [
+        ".hidden",
+        ".env.abcdefgh",
+        ".table.csv.backup12345",
+        "table.csv.abcdefgh",
+        ".notes.txt.abcdefgh",
+        "items.0.jsonl",
+    ]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    with sole_writer(tmp_path):
+        assert not [name for name in left if (tmp_path / name).exists()]
+    assert [name for name in kept if not (tmp_path / name).exists()] == []
+
+
+def test_a_writer_that_is_refused_removes_nothing_of_another(tmp_path):
+    with sole_writer(tmp_path):
+        (tmp_path / ".table.csv.abcdefgh").touch()  # which it is writing now
+        with pytest.raises(ValueError, match="is being written"), sole_writer(tmp_path):
+            pass
+        assert (tmp_path / ".table.csv.abcdefgh").exists()
+
+
+def test_a_rename_is_flushed_with_its_folder(tmp_path, monkeypatch):
+    flushed = []
+    flush = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: (flushed.append(os.readlink(f"/proc/self/fd/{descriptor}")), flush(descriptor))
+    )
+    write_json(tmp_path / "a.json", {})
+    assert flushed[0].startswith(f"{tmp_path}/.a.json.") and flushed[1:] == [str(tmp_path)]

@@ -3,8 +3,9 @@
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -26,7 +27,7 @@ class NoFileError(NoTextError, OSError):
     """What lies at a path is something else than a file."""
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Open a regular file to read its bytes, without ever waiting for somebody to write.
 
     Raises:

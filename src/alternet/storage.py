@@ -149,6 +149,29 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    _on_disk(path.parent)
+
+
+def _on_disk(folder: Path) -> None:
+    """Have the disk know a folder's names, so that a rename outlives a power cut, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+TEMPORARY = re.compile(r"\.[\w-]+\.(csv|json|jsonl|safetensors)\.[a-z0-9_]{8}")
+"""How a file is called that is not whole yet: a dot, the name that it will have, and eight characters of `mkstemp`."""
+
+
+def _remove_temporary(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder and below it, for whom has that to himself."""
+    for place in (folder, *(folder / below for below in ("snapshots", "snapshots/ema"))):
+        for file in place.glob(".*"):
+            if TEMPORARY.fullmatch(file.name) and file.is_file():
+                file.unlink(missing_ok=True)
 
 
 def as_bytes(content: str | bytes) -> bytes:
@@ -187,6 +210,8 @@ def sole_writer(folder: Path) -> Iterator[None]:
     try:
         with suppress(OSError):
             note.write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", encoding="utf-8")
+        with suppress(OSError):
+            _remove_temporary(folder)
         yield
     finally:
         for file in (note, folder / LOCK):  # filelock notices a file that was deleted while it waited for it

@@ -21,6 +21,7 @@ from alternet.cli.reproduce import reproduce
 from alternet.cli.taps import taps
 from alternet.cli.train import train
 from alternet.errors import in_one_line
+from alternet_begin import LINE, code_of_end
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,7 +62,7 @@ def _options(
 
 
 def main() -> NoReturn:
-    """Entry point: run the command and end with 0 done, 1 a measurement failed, 2 a wrong call."""
+    """Run the command and end with 0 done, 1 a measurement failed, 2 a wrong call, 130 and 143 stopped from outside."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     code = run(arguments, debug=debug)
@@ -96,8 +97,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         stop = "" if said.endswith((".", "?")) else "."
         return _tell(f"{said}{stop} See: {where} --help", WRONG_CALL, error, debug)
     except (KeyboardInterrupt, typer.Abort) as error:
-        line = "Stopped. What is finished is kept; start the same command again to go on."
-        return _tell(line, INTERRUPTED, error, debug)
+        return _tell(LINE, code_of_end(), error, debug)
     except (BrokenPipeError, SystemExit) as error:
         return _ended(error)
     except ValueError as error:

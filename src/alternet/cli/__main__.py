@@ -1,5 +1,5 @@
 """`python -m alternet.cli`, the form that torchrun starts."""
 
-from alternet.cli import main
+from alternet_begin import main
 
 main()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -76,7 +76,7 @@ VARIABLES = {"pixels": "ALTERNET_MAX_PIXELS", "frames": "ALTERNET_MAX_FRAMES", "
 """How the bounds are called in the environment."""
 
 
-def decode(source: Path | BinaryIO) -> Image.Image:
+def decode(source: Path | IO[bytes]) -> Image.Image:
     """Read an image file.
 
     The picture is turned upright as its EXIF tag says. Transparent parts are laid on white. Grey, palette and CMYK
@@ -107,7 +107,7 @@ def unreadable(error: Exception) -> UnreadableImage:
 
 
 @contextmanager
-def opened(source: Path | BinaryIO, bounds: Bounds) -> Iterator[Image.Image]:
+def opened(source: Path | IO[bytes], bounds: Bounds) -> Iterator[Image.Image]:
     """A picture whose pixels are not read yet, if it is one that may be.
 
     Raises:
@@ -124,7 +124,7 @@ def opened(source: Path | BinaryIO, bounds: Bounds) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _file(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+def _file(source: Path | IO[bytes]) -> Iterator[IO[bytes]]:
     """The file itself, or that of a path."""
     if isinstance(source, Path):
         with open_file(source) as file:

@@ -1,0 +1,241 @@
+"""Attack the package and write down what came out: `make hostile`.
+
+`inputs` runs every bad input of `tests/hostile/` in this process. `interrupts`, `kills` and `pairs` start commands in
+children of a process that has imported everything: stop them with SIGINT and SIGTERM, kill them, or start two at once
+in one folder. Whatever happens to a command, the same command goes on where it stopped, until its tables are the very
+bytes of one that nobody disturbed. `python scripts/hostile.py kills 20` makes twenty of them.
+"""
+
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+PAGE = ROOT / "docs" / "promises.md"
+MARKED = re.compile(r"(<!-- hostile -->)\n(.*?)\n(<!-- end -->)", flags=re.DOTALL)
+HEAD = ("what", "how many", "lost", "wrong without a word", "executed", "hangs", "minutes", "Python", "cores", "date")
+HANG = 120
+"""Seconds after which something hangs."""
+
+CALL = "measure calibration variance lesion -m test_resnet --data digits --limit 24 --img-size 32 --batch-size 8 --out"
+STOPPED = "alternet: Stopped. What is finished is kept; start the same command again to go on."
+ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+
+
+@contextmanager
+def no_longer_than(seconds: int):
+    """Raise TimeoutError in what takes longer."""
+
+    def ring(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def inputs(kind: str) -> Counter:
+    """All inputs of a kind."""
+    from tests.hostile.battery import EXECUTED, environment, fault
+
+    module, counted = import_module(f"tests.hostile.{kind}"), Counter()
+    for case in module.CASES:
+        counted["how many"] += 1
+        with tempfile.TemporaryDirectory() as folder, environment(case.environment):
+            os.chdir(folder)
+            (Path(folder) / "input").mkdir()
+            try:
+                with no_longer_than(HANG):
+                    line = module.met(case, Path(folder) / "input")
+                wrong = fault(case, line)
+            except TimeoutError:
+                wrong, line = "hangs", ""
+                counted["hangs"] += 1
+            except Exception as error:  # which a user would see as it is
+                wrong, line = "is no line", repr(error)
+            counted["executed"] += Path(EXECUTED).exists()
+            if wrong:
+                counted["wrong without a word"] += 1
+                print(f"{kind}: {case.name}: {wrong}: {line[:300]}")
+        os.chdir(ROOT)
+    return counted
+
+
+def started(out: Path, said: Path) -> int:
+    """Start the command in a child of this process; its number."""
+    if child := os.fork():
+        return child
+    with said.open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.argv = ["alternet", *CALL.split(), str(out)]
+    from alternet_begin import main
+
+    try:
+        main()
+    except SystemExit as end:
+        os._exit(int(end.code or 0))
+    os._exit(99)
+
+
+def ended(child: int) -> int:
+    """Wait for a child: its exit code, negative for a signal, -14 if it hung."""
+    for _ in range(HANG * 50):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return -signal.SIGALRM
+
+
+def tables(out: Path) -> dict[str, bytes]:
+    """All that was measured."""
+    return {str(file.relative_to(out)): file.read_bytes() for file in sorted(out.rglob("*.csv"))}
+
+
+def undisturbed(folder: Path) -> tuple[dict[str, bytes], float]:
+    """The tables that nobody disturbed, and the seconds that they took."""
+    begun = time.monotonic()
+    assert ended(started(folder / "whole", folder / "said")) == 0, (folder / "said").read_text()
+    return tables(folder / "whole"), time.monotonic() - begun
+
+
+def finished(out: Path, said: Path, whole: dict[str, bytes], counted: Counter) -> None:
+    """Start the command once more in a folder: it must end, with the undisturbed tables and nothing beside."""
+    code = ended(started(out, said))
+    counted["hangs"] += code == -signal.SIGALRM
+    counted["lost"] += code != 0 or tables(out) != whole
+    left = [file.name for file in out.rglob(".*") if file.is_file()]
+    counted["wrong without a word"] += bool(left) or "Traceback" in said.read_text()
+    if code or left:
+        print(f"{out}: {code}, left {left}: {said.read_text()[-500:]}")
+    shutil.rmtree(out, ignore_errors=True)
+    said.unlink()
+
+
+def stopped(signals: list[signal.Signals], times: int) -> Counter:
+    """Send the command one of the signals at a random moment, four times in one folder, then let it finish."""
+    counted, draws = Counter(), random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        whole, seconds = undisturbed(Path(folder))
+        out, said = Path(folder) / "out", Path(folder) / "said"
+        while counted["how many"] < times:
+            for _ in range(4):
+                number, child = draws.choice(signals), started(out, said)
+                time.sleep(draws.uniform(0, seconds))
+                os.kill(child, number)
+                code = ended(child)
+                counted["how many"] += code != 0  # it had ended before
+                counted["hangs"] += code == -signal.SIGALRM
+                if code not in (0, ENDS[number], -signal.SIGALRM):
+                    counted["wrong without a word"] += 1
+                    print(f"{number.name}: ended with {code}: {said.read_text()[-500:]}")
+                elif code > 0 and said.read_text().splitlines()[-1] != STOPPED:
+                    counted["wrong without a word"] += 1
+                    print(f"{number.name}: {said.read_text()[-500:]}")
+            finished(out, said, whole, counted)
+    return counted
+
+
+def pairs(times: int) -> Counter:
+    """Start the command twice at once in one folder: one measures, the other is refused or takes up what it finds."""
+    counted, draws = Counter(), random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        whole, seconds = undisturbed(Path(folder))
+        out = Path(folder) / "out"
+        while counted["how many"] < times:
+            counted["how many"] += 1
+            said = [Path(folder) / "first", Path(folder) / "second"]
+            first = started(out, said[0])
+            time.sleep(draws.choice((0, 0, draws.uniform(0, seconds))))
+            second = started(out, said[1])
+            for child, file in ((first, said[0]), (second, said[1])):
+                code = ended(child)
+                counted["hangs"] += code == -signal.SIGALRM
+                refused = "is being written by process" in file.read_text()
+                if code not in (0, 1, 2) or (code > 0) != refused:
+                    counted["wrong without a word"] += 1
+                    print(f"pair: {code}: {file.read_text()[-500:]}")
+            said[1].unlink()
+            finished(out, said[0], whole, counted)
+    return counted
+
+
+def rows(names: list[str]) -> dict[str, Callable[[], Counter]]:
+    """What is asked for: names of rows, each followed by a number where it shall not be the whole."""
+    from tests.hostile.battery import KINDS
+
+    made: dict[str, Callable[[], Counter]] = {}
+    asked = names or ["inputs", "interrupts", "kills", "pairs"]
+    for place, name in enumerate(asked):
+        times = int(asked[place + 1]) if asked[place + 1 : place + 2] and asked[place + 1].isdecimal() else 0
+        if name == "inputs":
+            made |= {kind: lambda kind=kind: inputs(kind) for kind in KINDS}
+        elif name in KINDS:
+            made[name] = lambda kind=name: inputs(kind)
+        elif name == "interrupts":
+            made[name] = lambda times=times: stopped([signal.SIGINT, signal.SIGTERM], times or 500)
+        elif name == "kills":
+            made[name] = lambda times=times: stopped([signal.SIGKILL], times or 200)
+        elif name == "pairs":
+            made[name] = lambda times=times: pairs(times or 100)
+    return made
+
+
+def write(name: str, counted: Counter, minutes: float) -> None:
+    """Put a row into the page, in place of what an earlier run left there, and the sum of all inputs behind it."""
+    from tests.hostile.battery import KINDS
+
+    text = PAGE.read_text(encoding="utf-8")
+    (earlier,) = [found[2] for found in MARKED.finditer(text)]
+    kept = {line.split("|")[1].strip(): line for line in earlier.splitlines() if line.startswith("| ")}
+    cells = [name, *(counted[column] for column in HEAD[1:6]), f"{minutes:.1f}"]
+    about = [platform.python_version(), os.cpu_count(), date.today()]
+    kept[name] = f"| {' | '.join(map(str, [*cells, *about]))} |"
+    order = [one for one in (*KINDS, "interrupts", "kills", "pairs") if one in kept]
+    table = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *(kept[one] for one in order)]
+    PAGE.write_text(MARKED.sub(lambda found: "\n".join((found[1], *table, found[3])), text), encoding="utf-8")
+
+
+def main(names: list[str]) -> int:
+    """Run the rows of these names, each written as it ends, and end with 1 if anything was not as promised."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["NO_COLOR"] = "1"
+    import_module("warnings").simplefilter("ignore")
+    asked = rows(names)
+    if {"interrupts", "kills", "pairs"} & set(asked):
+        with tempfile.TemporaryDirectory() as folder:  # in this process once, so that no child imports anything
+            import_module("alternet.cli").run([*CALL.split(), folder])
+    worse = 0
+    for name, run in asked.items():
+        begun = time.monotonic()
+        counted = run()
+        worse += sum(counted[column] for column in HEAD[2:6])
+        print(json.dumps({"what": name, **counted}), flush=True)
+        write(name, counted, (time.monotonic() - begun) / 60)
+    return int(bool(worse))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

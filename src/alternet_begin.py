@@ -1,0 +1,49 @@
+"""Where the command begins: what ends it from outside is met from the first moment on, before anything is imported."""
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+LINE = "Stopped. What is finished is kept; start the same command again to go on."
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+"""Exit codes, as shells give them: Ctrl-C, and what schedulers send ahead of the end."""
+
+_met: list[int] = []
+
+
+def code_of_end() -> int:
+    """The exit code of what stopped the command: 143 after SIGTERM, else 130."""
+    return _met[0] if _met else CODES[signal.SIGINT]
+
+
+def main() -> NoReturn:
+    """Entry point: import the command and run it; stopped at any moment, it says so in one line."""
+    _meet(_end_now)
+    from alternet.cli import main as command
+
+    try:
+        _meet(_interrupt)
+        command()
+    except KeyboardInterrupt:  # between the command and here, or a second one while the first was told
+        _end_now(signal.SIGINT, None)
+    finally:
+        _meet(_end_now)  # as Python ends it takes its modules apart
+
+
+def _meet(handler: "signal._HANDLER") -> None:
+    for number in CODES:
+        signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Let SIGTERM end the command as Ctrl-C does: what is finished is stored, the model put back."""
+    del frame
+    _met[:] = _met or [CODES[signal.Signals(number)]]
+    raise KeyboardInterrupt
+
+
+def _end_now(number: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    os.write(2, f"alternet: {LINE}\n".encode())
+    os._exit(_met[0] if _met else CODES[signal.Signals(number)])
