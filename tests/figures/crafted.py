@@ -314,7 +314,7 @@ def claims(name: str) -> Measurement:
         "figure": ["8", "8", "8", "1c", "1a", "E.1", "shape"],
         "quantity": "accuracy",
         "scale": ["plain"] * 3 + ["ratio", "plain", "points", "points"],
-        "unit": ["3 seeds, paired", "images (one run)", "one run", "3 seeds", "3 seeds", "3 and 4 seeds", ""],
+        "unit": ["3 seeds, paired", "images (one run)", "one run", "3 seeds", "3 seeds", "3 and 4 seeds", "–"],
     }
     numbers = {
         "effect": [-0.05, 0.02, 0.01, 0.5, -2.0, -0.004, nan],

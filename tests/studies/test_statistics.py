@@ -106,7 +106,7 @@ def test_holm_by_hand():
 
 
 def test_holm_as_statsmodels_has_it():
-    """statsmodels 0.14.5, multipletests(p, method="holm")."""
+    """statsmodels 0.15.0, multipletests(p, method="holm")."""
     p = [0.001, 0.008, 0.039, 0.041, 0.042, 0.06, 0.074, 0.205, 0.212, 0.216, 0.222, 0.251, 0.269, 0.275, 0.34]
     known = [0.015, 0.112, 0.507, 0.507, 0.507, 0.6, 0.666, *[1] * 8]
     assert holm(p) == pytest.approx(known)

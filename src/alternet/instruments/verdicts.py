@@ -234,7 +234,7 @@ SPEC = Spec(
             "null_low": number("the claim is that the effect is above this", missing=True),
             "null_high": number("and below this", missing=True),
             "scale": text("ratio, points (a difference of fractions) or plain"),
-            "unit": text("over what the interval is taken", missing=True),
+            "unit": text("over what the interval is taken; – where nothing is to judge"),
             "left_out": integer("runs without a defined number", drawn=False),
             "verdict": text("supported, contradicted, undecided, undefined, not measured, not published"),
             "p": number("two-sided p at the nearest end of what is claimed", missing=True, drawn=False),

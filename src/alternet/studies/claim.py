@@ -145,8 +145,9 @@ def judge_claims(claims: Iterable[Claim], evidence: pd.DataFrame) -> pd.DataFram
     printed = evidence["seed"] == PUBLISHED_SEED
     absent = "not published" if len(evidence) and printed.all() else "not measured"
     found = evidence if printed.all() else evidence[~printed]
+    by_figure = dict(iter(found.groupby("figure")))
     rows = [
-        {**claim._asdict(), "claim": claim.name, **_judged(case, found, absent)}
+        {**claim._asdict(), "claim": claim.name, **_judged(case, by_figure.get(case.figure, found.iloc[:0]), absent)}
         for claim in claims
         for case in claim.cases
     ]
@@ -174,7 +175,8 @@ def as_measurement(table: pd.DataFrame, name: str, evidence: pd.DataFrame) -> Me
     return Measurement(instrument="claims", tables={"table": table}, provenances=(provenance,))
 
 
-def _judged(case: Case, evidence: pd.DataFrame, absent: str) -> dict[str, object]:
+def _judged(case: Case, rows: pd.DataFrame, absent: str) -> dict[str, object]:
+    """The columns that follow from a case and the rows of its figure."""
     facts: dict[str, object] = {
         "case": case.name,
         "figure": case.figure,
@@ -183,18 +185,15 @@ def _judged(case: Case, evidence: pd.DataFrame, absent: str) -> dict[str, object
         "null_high": case.high if case.high < inf else nan,
         "scale": "ratio" if case.ratio else "points" if _in_points(case.of) else "plain",
     }
-    none = {"effect": nan, "low": nan, "high": nan, "unit": "", "left_out": 0, "p": nan}
-    rows = evidence[evidence["figure"] == case.figure]
+    none = {"effect": nan, "low": nan, "high": nan, "unit": "–", "left_out": 0, "p": nan}
     runs, left_out = _runs(rows, case.of, case.ratio)
     others = None
     if case.less is not None:
         others, more = _runs(rows, case.less, case.ratio)
         left_out += more
-        if not (runs and others) and not case.ratio:
-            runs, left_out = _runs(rows, case.of._replace(arm=f"{case.of.arm} − {case.less.arm}"), case.ratio)
-            others = None
-        elif not others:
-            runs = {}
+        if not (runs and others):  # of two accuracies a paper may state the difference alone, as an arm of its own
+            stated = case.of._replace(arm=f"{case.of.arm} − {case.less.arm}")
+            runs, others = _runs(rows, stated, case.ratio)[0], None
     if not runs:
         return facts | none | {"left_out": left_out, "verdict": absent if not left_out else "undefined"}
     estimate = compare(runs, others)
