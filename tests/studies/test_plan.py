@@ -96,6 +96,12 @@ def test_measurements_ask_for_snapshots_that_are_kept():
             assert recipe.warmup_epochs or "warmup" not in {one.snapshot for one in job.measurements}
 
 
+def test_published_corruptions_are_taken_where_they_lie():
+    made = Plan(studies=studies_named(["12b"], CIFAR), scale=CIFAR, out=Path("out"), data={"corrupted": "corrupted:/c"})
+    found = [one.instrument for job in made.jobs for one in job.measurements]
+    assert {instrument.published for instrument in found} == {"/c"}
+
+
 def test_a_figure_of_several_parts_is_all_of_them():
     assert [study.figure for study in studies_named(["C.1", "5"], SMOKE)] == ["C.1a", "C.1b", "5a", "5b"]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -188,6 +189,20 @@ def test_two_studies_of_one_name_are_refused(tmp_path):
     file.write_text(STUDIES.read_text().replace('"honest"', '"5a"'))
     with pytest.raises(ValueError, match="Two studies are called '5a'"):
         studies_named(["5a", str(file)], SMOKE)
+
+
+@pytest.mark.slow
+def test_the_page_on_studies_of_one_s_own_runs(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "your-own-study.md").read_text(encoding="utf-8")
+    study, more = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / "my_study.py").write_text(study)
+    assert run(["reproduce", str(tmp_path / "my_study.py"), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    evidence = read_evidence(tmp_path / "out" / "evidence.csv")
+    assert set(evidence["arm"]) == {"ViT", "ResNet"}
+    assert {"test_error", "nll_train", "overconfidence"} <= set(evidence["quantity"])
+    assert (tmp_path / "out" / "figures" / "honest" / "honest.svg").exists()
+    (tmp_path / "my_study.py").write_text(study + more)  # more arms, which no study of the file compares yet
+    assert len(studies_named([str(tmp_path / "my_study.py")], SMOKE)) == 1
 
 
 def test_data_by_name():

@@ -70,7 +70,7 @@ def reproduce(
         scale=chosen,
         out=out,
         seeds=seeds,
-        data=located(data, chosen.data, chosen.second, "cue-conflict"),
+        data=located(data, chosen.data, chosen.second, "cue-conflict", "corrupted"),
         again=tuple(again),
     )
     if only:
@@ -85,11 +85,17 @@ def reproduce(
     writable(out)
     executor = _executor(jobs, device)
     if cluster is not None:
-        from alternet.studies.cluster import Slurm, minutes
+        from alternet.studies.cluster import AT_ONCE, Slurm, minutes
 
-        at_once = {"at_once": jobs} if jobs > 1 else {}
-        wanted = {"partition": partition, "minutes": minutes(limit), "gpus": gpus, "cpus": cpus, "device": device}
-        executor = Slurm(out.resolve() / "jobs", **wanted, **at_once)
+        executor = Slurm(
+            out.resolve() / "jobs",
+            partition=partition,
+            minutes=minutes(limit),
+            gpus=gpus,
+            cpus=cpus,
+            at_once=jobs if jobs > 1 else AT_ONCE,
+            device=device,
+        )
     results, failed = studies.reproduce(plan, executor, typer.echo)
     for line in results.missing:
         typer.echo(f"note: {line}", err=True)

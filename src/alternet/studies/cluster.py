@@ -15,6 +15,9 @@ from typing import Any
 
 from alternet.studies.executor import Job, ends_with, told
 
+AT_ONCE = 256
+"""How many jobs of an array run at a time, where nothing is said."""
+
 POLL = 2.0
 """Seconds between looks at what is finished."""
 
@@ -51,7 +54,7 @@ class Slurm:
     minutes: int = 24 * 60
     gpus: int = 0
     cpus: int = 2
-    at_once: int = 256
+    at_once: int = AT_ONCE
     device: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from alternet.kinds import KINDS, kind_of
 from alternet.plotting.legend import Entry, models
@@ -100,10 +101,12 @@ def _panel(axis: Axes, *, rows: pd.DataFrame, show: Show, looks: Mapping[str, Ma
 
 def _scatter(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Mapping[str, Any]]) -> Targets:
     """One point an arm, named where it stands."""
-    up, right = (rows[rows["quantity"] == name].set_index("arm") for name in (show.y, show.over))
+    up, right = (
+        {str(row["arm"]): row for _, row in rows[rows["quantity"] == name].iterrows()} for name in (show.y, show.over)
+    )
     found: Targets = []
-    for arm in [arm for arm in looks if arm in up.index and arm in right.index]:
-        x, y = right.loc[arm], up.loc[arm]
+    for arm in [arm for arm in looks if arm in up and arm in right]:
+        x, y = right[arm], up[arm]
         with belongs_to(arm, axis):
             bars = {"xerr": _bar(x["error"]), "yerr": _bar(y["error"])}
             look = {"color": looks[arm]["color"], "marker": looks[arm]["marker"]}
@@ -153,6 +156,7 @@ def _levels(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Mapp
     axis.set_yticks(range(len(shown)), shown)
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.margins(x=0.12)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set_xlabel(_axis_name(show.y))
     axis.grid(axis="y")
     axis.set_axisbelow(True)

@@ -81,7 +81,11 @@ def _seconds(job: NetworkJob, cost: Cost) -> tuple[float, list[float]]:
     learning = 0 if training.given else recipe.total_epochs * (images * cost.seconds * passes + facts.test * forward)
     measuring = []
     for one in job.measurements:
-        everything = facts_of(one.data) if without_path(one.data) != "cue-conflict" else Facts(0, 1224, 18, 32)
+        everything = (
+            facts_of(one.data)
+            if without_path(one.data) != "cue-conflict"
+            else Facts(train=0, test=1224, classes=18, side=32)
+        )
         count = everything.train if one.instrument.spec.split == "train" else everything.test
         measuring.append(min(one.limit or count, count) * forwards(one.instrument, cost.units) * forward)
     return learning, measuring

@@ -1,13 +1,14 @@
 """Plan: what several studies need, each training and measurement once, known by the content of its declaration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from alternet.errors import in_one_line
 from alternet.instruments.calibration import Calibration
+from alternet.instruments.corruption import Corruption
 from alternet.studies.declaration import Arm, Measuring, Reading, Study, Training
 from alternet.studies.measuring_job import MeasuringJob
 from alternet.studies.scale import Scale
@@ -189,6 +190,8 @@ class Plan:
     def measurement(self, declared: Measuring, training: TrainingJob) -> MeasuringJob:
         """A declared measurement of a training."""
         data, instrument = self.located(declared.data) if declared.data else training.data, declared.instrument
+        if isinstance(instrument, Corruption) and (files := self.data.get("corrupted", "").partition(":")[2]):
+            instrument = replace(instrument, published=files, only="")
         return MeasuringJob(
             training=training, instrument=instrument, data=data, snapshot=declared.snapshot, limit=declared.limit
         )

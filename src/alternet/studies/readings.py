@@ -23,13 +23,14 @@ class Row(NamedTuple):
     standard_error: float = nan
 
 
-Tables = Mapping[str, pd.DataFrame]
+Tables = Mapping[str, Any]
+"""Frames by name; not typed as such, since pandas' stubs take a cell for anything."""
 Reader = Callable[[Tables, Any], Iterator[Row]]
 KINDS = {"msa": ("attention", "lowered", -1), "conv": ("conv", "raised", 1), "mlp": ("mlp", "raised", 1)}
 """Kinds of units: what quantities call them, and which way the paper says that they go."""
 
 
-def training(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def training(tables: Tables, log: Any) -> Iterator[Row]:
     """The last epoch: errors on test images, and the loss on augmented training batches as released (mean over it)."""
     del tables
     last = log.iloc[-1]
@@ -40,7 +41,7 @@ def training(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
     yield Row("images_per_second", nan, float(log["images_per_second"].median()))
 
 
-def calibration(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def calibration(tables: Tables, log: Any) -> Iterator[Row]:
     """Accuracy, NLL, ECE, mean confidence less accuracy, and the reliability diagram."""
     del log
     table = tables["table"].set_index("metric")
@@ -55,7 +56,7 @@ def calibration(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
         yield Row("confidence", one.confidence, one.accuracy, error)
 
 
-def corruption(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def corruption(tables: Tables, log: Any) -> Iterator[Row]:
     """Accuracy on clean images, and its mean over all corrupted sets."""
     del log
     clean = tables["table"].set_index("corruption").loc["clean"]
@@ -64,14 +65,14 @@ def corruption(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
     yield Row("corruption_accuracy", nan, mean["value"], mean["standard_error"])
 
 
-def frequency_noise(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def frequency_noise(tables: Tables, log: Any) -> Iterator[Row]:
     """What noise of each band changes in the accuracy."""
     del log
     for one in tables["table"].itertuples():
         yield Row("noise_drop", one.frequency, one.delta_accuracy, one.standard_error)
 
 
-def hessian(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def hessian(tables: Tables, log: Any) -> Iterator[Row]:
     """The share of negative eigenvalues (NEP) and the mean of the positive ones (APE)."""
     del log
     summary = tables["summary"].set_index("metric")["value"]
@@ -79,7 +80,7 @@ def hessian(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
         yield Row(metric, nan, summary[metric])
 
 
-def landscape(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def landscape(tables: Tables, log: Any) -> Iterator[Row]:
     """How far NLL, weight decay · L2, and their sum rise above the centre, by radius."""
     del log
     columns = (
@@ -92,7 +93,7 @@ def landscape(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
             yield Row(quantity, one["radius"], one[column], one[error])
 
 
-def fourier(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def fourier(tables: Tables, log: Any) -> Iterator[Row]:
     """The highest frequency of every unit, and what units of each kind change in it."""
     del log
     table = tables["table"]
@@ -102,7 +103,7 @@ def fourier(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
     yield from _steps(top, "high")
 
 
-def variance(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def variance(tables: Tables, log: Any) -> Iterator[Row]:
     """The variance of every unit's map over positions, and what units of each kind change in it."""
     del log
     for one in tables["table"].itertuples():
@@ -110,7 +111,7 @@ def variance(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
     yield from _steps(tables["table"], "variance")
 
 
-def _steps(table: pd.DataFrame, what: str) -> Iterator[Row]:
+def _steps(table: Any, what: str) -> Iterator[Row]:
     """Means over the units of a kind, and the share of them that go the way that the paper says.
 
     Their steps are measured on the same images, so that the error of the mean is at most the mean of their errors;
@@ -123,7 +124,7 @@ def _steps(table: pd.DataFrame, what: str) -> Iterator[Row]:
             yield Row(f"{name}_{what}_{way}", nan, (sign * steps["step"] > 0).mean())
 
 
-def lesion(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def lesion(tables: Tables, log: Any) -> Iterator[Row]:
     """What removing a unit changes in the accuracy; of the first and last of a kind, the means over stages."""
     del log
     table = tables["table"].dropna(subset=["delta_accuracy"]).sort_values("unit")
@@ -137,7 +138,7 @@ def lesion(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
             yield Row(f"lesion_{KINDS[kind][0]}_{place}", nan, ends["delta_accuracy"].mean(), error)
 
 
-def similarity(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def similarity(tables: Tables, log: Any) -> Iterator[Row]:
     """First unit against last, and how much more alike units of one stage are than those of different ones."""
     del log
     units = tables["units"].query("side == 'a'").sort_values("unit")
@@ -149,7 +150,7 @@ def similarity(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
     yield Row("block_structure", nan, block_structure(cka, units["stage"].tolist()))
 
 
-def trajectory(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def trajectory(tables: Tables, log: Any) -> Iterator[Row]:
     """Radius and angle (in degrees) of every snapshot, by the epoch; that of the final weights has no angle."""
     epochs = {0: 0, **log.set_index("step")["epoch"].to_dict()}
     for one in tables["table"].itertuples():
@@ -158,7 +159,7 @@ def trajectory(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
             yield Row("trajectory_angle", epoch, one.angle)
 
 
-def shape_bias(tables: Tables, log: pd.DataFrame) -> Iterator[Row]:
+def shape_bias(tables: Tables, log: Any) -> Iterator[Row]:
     """The share of decisions for the shape, with the binomial error of it."""
     del log
     bias = tables["bias"].set_index("shape").loc["all"]

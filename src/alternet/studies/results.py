@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from alternet.instruments import figures
 from alternet.measurement import Measurement
@@ -136,7 +137,7 @@ def _of_units(plan: Plan, study: Study, folder: Path) -> Shown:
     )
 
 
-def _saved(figure: "style.Drawing", folder: Path, name: str) -> None:
+def _saved(figure: Figure, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for ending in ENDINGS:
         save(figure, folder / f"{name}.{ending}")
