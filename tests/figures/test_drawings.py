@@ -265,7 +265,9 @@ def test_frequency_noise_says_what_is_fragile_and_where_two_models_cross():
         "ResNet: right on 75.0% of the images without noise; noise at 0.9π costs most, 15.4 (95 %: 14.6 to 16.2) "
         "percentage points"
     )
-    assert resnet == f"{worst}; on average it loses 9.3 below 0.5π and 12.2 above: more fragile to high frequencies."
+    assert (
+        resnet == f"{worst}; on average it loses 9.3 below 0.5π and loses 12.2 above: more fragile to high frequencies."
+    )
     assert vit.endswith("on average it loses 11.5 below 0.5π and 6.3 above: more fragile to low frequencies.")
     assert crossing == "ResNet and ViT: ResNet loses less up to 0.5π, ViT from 0.7π on."
     same = sentences(Measurement.concat([frequency_noise("ViT", "a"), frequency_noise("ViT", "b")]))

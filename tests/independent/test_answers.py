@@ -91,7 +91,7 @@ def noisy(x, number, *, bands, half_width, strength):
     mask[0, 0] = False
     out = []
     for place in range(n):
-        seed = derived_seed(0, "frequency_noise", number - 1, 0, place)
+        seed = derived_seed(0, "frequency_noise", 0, place)
         white = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed)).double().numpy()
         noise = np.fft.ifft2(np.fft.fft2(white) * mask).real
         out.append(x[place].double().numpy() + strength * noise / np.sqrt((noise**2).mean()))

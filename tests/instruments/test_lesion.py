@@ -28,6 +28,8 @@ from alternet.subject.subject import Subject
 ROOT = Path(__file__).parents[2]
 CLASSES = 4
 
+OTHER_CLASSES = pytest.mark.filterwarnings("ignore:.* class k of the one for class k of the other")
+
 
 @pytest.fixture(autouse=True)
 def seeded():
@@ -173,6 +175,7 @@ def test_a_unit_whose_convolution_changes_the_map_is_left_alone_and_listed():
     assert not Lesion().measure(subject, data()).table[numbers].isna().any(axis=None)
 
 
+@OTHER_CLASSES
 def test_what_has_nothing_to_remove_is_refused():
     with pytest.raises(ValueError, match="'plain' has no unit that lesion could remove.*Measure a residual network"):
         Lesion().measure(network("plain-convolutions"), data())
@@ -181,6 +184,7 @@ def test_what_has_nothing_to_remove_is_refused():
         Lesion(unit="paper").measure(small(residual(strided)), data())
 
 
+@OTHER_CLASSES
 def test_labels_that_accuracy_is_not_defined_for_are_refused():
     subject = small(residual(conv()))
     with pytest.raises(ValueError, match="lesion got soft labels"):

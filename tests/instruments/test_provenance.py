@@ -18,6 +18,7 @@ import alternet as an
 from alternet import circumstances
 from alternet.circumstances import command
 from alternet.cli import run
+from alternet.errors import Doubt
 from alternet.subject import timm_models
 
 TELLING = ("date", "call", "git", "python", "device_name", "origin", "preparation")
@@ -63,7 +64,7 @@ def test_what_only_tells_decides_nothing(tmp_path: Path):
     first = an.Variance().measure(subject(), data(), out=tmp_path)
     path = tmp_path / "net/variance/provenance.json"
     stored = json.loads(path.read_text())
-    path.write_text(json.dumps(stored | dict.fromkeys(TELLING, "another")))
+    path.write_text(json.dumps(stored | dict.fromkeys(TELLING, "another") | {"origin": {}}))
     elsewhere = subject(origin={"weights": {"from": "file", "file": "w.pth"}})
     with command(["measure", "again"]):
         again = an.Variance().measure(elsewhere, data(), out=tmp_path)
@@ -155,7 +156,10 @@ def backbone(tmp_path: Path) -> Path:
 
 
 def test_a_newly_drawn_head_is_said_and_marked(backbone: Path):
-    net = an.load(f"hf:{backbone}", device="cpu", mean=(0.5,) * 3, std=(0.5,) * 3)
+    without = an.load(f"hf:{backbone}", device="cpu", mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert "drawn" not in without.origin["weights"]  # as it was saved, it has none
+    with pytest.warns(Doubt, match="classifier.bias"):
+        net = an.load(f"hf:{backbone}", num_classes=5, device="cpu", mean=(0.5,) * 3, std=(0.5,) * 3)
     assert set(net.origin["weights"]["drawn"]) >= {"classifier.weight", "classifier.bias"}
     assert net.origin["weights"]["seed"] == 0
     measured = an.Variance().measure(net, data(32))

@@ -84,6 +84,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 
+OTHER_CLASSES = pytest.mark.filterwarnings("ignore:.* class k of the one for class k of the other")
+
+
+@OTHER_CLASSES
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_feature_maps_of_any_network_are_measured_and_calibration_says_what_it_gives(kind: str):
     make, side = NETWORKS[kind]
@@ -110,6 +114,7 @@ def test_features_are_the_same_with_a_head_and_without():
     assert tables[0].equals(tables[1])
 
 
+@OTHER_CLASSES
 def test_a_segmentation_network_is_told_that_its_scores_are_maps():
     subject = an.Subject(segformer(), name="seg", input_size=(3, 32, 32))
     with pytest.raises(ValueError, match=r"seg returned a tensor of shape \(3, 5, 8, 8\) \(a map, with an answer"):

@@ -31,8 +31,8 @@ class MeasuringJob:
         >>> from alternet.instruments.variance import Variance
         >>> from alternet.training import Recipe
         >>> training = TrainingJob(model="test_vit", data="digits", recipe=Recipe(epochs=1), out=Path("out"))
-        >>> MeasuringJob(training=training, instrument=Variance(), data="digits").folder.as_posix()
-        'out/measured/variance-test_vit-6f2d0a2c7e'
+        >>> MeasuringJob(training=training, instrument=Variance(), data="digits").folder.name.rpartition("-")[0]
+        'variance-test_vit'
     """
 
     training: TrainingJob
