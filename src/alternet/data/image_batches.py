@@ -13,15 +13,13 @@ from torch import Tensor
 from alternet.data.augment import Augmentation, Augmented
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_dataset import ImageDataset, TensorImages
+from alternet.data.kept import Kept
 from alternet.data.reading import Batch, Reading
 from alternet.data.shares import divide
 from alternet.stamp import Stamp, stamp_of, versions_of
 
 if TYPE_CHECKING:
     from alternet.data.streaming import AugmentedStream
-
-KEPT_BYTES = 4 * 2**30
-"""How much of frozen batches is kept in memory; what is beyond is drawn again from the same seed when it is needed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +61,7 @@ class Batches:
     seed: int = 0
     part: tuple[int, int] = (0, 1)
     _skipped: dict[str, str] = field(default_factory=dict, repr=False)
-    _kept: "_Kept" = field(default_factory=lambda: _Kept(), repr=False)
+    _kept: Kept = field(default_factory=Kept, repr=False)
     _printed: dict[Stamp, str] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
@@ -186,17 +184,15 @@ class Batches:
         if (versions := versions_of(self.dataset.in_memory)) != self._kept.versions:
             self._kept.clear()  # drawn from images that are others now
             self._kept.versions = versions
-        kept = dict(self._kept)
+        kept = Kept(self._kept)
         missing = [number for number in self.numbers if number not in kept]
         fresh, drawn = self._reading.batches(missing, self.workers), set(missing)
         for number in self.numbers:
-            images, targets = next(fresh) if number in drawn else kept[number]
+            images, targets = next(fresh) if number in drawn else kept.batch(number)
             if number in drawn and self.augment is not None:
-                whole = self.batch_size * int(np.prod(self.shape)) * images.element_size()
-                if (len(self._kept) + 1) * whole <= KEPT_BYTES:
-                    self._kept[number] = images, targets
+                self._kept.keep(number, images, targets)
             if len(images):
-                yield images.clone(), targets.clone()  # whoever writes into a batch must not change the kept one
+                yield images, targets
 
     def shard(self, rank: int, world_size: int) -> "Batches":
         """Every `world_size`-th batch from `rank` on, for one of several processes; never padded, perhaps empty.
@@ -241,7 +237,7 @@ class Batches:
         if self.dataset.indexable:
             # sorted, because the order that they have now shall not matter
             order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
-        return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept=_Kept())
+        return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept=Kept())
 
     def divided(self, *, subset: str = "1", validation: str = "0") -> tuple["Batches", "Batches"]:
         """Two parts without a common image: one to train on, one to validate on; every class keeps its share of both.
@@ -269,15 +265,16 @@ class Batches:
             )
         targets = np.asarray(self.dataset.targets)[self.order]
         parts = divide(targets, subset=subset, validation=validation, name=self.name)
-        train, held_out = (replace(self, order=self.order[part], _kept=_Kept()) for part in parts)
+        train, held_out = (replace(self, order=self.order[part], _kept=Kept()) for part in parts)
         return train, held_out
 
     def frozen(self, augment: Augmentation, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
         """The images in a random order, augmented once, the same at every iteration.
 
-        Batches are drawn when they are first reached and kept in memory, up to 4 GiB; what is beyond is drawn again
-        from the same seed. The caller's random state is left as it was. Images are varied as pictures of 256 levels, to
-        which floats in memory are rounded. (Data that can only be streamed keeps its own order.)
+        Batches are drawn when they are first reached and kept in memory, up to 4 GiB (`ALTERNET_KEPT_BYTES`), images of
+        256 levels as bytes; what is beyond is drawn again from the same seed. The caller's random state is left as it
+        was. Images are varied as pictures of 256 levels, to which floats in memory are rounded. (Data that can only be
+        streamed keeps its own order.)
 
         Args:
             augment: How to vary the images.
@@ -353,7 +350,7 @@ class Batches:
     def _drawn(self, augment: Augmentation, seed: int, batch_size: int) -> "Batches":
         shuffle = np.random.RandomState(seed % 2**32).permutation
         order = shuffle(self.order) if self.dataset.indexable else self.order
-        return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept=_Kept())
+        return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept=Kept())
 
     def _varied(self, augment: Augmentation) -> Augmented:
         return Augmented(
@@ -390,9 +387,3 @@ class Batches:
             seed=self.seed,
             skipped=self._skipped,
         )
-
-
-class _Kept(dict[int, Batch]):
-    """Frozen batches by number, and the versions of the images in memory that they were drawn from."""
-
-    versions: Stamp = ()
