@@ -173,11 +173,29 @@ def test_frozen_batches_come_in_random_order_and_lose_nothing(made: Batches) -> 
 
 def test_what_does_not_fit_into_memory_is_drawn_again(made: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = joined(made.frozen(FLIP))
-    monkeypatch.setattr(BUDGET, "most", BUDGET.most - BUDGET.room + 2 * (4 * 3 * 8 * 8 * 4 + 4 * 8))
+    monkeypatch.setattr(
+        BUDGET, "most", BUDGET.most - BUDGET.room + 2 * (4 * 3 * 8 * 8 + 4 * 8)
+    )  # a byte a value, and class numbers
     frozen = made.frozen(FLIP)
     for _ in range(3):
         assert all(torch.equal(*pair) for pair in zip(expected, joined(frozen), strict=True))
     assert len(frozen._kept) == 2
+
+
+def test_mixed_images_are_kept_as_they_are_and_a_budget_of_nothing_keeps_none(
+    made: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = Augmentation(mixup=1.0)
+    frozen = made.frozen(mixed)
+    first = joined(frozen)
+    assert all(torch.equal(*pair) for pair in zip(first, joined(frozen), strict=True))
+    assert len(frozen._kept) == len(frozen) and frozen._kept[0][0].dtype == torch.float32
+    for images, _ in frozen:
+        images.zero_()  # whoever writes into a batch changes nothing that is kept
+    assert all(torch.equal(*pair) for pair in zip(first, joined(frozen), strict=True))
+    monkeypatch.setattr(BUDGET, "most", 0)
+    none = made.frozen(mixed)
+    assert all(torch.equal(*pair) for pair in zip(first, joined(none), strict=True)) and len(none._kept) == 0
 
 
 def test_only_the_whole_can_be_frozen(made: Batches) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from alternet.data.augment import Augmentation, Augmented
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_dataset import ImageDataset, TensorImages
-from alternet.data.kept import Store
+from alternet.data.kept import Frozen
 from alternet.data.reading import Batch, Reading
 from alternet.data.shares import divide
 from alternet.stamp import Stamp, stamp_of, versions_of
@@ -61,7 +61,7 @@ class Batches:
     seed: int = 0
     part: tuple[int, int] = (0, 1)
     _skipped: dict[str, str] = field(default_factory=dict, repr=False)
-    _kept: "_Kept" = field(default_factory=lambda: _Kept(), repr=False)
+    _kept: Frozen = field(default_factory=Frozen, repr=False)
     _printed: dict[Stamp, str] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
@@ -187,11 +187,11 @@ class Batches:
         missing = [number for number in self.numbers if number not in self._kept]
         fresh, drawn = self._reading.batches(missing, self.workers), set(missing)
         for number in self.numbers:
-            images, targets = next(fresh) if number in drawn else self._kept[number]
+            images, targets = next(fresh) if number in drawn else self._kept.batch(number)
             if number in drawn and self.augment is not None:
-                self._kept.offer(number, (images, targets), size=images.nbytes + targets.nbytes)
+                self._kept.keep(number, images, targets)
             if len(images):
-                yield images.clone(), targets.clone()  # whoever writes into a batch must not change the kept one
+                yield images, targets
 
     @property
     def places(self) -> list[tuple[int, int]]:
@@ -252,7 +252,7 @@ class Batches:
         if self.dataset.indexable:
             # sorted, because the order that they have now shall not matter
             order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
-        return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept=_Kept())
+        return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept=Frozen())
 
     def divided(self, *, subset: str = "1", validation: str = "0") -> tuple["Batches", "Batches"]:
         """Two parts without a common image: one to train on, one to validate on; every class keeps its share of both.
@@ -280,16 +280,16 @@ class Batches:
             )
         targets = np.asarray(self.dataset.targets)[self.order]
         parts = divide(targets, subset=subset, validation=validation, name=self.name)
-        train, held_out = (replace(self, order=self.order[part], _kept=_Kept()) for part in parts)
+        train, held_out = (replace(self, order=self.order[part], _kept=Frozen()) for part in parts)
         return train, held_out
 
     def frozen(self, augment: Augmentation, *, seed: int = 0, batch_size: int | None = None) -> "Batches":
         """The images in a random order, augmented once, the same at every iteration.
 
         Batches are drawn when they are first reached and kept in memory, as far as the budget of `alternet.data.kept`
-        goes; what is beyond is drawn again from the same seed. The caller's random state is left as it was. Images are
-        varied as pictures of 256 levels, to which floats in memory are rounded. (Data that can only be streamed keeps
-        its own order.)
+        goes, images of 256 levels as bytes; what is beyond is drawn again from the same seed. The caller's random state
+        is left as it was. Images are varied as pictures of 256 levels, to which floats in memory are rounded. (Data
+        that can only be streamed keeps its own order.)
 
         Args:
             augment: How to vary the images.
@@ -365,7 +365,7 @@ class Batches:
     def _drawn(self, augment: Augmentation, seed: int, batch_size: int) -> "Batches":
         shuffle = np.random.RandomState(seed % 2**32).permutation
         order = shuffle(self.order) if self.dataset.indexable else self.order
-        return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept=_Kept())
+        return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept=Frozen())
 
     def _varied(self, augment: Augmentation) -> Augmented:
         return Augmented(
@@ -402,9 +402,3 @@ class Batches:
             seed=self.seed,
             skipped=self._skipped,
         )
-
-
-class _Kept(Store[int, Batch]):
-    """Frozen batches by number, and the versions of the images in memory that they were drawn from."""
-
-    versions: Stamp = ()

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+import torch
 from torch import Tensor
 
-from alternet.data.eval_transform import EvalTransform
+from alternet.data.eval_transform import EvalTransform, unit_range
 from alternet.data.image_dataset import ImageDataset
+from alternet.stamp import Stamp
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -118,3 +120,31 @@ _DECODED: WeakKeyDictionary[ImageDataset, dict[EvalTransform, Store[int, Picture
 def decoded(dataset: ImageDataset, transform: EvalTransform) -> Store[int, Picture]:
     """The pictures of a data set that were prepared in one way, by number; whoever measures them next shares them."""
     return _DECODED.setdefault(dataset, {}).setdefault(transform, Store())
+
+
+class Frozen(Store[int, tuple[Tensor, Tensor]]):
+    """Frozen batches by number: images of 256 levels as bytes, others as they are, and their targets.
+
+    A batch that there is no room for is drawn again from the same seed.
+
+    Examples:
+        >>> frozen = Frozen(Budget(1000))
+        >>> frozen.keep(0, unit_range(torch.arange(256, dtype=torch.uint8)), torch.zeros(1))
+        >>> frozen.bytes, torch.equal(frozen.batch(0)[0], unit_range(torch.arange(256)))
+        (260, True)
+    """
+
+    versions: Stamp = ()
+    """Versions of the images in memory that they were drawn from."""
+
+    def keep(self, number: int, images: Tensor, targets: Tensor) -> None:
+        """Keep a batch if there is room for it."""
+        levels = images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+        stored = levels if torch.equal(unit_range(levels), images) else images  # mixing and erasing leave the levels
+        if (size := stored.nbytes + targets.nbytes) <= self.room:
+            self.offer(number, (stored.clone(), targets.clone()), size=size)
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """A batch as it was drawn; whoever writes into it changes nothing that is kept."""
+        images, targets = self[number]
+        return unit_range(images) if images.dtype == torch.uint8 else images.clone(), targets.clone()
