@@ -286,6 +286,18 @@ def training(name: str, *, classes: int = 18) -> Measurement:
     return Measurement(instrument="training", tables={"table": table}, provenances=(facts,))
 
 
+def epochs(name: str) -> Measurement:
+    numbers = {"calibration: accuracy": [0.1, 0.4, 0.6], "fourier: high-frequency step of msa": [0.2, -0.1, -0.3]}
+    rows = [
+        (name, epoch, number, value)
+        for number, values in numbers.items()
+        for epoch, value in zip((0, 5, 10), values, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["model", "epoch", "number", "value"])
+    facts = {"instrument": "epochs", "model": {"name": name}}
+    return Measurement(instrument="epochs", tables={"table": table}, provenances=(facts,))
+
+
 def buildup(name: str) -> Measurement:
     tried = {"unit": ["no attention", "stages.3.1", "stages.2.5", "stages.1.3"], "kept": [1, 1, 0, 1]}
     units = ["no attention", "stages.3.1", "stages.2.5, stages.3.1", "stages.1.3, stages.3.1"]
@@ -354,6 +366,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "interpolation": interpolation,
     "trajectory": trajectory,
     "training": training,
+    "epochs": epochs,
     "buildup": buildup,
     "claims": claims,
 }

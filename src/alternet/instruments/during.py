@@ -39,10 +39,8 @@ class Measure:
     Examples:
         >>> import alternet as an
         >>> watch = Measure([an.Variance()], an.batches("digits", limit=4), every=2)
-        >>> run = an.train(
-        ...     "test_vit", "digits", an.Recipe(epochs=1, lr=1e-3, batch_size=4), getfixture("tmp_path"), device="cpu", limit=4,
-        ...     callbacks=[watch],
-        ... )
+        >>> short, out = an.Recipe(epochs=1, lr=1e-3, batch_size=4), getfixture("tmp_path")
+        >>> run = an.train("test_vit", "digits", short, out, device="cpu", limit=4, callbacks=[watch])
         >>> sorted(path.name for path in (run.folder / "measured").glob("network*"))
         ['network_epoch-0000', 'network_epoch-0001']
     """
