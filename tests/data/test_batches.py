@@ -173,9 +173,8 @@ def test_frozen_batches_come_in_random_order_and_lose_nothing(made: Batches) -> 
 
 def test_what_does_not_fit_into_memory_is_drawn_again(made: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = joined(made.frozen(FLIP))
-    monkeypatch.setattr(
-        BUDGET, "most", BUDGET.most - BUDGET.room + 2 * (4 * 3 * 8 * 8 + 4 * 8)
-    )  # a byte a value, and class numbers
+    used, two = BUDGET.most - BUDGET.room, 2 * (4 * 3 * 8 * 8 + 4 * 8)  # a byte a value, and class numbers
+    monkeypatch.setattr(BUDGET, "most", used + two)
     frozen = made.frozen(FLIP)
     for _ in range(3):
         assert all(torch.equal(*pair) for pair in zip(expected, joined(frozen), strict=True))
