@@ -137,7 +137,9 @@ def draw(
         for panel, axis in zip(shown.panels(as_shown(measurement)), given, strict=False):
             panel.draw(axis)
             axis.set_title(style.label(panel.title))
-        return given[0].figure
+        whole = given[0].get_figure(root=True)
+        assert whole is not None
+        return whole
 
 
 def panels(measurement: Measurement) -> list[Panel]:

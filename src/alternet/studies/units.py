@@ -23,7 +23,8 @@ def facts_of(data: str) -> Facts:
     if known := KNOWN.get(without_path(data)):
         return known
     train, test = (dataset(data, split=split) for split in ("train", "test"))
-    return Facts(train=len(train), test=len(test), classes=len(train.classes), side=train.img_size)
+    side = train.img_size if isinstance(train.img_size, int) else max(train.img_size)
+    return Facts(train=len(train), test=len(test), classes=len(train.classes), side=side)
 
 
 def built(training: TrainingJob, facts: Facts) -> Subject:

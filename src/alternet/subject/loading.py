@@ -262,9 +262,8 @@ def _torchvision_network(
             # all of torchvision's networks define the layer that makes the logits last
             net = torchvision.models.get_model(name, weights=None, **options)
             state = of_network(dict(state), net.state_dict(), f"tv:{name}")
-        if state and not classes:
             layers = [path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-            classes = number_of_classes(state, tuple(layers[-1:]))
+            classes = classes or number_of_classes(state, tuple(layers[-1:]))
         options |= {"num_classes": classes} if classes else {}
         if name.startswith(POSITIONED):
             options["image_size"] = side

@@ -152,7 +152,7 @@ class TrainData:
             seed=recipe.seed,
             subset=recipe.subset,
             validation=recipe.validation,
-            workers=train.workers,
+            workers=train.workers or 0,
             global_batch=recipe.global_batch,
         )
 
