@@ -1,6 +1,7 @@
 """Reading: batches made on request, by worker processes or here, and the decoding of a data set's batches."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,8 +21,32 @@ Batch = tuple[Tensor, Tensor]
 """Images [n, c, h, w] in [0, 1] and their targets; of no length where no picture could be read."""
 
 
+TIMEOUT = "ALTERNET_TIMEOUT"
+LOST = re.compile(
+    r"DataLoader worker .*?(exited unexpectedly|is killed by signal: \w+)|DataLoader timed out after \d+ seconds"
+)
+"""What torch says of a worker that is no more, or that nothing comes from."""
+
+
+def patience() -> int:
+    """Seconds that a batch of the workers is waited for: ten minutes, or what `ALTERNET_TIMEOUT` says.
+
+    Raises:
+        ValueError: It says no whole number above 0.
+    """
+    text = os.environ.get(TIMEOUT, "") or "600"
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) == int(text)):
+        raise ValueError(
+            f"{TIMEOUT} is {text[:40]!r}, expected a whole number of seconds above 0. Correct or unset it."
+        )
+    return int(text)
+
+
 class Loader:
     """Batches made of requests, in their order, with any number of workers; measuring and training read through it.
+
+    A worker that dies, as the kernel kills one for memory, or that gives nothing for ten minutes is replaced once in a
+    pass, and the batches that it had not made are made again.
 
     Args:
         make: Makes what a request asks for, and notes in `skipped` what it cannot read. Workers get copies of it.
@@ -40,22 +65,45 @@ class Loader:
         workers: int = 0,
         lasting: bool = False,
     ) -> None:
-        self.skipped = skipped
-        self._batches = DataLoader(
-            _Made(make, skipped),
-            batch_size=None,
-            sampler=requests,
-            num_workers=workers,
-            collate_fn=_as_it_is,  # torch's own would make lists of the tuples
-            persistent_workers=lasting and workers > 0,
-            pin_memory=lasting and torch.cuda.is_available(),
-            generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
-        )
+        self.skipped, self._make, self._requests = skipped, make, requests
+        self._workers, self._lasting = workers, lasting
+        self._batches = self._loader(requests)
 
     def __iter__(self) -> Iterator[Any]:
-        for batch, skipped in self._batches:
-            self.skipped.update(skipped)
-            yield batch
+        done, again = 0, False
+        batches = self._batches
+        while True:
+            try:
+                for batch, skipped in batches:
+                    self.skipped.update(skipped)
+                    done += 1
+                    yield batch
+                return
+            except RuntimeError as error:
+                if not (lost := LOST.search(str(error))):
+                    raise
+                if again:
+                    raise RuntimeError(
+                        f"A process that reads images was lost twice ({lost[0]}), now at batch {done + 1}. Lower "
+                        f"--workers or --batch-size if memory was short; if images come slowly, set {TIMEOUT} to "
+                        f"more than {patience()} seconds."
+                    ) from error
+                again = True
+                batches = self._loader(list(islice(self._requests, done, None)))
+                self._batches = self._loader(self._requests)
+
+    def _loader(self, requests: Iterable[Any]) -> DataLoader:
+        return DataLoader(
+            _Made(self._make, self.skipped),
+            batch_size=None,
+            sampler=requests,
+            num_workers=self._workers,
+            collate_fn=_as_it_is,  # torch's own would make lists of the tuples
+            persistent_workers=self._lasting and self._workers > 0,
+            pin_memory=self._lasting and torch.cuda.is_available(),
+            timeout=patience() if self._workers else 0,
+            generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
+        )
 
 
 def sensible_workers(batches: int) -> int:

@@ -1,0 +1,70 @@
+"""A process that reads images and is killed, or hangs, is replaced once; the second one is named."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from alternet.data.reading import Batch, Loader, patience
+
+pytestmark = pytest.mark.slow
+
+
+def made(number: int) -> Batch:
+    return torch.full((2, 1, 2, 2), float(number)), torch.tensor([number, number])
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hung() -> None:
+    time.sleep(60)
+
+
+def failing(at: int, mark: Path | None, fail: Callable[[], None]) -> Callable[[int], Batch]:
+    """Make batches, but fail at one of them: the first time, where there is a file to remember it by, or always."""
+
+    def make(number: int) -> Batch:
+        if number == at and not (mark and mark.exists()):
+            if mark:
+                mark.touch()
+            fail()
+        return made(number)
+
+    return make
+
+
+@pytest.mark.parametrize("fail", [killed, hung])
+@pytest.mark.parametrize("at", [0, 3, 6])
+def test_a_lost_worker_is_replaced_and_no_batch_lost_or_given_twice(at, fail, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ALTERNET_TIMEOUT", "600" if fail is killed else "3")
+    loader = Loader(failing(at, tmp_path / "failed", fail), range(7), {}, workers=2, lasting=True)
+    for _ in range(2):  # the second pass, with the workers of the first, loses none
+        assert [int(targets[0]) for _, targets in loader] == list(range(7))
+
+
+def test_a_worker_that_is_lost_twice_is_named(tmp_path: Path) -> None:
+    loader = Loader(failing(2, None, killed), range(7), {}, workers=1)
+    read = []
+    with pytest.raises(RuntimeError, match=r"was lost twice .*(killed|exited).* at batch \d.*Lower --workers"):
+        read.extend(int(targets[0]) for _, targets in loader)
+
+
+def test_an_error_within_a_worker_is_no_lost_worker() -> None:
+    def wrong(number: int) -> Batch:
+        raise ValueError("no such picture")
+
+    with pytest.raises(ValueError, match="no such picture"):
+        list(Loader(wrong, range(3), {}, workers=1))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "ten", "1e3", "9" * 30])
+def test_a_limit_that_is_none(text: str, monkeypatch) -> None:
+    monkeypatch.setenv("ALTERNET_TIMEOUT", text)
+    with pytest.raises(ValueError, match=r"ALTERNET_TIMEOUT is '.*', expected a whole number of seconds above 0"):
+        patience()
