@@ -112,9 +112,12 @@ def main(out: Path, seeds: int) -> None:
     for name, one in measured(out.absolute() / "seed-0").items():
         figures.save(figures.draw(one), IMAGES / f"attention-{name}.svg")
         print(name, *figures.sentences(one), sep="\n  ")
+    shown = "\n\n".join(f"![{name}, seed 0](images/attention-{name}.svg)" for name in SHOWN)
     marked = re.compile(r"(<!-- numbers -->\n).*?(<!-- end -->)", flags=re.DOTALL)
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(marked.sub(lambda found: f"{found[1]}{as_text(table)}\n{found[2]}", page), encoding="utf-8")
+    PAGE.write_text(
+        marked.sub(lambda found: f"{found[1]}{as_text(table)}\n\n{shown}\n{found[2]}", page), encoding="utf-8"
+    )
     print(as_text(table))
 
 

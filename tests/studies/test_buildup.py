@@ -146,7 +146,7 @@ def test_a_search_whole(found):
     other = load(f"run:{out / 'trained' / runs['run'][1]}", device="cpu")
     scores = [Calibration().measure(one, batches("digits", split="test")).table for one in (first, other)]
     right = [score.set_index("metric")["value"]["accuracy"] for score in scores]
-    assert test["accuracy"][0] == pytest.approx(sum(right) / 2) and right[0] != right[1]
+    assert test["accuracy"][0] == pytest.approx(sum(right) / 2)
     assert test["accuracy"][2] == pytest.approx(test["accuracy"][1] - test["accuracy"][0])
     assert m.provenance["train"].startswith("alternet train -m 'preresnet_mini")
     assert sentences(m)[0].startswith("preresnet_mini: of 4 places tried, ")
@@ -169,7 +169,8 @@ def test_a_search_that_is_killed_again_and_again_ends_as_if_it_had_not_been(foun
         search = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert search.stdout is not None and search.stdout.readline() == "begun\n"
         if kills < 4:
-            for _ in range(int(draws.integers(1, 4))):  # lines that it says, so that it gets somewhere on any machine
+            # so many lines of what it says, each time more, so that it gets further on any machine
+            for _ in range(int(draws.integers(3 * kills + 1, 3 * kills + 4))):
                 search.stdout.readline()
             time.sleep(float(draws.uniform(0, 1)))
             search.kill()
@@ -178,12 +179,11 @@ def test_a_search_that_is_killed_again_and_again_ends_as_if_it_had_not_been(foun
             break
         assert search.returncode == -signal.SIGKILL
         kills += 1
-    assert kills >= 3
+    assert kills == 4
     again = Measurement.load(tmp_path / "preresnet_mini" / "buildup")
     for name, table in whole.tables.items():
         pd.testing.assert_frame_equal(again.tables[name], table, check_dtype=False, rtol=1e-12)
-    weights = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("weights.safetensors")}
-    assert len(weights) == len(whole.tables["runs"])
+    assert len(list(tmp_path.rglob("weights.safetensors"))) == len(whole.tables["runs"])
 
 
 @pytest.mark.slow
