@@ -211,6 +211,18 @@ def test_runs_that_lack_a_number_are_counted_and_left_out():
     assert one(case, rows("PiT", "nep", [0.1])).verdict == "not measured"
 
 
+def test_the_study_of_a_second_data_set_stands_for_the_papers():
+    x, names = (np.nan,), ["A", "B", "C"]
+    parts = [
+        rows(arm, quantity, [value], x=x, figure="C.1")
+        for quantity, values in {"test_error": (0.3, 0.2, 0.1), "nll_train": (3, 2, 1.5)}.items()
+        for arm, value in zip(names, values, strict=True)
+    ]
+    table = judge_claims(CLAIMS, checked(pd.concat(parts))).set_index(["claim", "case"])["verdict"]
+    assert table["no-overfitting", "networks, second data set"] == "supported (one run)"
+    assert table["no-overfitting", "networks"] == table["no-overfitting", "networks, ImageNet"] == "not measured"
+
+
 def test_one_arm_alone_is_no_comparison():
     case = above("c", "F", Reading("ViT", "nep"), Reading("ResNet", "nep"))
     assert one(case, rows("ViT", "nep", [0.1, 0.2])).verdict == "not measured"

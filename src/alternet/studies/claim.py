@@ -82,6 +82,10 @@ class Claim(NamedTuple):
     cases: tuple[Case, ...]
 
 
+ALSO = {"C.1a": "C.1"}
+"""Figures of the paper whose study bears another name: C.1 is what it shows, on whatever second data set there is."""
+
+
 def above(name: str, figure: str, of: Reading, less: Reading | None = None, *, null: float = 0.0) -> Case:
     """The effect is above `null`."""
     return Case(name, figure, of, less, null, inf)
@@ -145,7 +149,10 @@ def judge_claims(claims: Iterable[Claim], evidence: pd.DataFrame) -> pd.DataFram
     printed = evidence["seed"] == PUBLISHED_SEED
     absent = "not published" if len(evidence) and printed.all() else "not measured"
     found = evidence if printed.all() else evidence[~printed]
-    by_figure = dict(iter(found.groupby("figure")))
+    by_figure: dict[object, pd.DataFrame] = dict(iter(found.groupby("figure")))
+    for printed_as, ours in ALSO.items():
+        if printed_as not in by_figure and ours in by_figure:
+            by_figure[printed_as] = by_figure[ours]
     rows = [
         {**claim._asdict(), "claim": claim.name, **_judged(case, by_figure.get(case.figure, found.iloc[:0]), absent)}
         for claim in claims

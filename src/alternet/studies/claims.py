@@ -266,8 +266,8 @@ CLAIMS: tuple[Claim, ...] = (
         "section 2, Fig. 5, C.1",
         (
             above("ViT, share of the data", "5b", Reading("ViT", "test_error", "per nat")),
-            above("networks, CIFAR-100", "5a", Reading(ALL, "test_error", "per nat")),
-            above("networks, CIFAR-10", "C.1a", Reading(ALL, "test_error", "per nat")),
+            above("networks", "5a", Reading(ALL, "test_error", "per nat")),
+            above("networks, second data set", "C.1a", Reading(ALL, "test_error", "per nat")),
             above("networks, ImageNet", "C.1b", Reading(ALL, "test_error", "per nat")),
         ),
     ),
