@@ -29,12 +29,13 @@ def test_calibration():
     table = pd.DataFrame(
         {"metric": ["accuracy", "nll", "ece"], "value": [0.6, 1.0, 0.2], "standard_error": [0.1, 0.2, np.nan]}
     )
-    bins = pd.DataFrame({"count": [1, 3, 0], "accuracy": [1.0, 0.5, np.nan], "confidence": [0.2, 0.9, np.nan]})
+    ends = {"low": [0.0, 0.8, 0.9], "high": [0.8, 0.9, 1.0]}
+    bins = pd.DataFrame({"count": [1, 3, 0], "accuracy": [1.0, 0.5, np.nan], "confidence": [0.2, 0.9, np.nan], **ends})
     found = values("calibration", table=table, reliability=bins)
     assert found["test_error", -1][0] == 0.4
     assert found["overconfidence", -1][0] == (1 * (0.2 - 1.0) + 3 * (0.9 - 0.5)) / 4
-    assert found["confidence", 0.9][0] == 0.5
-    assert ("confidence", np.nan) not in found
+    assert found["confidence", 0.85][0] == 0.5
+    assert len([1 for quantity, _ in found if quantity == "confidence"]) == 2
 
 
 def units(**columns) -> pd.DataFrame:

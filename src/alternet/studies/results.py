@@ -170,7 +170,7 @@ def _there(one: Wanted) -> bool:
 
 def _of_networks(wanted: Sequence[Wanted]) -> list[Measurement]:
     """For the report: one measurement an instrument, of every network that is trained as usual."""
-    usual = [one for one in wanted if one.arm.of == Training(network=one.arm.of.network) and isnan(one.arm.x)]
+    usual = [one for one in wanted if one.arm.of == Training(network=one.arm.name) and isnan(one.arm.x)]
     by_instrument: dict[str, dict[str, Wanted]] = {}
     for one in usual:
         if one.measurement is not None:
