@@ -81,7 +81,7 @@ def _commands(folder: str) -> Iterator[dict[str, Any]]:
         numbers = iter(range(1000))
 
         def command(limit: int) -> None:
-            call = [sys.executable, "-m", "alternet", "measure", "fourier", "-m", MODEL, "--data", folder]
+            call = [sys.executable, "-m", "alternet.cli", "measure", "fourier", "-m", MODEL, "--data", folder]
             _run([*call, "--limit", str(limit), "--workers", workers, "--out", f"{out}/{next(numbers)}"])
 
         def script(text: str) -> None:
