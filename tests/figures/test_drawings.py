@@ -268,13 +268,13 @@ def test_frequency_noise_says_what_is_fragile_and_where_two_models_cross():
     assert (
         resnet == f"{worst}; on average it loses 9.3 below 0.5π and loses 12.2 above: more fragile to high frequencies."
     )
-    assert vit.endswith("on average it loses 11.5 below 0.5π and 6.3 above: more fragile to low frequencies.")
+    assert vit.endswith("on average it loses 11.5 below 0.5π and loses 6.3 above: more fragile to low frequencies.")
     assert crossing == "ResNet and ViT: ResNet loses less up to 0.5π, ViT from 0.7π on."
     same = sentences(Measurement.concat([frequency_noise("ViT", "a"), frequency_noise("ViT", "b")]))
     assert same[2] == "a and b: no band tells them apart."
     below = sentences(several("frequency_noise", "PiT", "ResNet"))
     assert below[2] == "PiT and ResNet: PiT loses less in 8 of 9 bands, the others do not tell them apart."
-    assert below[0].endswith("it loses 4.0 below 0.5π and 4.0 above: no clear difference.")
+    assert below[0].endswith("it loses 4.0 below 0.5π and loses 4.0 above: no clear difference.")
 
 
 def test_frequency_noise_that_costs_nothing_or_was_not_measured():
