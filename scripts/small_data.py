@@ -112,7 +112,7 @@ def main(out: Path, epochs: int, executor: Executor) -> None:
     models = {**{name: name for name in NETWORKS}, FOUND: search.provenance["chosen"]}
     trained = jobs(models, out, epochs)
     for job in executor.run(list({job.folder: job for job in trained.values()}.values())):
-        print(f"{job.folder.name}: test accuracy {job.result.test_accuracy:.1%}", flush=True)
+        print(f"trained {job.folder.name}", flush=True)
 
     rows = [(name, seed, job.result.test_accuracy, job.folder.name) for (name, seed), job in trained.items()]
     runs = pd.DataFrame(rows, columns=["network", "seed", "accuracy", "run"])
