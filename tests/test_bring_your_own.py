@@ -45,7 +45,7 @@ def test_six_networks_go_into_one_report(tmp_path: Path, monkeypatch: pytest.Mon
     transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**small, intermediate_size=32)).save_pretrained("hf")
     dino = timm.create_model("vit_small_patch14_dinov2", depth=2)
     torch.save({"teacher": {f"backbone.{key}": value for key, value in dino.state_dict().items()}}, "dino.pth")
-    models = ["CNN=resnet10t", "ViT=test_vit", "SigLIP=hf:hf"]
+    models = ["CNN=resnet10t", "ViT=vit_mini", "SigLIP=hf:hf"]
     common = ["--data", "photos", "--limit", "4", "--out", "out", "--device", "cpu"]
     call = [part for model in models for part in ("-m", model)]
     assert command(["measure", "fourier", "variance", *call, "--img-size", "56", *common]) == 0, capsys.readouterr().err
