@@ -42,7 +42,7 @@ def failing(at: int, mark: Path | None, fail: Callable[[], None]) -> Callable[[i
 @pytest.mark.parametrize("fail", [killed, hung])
 @pytest.mark.parametrize("at", [0, 3, 6])
 def test_a_lost_worker_is_replaced_and_no_batch_lost_or_given_twice(at, fail, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("ALTERNET_TIMEOUT", "600" if fail is killed else "3")
+    monkeypatch.setenv("ALTERNET_TIMEOUT", "600" if fail is killed else "15")
     loader = Loader(failing(at, tmp_path / "failed", fail), range(7), {}, workers=2, lasting=True)
     for _ in range(2):  # the second pass, with the workers of the first, loses none
         assert [int(targets[0]) for _, targets in loader] == list(range(7))

@@ -82,6 +82,8 @@ class Loader:
             except RuntimeError as error:
                 if not (lost := LOST.search(str(error))):
                     raise
+                error.__traceback__ = None  # it holds the dead workers, of which torch complains whenever a child ends
+                del batches
                 if again:
                     raise RuntimeError(
                         f"A process that reads images was lost twice ({lost[0]}), now at batch {done + 1}. Lower "
