@@ -23,6 +23,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from packaging.version import Version
 from timm.models import _registry
 from torch import Tensor, nn
 
@@ -88,6 +89,9 @@ class Pass:
     features: dict[str, Tensor]
 
 
+STATED = Version("1.0.31")
+"""The timm whose maps the table states; earlier ones offer those of fewer networks."""
+
 ALWAYS = {
     "crossvit_tiny_240", "gmlp_ti16_224", "levit_128s", "mobilevit_xxs", "resnet18", "swin_tiny_patch4_window7_224",
     "test_coatnet", "test_convnext", "test_efficientnet", "test_resnet", "test_vit",
@@ -106,7 +110,9 @@ def test_model(variant: str) -> None:
     """All that is asked of one model at its own size; in one test, so that it is made once and not kept."""
     case = CASES[variant]
     seen = what_is_asked_of_every_model(case.subject(case.size, case.size), case.attention.split())
-    assert as_stated(maps_that_timm_offers(seen)) == case.maps
+    offered = as_stated(maps_that_timm_offers(seen))
+    none_yet = Version(timm.__version__) < STATED and offered == "0/0"
+    assert none_yet or offered == case.maps
 
 
 @pytest.mark.thorough
