@@ -118,7 +118,7 @@ def model_styles(models: tuple[str, ...], *, points: bool = False) -> dict[str, 
         colour = _COLOURS.get().get(plain, COLOURS[place % len(COLOURS)])
         looks[model] = {"color": colour, "linestyle": DASHES[turn % len(DASHES)]}
         if points:
-            looks[model]["marker"] = POINTS[place % len(POINTS)]
+            looks[model]["marker"] = POINTS[turn % len(POINTS)]
     return looks
 
 

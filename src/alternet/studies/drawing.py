@@ -111,12 +111,24 @@ def _scatter(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Map
             bars = {"xerr": _bar(x["error"]), "yerr": _bar(y["error"])}
             look = {"color": looks[arm]["color"], "marker": looks[arm]["marker"]}
             axis.errorbar(x["value"], y["value"], **bars, linestyle="none", elinewidth=0.9, **look)
-            axis.annotate(arm, (x["value"], y["value"]), (5, 4), textcoords="offset points", fontsize=8, color=INK)
         text = f"{QUANTITIES[show.over].title}: {_said(x)}\n{QUANTITIES[show.y].title}: {_said(y)}"
         found.append(points(axis, [x["value"]], [y["value"]], [text], name=arm))
     axis.margins(0.15)
     axis.set(xlabel=_axis_name(show.over), ylabel=_axis_name(show.y))
+    _name(axis, {arm: (right[arm]["value"], up[arm]["value"]) for arm in looks if arm in up and arm in right})
     return found
+
+
+def _name(axis: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """Write names beside their points, on the side where no other point lies so near that names would meet."""
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    for arm, (x, y) in places.items():
+        others = [place for name, place in places.items() if name != arm]
+        near = [(a - x) / (right - left) for a, b in others if abs(b - y) / (high - low) < 0.07]
+        free = not any(0 <= away < 0.25 for away in near)
+        at, side = ((5, 4), "left") if free else ((-5, 4), "right")
+        with belongs_to(arm, axis):
+            axis.annotate(arm, (x, y), at, textcoords="offset points", horizontalalignment=side, fontsize=8, color=INK)
 
 
 def _curves(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Mapping[str, Any]]) -> Targets:
