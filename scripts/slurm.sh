@@ -15,7 +15,11 @@ folder=$(cd "$folder" && pwd)
 
 stop() {
     for name in slurmd slurmctld munged; do
-        if [ -s "$folder/$name.pid" ]; then kill "$(cat "$folder/$name.pid")" 2>/dev/null || true; fi
+        [ -s "$folder/$name.pid" ] || continue
+        number=$(cat "$folder/$name.pid")
+        kill "$number" 2>/dev/null || continue
+        for _ in $(seq 50); do kill -0 "$number" 2>/dev/null || break; sleep 0.1; done
+        kill -9 "$number" 2>/dev/null || true   # slurmd waits for jobs that are stuck
     done
 }
 
@@ -90,5 +94,6 @@ for _ in $(seq 60); do
     case "$(sinfo --noheader --format %t 2>/dev/null)" in idle* | mix* | alloc*) exit 0 ;; esac
     sleep 0.5
 done
+stop
 echo "slurm.sh: SLURM did not come up, see $folder/slurmctld.log and $folder/slurmd.log" >&2
 exit 4
