@@ -200,7 +200,7 @@ def test_a_ratio_has_an_interval_in_the_logarithm():
 
 
 def test_runs_that_lack_a_number_are_counted_and_left_out():
-    values = rows("ViT", "nep", [[0.1, 0.2], [0.2, 0.4], [0.3, 0.7]], x=(1, 2))
+    values = rows("ViT", "nep", [[0.1, 0.2, 0.3], [0.2, 0.4, 0.5], [0.3, 0.7, 0.8]], x=(1, 2, 4))
     case = above("c", "F", Reading("ViT", "nep", "per doubling"))
     assert (one(case, values).unit, one(case, values).left_out) == ("3 seeds", 0)
     unfinished = one(case, values.iloc[:-1])
