@@ -224,13 +224,19 @@ class Entry:
     line: str
 
 
+def _side(kind: type[ImageDataset]) -> int:
+    """The side at which a data set cuts its pictures if nobody says otherwise."""
+    assert isinstance(kind.img_size, int)
+    return kind.img_size
+
+
 def _small(split: str) -> str:
     return "train" if split == "train" else "test"
 
 
 def _cue_conflict(split: str, root: str, size: int | None) -> ImageDataset:
     require_test(split)
-    return CueConflictFolder(Path(root).expanduser()) if root else CueConflict(size or CueConflict.img_size)
+    return CueConflictFolder(Path(root).expanduser()) if root else CueConflict(size or _side(CueConflict))
 
 
 def _cifar(kind: int) -> Callable[[str, str, int | None], ImageDataset]:
@@ -239,12 +245,12 @@ def _cifar(kind: int) -> Callable[[str, str, int | None], ImageDataset]:
 
 DATASETS = {
     "photos": Entry(
-        lambda split, _, size: Photos(_small(split), size or Photos.img_size),
+        lambda split, _, size: Photos(_small(split), size or _side(Photos)),
         "crops of 18 photographs that scikit-image ships: 300 train, 60 test each; no download",
     ),
     "digits": Entry(lambda split, *_: Digits(_small(split)), "1797 handwritten digits of scikit-learn; no download"),
     "elpv": Entry(
-        lambda split, _, size: Elpv(_small(split), size or Elpv.img_size),
+        lambda split, _, size: Elpv(_small(split), size or _side(Elpv)),
         "2624 images of solar cells, functional or defective; "
         "pip install 'alternet[elpv]' (CC BY-NC-SA 4.0, to be cited)",
     ),

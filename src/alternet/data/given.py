@@ -138,7 +138,7 @@ class GivenImages(ImageDataset):
             sizes = {np.asarray(image).shape[:2] for image, _ in seen}
             size = list(sizes.pop()) if len(sizes) == 1 else []
         if size:
-            self.img_size = size[0] if size[0] == size[1] else tuple(size)
+            self.img_size = size[0] if size[0] == size[1] else (size[0], size[1])
         # of pictures only some were looked at
         self.size = (size[0], size[1]) if self.finished else None
         self._numbered = _class_number(seen[0][1]) is not None

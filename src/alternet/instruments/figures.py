@@ -136,7 +136,7 @@ def draw(
         for panel, axis in zip(shown.panels(as_shown(measurement)), given, strict=False):
             panel.draw(axis)
             axis.set_title(style.label(panel.title))
-        return given[0].figure
+        return given[0].get_figure(root=True)
 
 
 def panels(measurement: Measurement) -> list[Panel]:

@@ -84,7 +84,7 @@ def of_network(state: dict[str, Tensor], own: Collection[str], name: str) -> dic
         ['fc.weight']
     """
     known = set(own)
-    best, left = state, 0
+    best, left, prefix = state, 0, ""
     paths = {""}
     for _ in range(3):  # module.model.backbone.
         paths |= {
