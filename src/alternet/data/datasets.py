@@ -224,6 +224,12 @@ class Entry:
     line: str
 
 
+def _side(kind: type[ImageDataset]) -> int:
+    """The side at which a data set cuts its pictures if nobody says otherwise."""
+    assert isinstance(kind.img_size, int)
+    return kind.img_size
+
+
 def _small(split: str) -> str:
     return "train" if split == "train" else "test"
 

@@ -5,7 +5,7 @@ from typing import Any
 from timm.models import pit, register_model, swin_transformer, vision_transformer
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.swin_transformer import SwinTransformer
-from timm.models.vision_transformer import Attention, VisionTransformer  # pyright: ignore[reportPrivateImportUsage]
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from alternet.models.registration import CIFAR, create, describe
@@ -27,8 +27,8 @@ class PaperPiT(PoolingVisionTransformer):
         super().__init__(**settings)
         if not qkv_bias:
             for module in self.modules():
-                if isinstance(module, Attention):
-                    module.qkv.register_parameter("bias", None)
+                if isinstance(qkv := getattr(module, "qkv", None), nn.Linear):
+                    qkv.register_parameter("bias", None)
 
 
 @register_model
