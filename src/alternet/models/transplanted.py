@@ -193,7 +193,8 @@ def transplanted(pretrained: bool = False, **settings: Any) -> nn.Module:
             f"transplanted got base={base!r} and plan={plan!r}, expected the name of a timm model and its grafts. "
             "Write MODEL+msa(UNIT,...), as in resnet50+msa(layer4.2)."
         )
-    if not timm.is_model(base) or base == "transplanted":  # a name of the hub would be fetched
+    # a name of the hub would be fetched
+    if not isinstance(base, str) or not timm.is_model(base) or base == "transplanted":
         raise ValueError(f"transplanted got base={base!r}, expected the name of a timm model.")
     # What timm knows of the whole, weights among it, is not for the base.
     known = {name: settings.pop(name, None) for name in ("pretrained_cfg", "pretrained_cfg_overlay")}
