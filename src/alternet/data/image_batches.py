@@ -368,13 +368,7 @@ class Batches:
         return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept=Frozen())
 
     def _varied(self, augment: Augmentation) -> Augmented:
-        return Augmented(
-            dataset=self.dataset,
-            order=self.order,
-            transform=self.transform,
-            augment=augment,
-            skipped=self._skipped,
-        )
+        return Augmented(augment=augment, **self._pictures)
 
     @cached_property
     def _augmented(self) -> Augmented | None:
@@ -393,12 +387,8 @@ class Batches:
 
     @cached_property
     def _reading(self) -> Reading:
-        return Reading(
-            dataset=self.dataset,
-            transform=self.transform,
-            order=self.order,
-            batch_size=self.batch_size,
-            varied=self._augmented,
-            seed=self.seed,
-            skipped=self._skipped,
-        )
+        return Reading(batch_size=self.batch_size, varied=self._augmented, seed=self.seed, **self._pictures)
+
+    @property
+    def _pictures(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("dataset", "order", "transform")} | {"skipped": self._skipped}
