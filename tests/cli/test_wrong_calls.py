@@ -93,7 +93,7 @@ def test_labels_are_asked_for(tmp_path: Path, capsys):
         Image.fromarray(np.full((40, 40, 3), 40 * i, np.uint8)).save(tmp_path / f"{i}.png")
     arguments = ["measure", "calibration", "-m", "test_resnet", "--data", f"{tmp_path}", "--out", f"{tmp_path}/o"]
     assert run(arguments) == 2
-    assert "needs labels" in one_line(capsys)
+    assert "labels are needed" in one_line(capsys)
 
 
 def test_a_truncated_jpeg_is_skipped_and_named(tmp_path: Path, capsys):

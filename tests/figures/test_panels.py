@@ -132,6 +132,7 @@ LABELS = {
     "interpolation": dict.fromkeys(("NLL alone", "NLL + L2", "Accuracy"), (ENDS, "")),
     "trajectory": {POLAR: ("radius", ""), PLANE: ("pc1", "pc2")},
     "training": {"Training loss": ("epoch", ""), "Test accuracy": ("epoch", "")},
+    "epochs": dict.fromkeys(("calibration: accuracy", "fourier: high-frequency step of msa"), ("epoch", "")),
     "buildup": {f"Validation accuracy of what was tried · {model}": ("", "validation accuracy") for model in TWO}
     | {f"Accuracy on the test images · {model}": ("", "test accuracy") for model in TWO},
     "claims": {f"{topic} · {model}": ("", "") for topic in ("Feature maps", "Loss landscape") for model in TWO},

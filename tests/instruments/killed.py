@@ -12,15 +12,18 @@ from torch import Tensor
 from alternet.instruments.hessian import Hessian
 from alternet.measurement import Measurement
 
-CHECKS = 3
-"""Forward passes before the first batch: whether the model answers the same twice."""
+CHECKS = 4
+"""Forward passes before the first batch: whether it takes the images, its architecture, the same answer twice."""
 
 
 class OneByOne(Softmax):
     """Notes each batch that passes it, and kills its process when told to."""
 
     seen: list[int] = []  # noqa: RUF012 - shared on purpose
-    passes = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes = 0  # what a pass adds to a model is taken away after it
 
     def forward(self, x: Tensor) -> Tensor:
         self.passes += 1

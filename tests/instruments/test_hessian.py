@@ -317,7 +317,7 @@ def resnet() -> tuple[nn.Module, Tensor, Tensor, pd.DataFrame]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = timm.create_model("test_resnet", num_classes=5).eval()
-        batches = Batches.of(torch.rand(4, 3, 24, 24), torch.arange(4))
+        batches = Batches.of(torch.rand(4, 3, 24, 24), torch.arange(4), classes=tuple("abcde"))
     net = Subject(model, name="net", input_size=(3, 24, 24), mean=(0.0,) * 3, std=(1.0,) * 3)
     hessian = Hessian(k=3, augment="none", weight_decay=0.0, which="largest", tolerance=1e-4)
     images, targets = next(iter(hessian.open(net, batches).batches))

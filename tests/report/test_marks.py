@@ -71,7 +71,7 @@ def test_the_report_marks_and_explains_in_its_section(tmp_path: Path):
     stated("ViT", origin=RANDOM).save(tmp_path)
     stated("ResNet", origin=TRAINED).save(tmp_path)
     source = render([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "How ResNet and ViT (random weights) work inside" in source
+    assert "How ViT (random weights) and ResNet work inside" in source
     assert "ViT (random weights): the weights are random, so the numbers say how the architecture starts" in source
     assert "ViT (random weights),0" in source  # in the table that can be saved
     assert source.count("ResNet (random") == 0

@@ -59,7 +59,7 @@ def planned(out: Path, **more) -> Plan:
     return Plan(studies=(HONEST, VARIED), scale=SMOKE, out=out, seeds=2, again=again, **more)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_study_as_a_job_array_with_a_job_killed_and_one_cancelled(slurm, tmp_path):
     out, alone = tmp_path / "out", tmp_path / "alone"
     executor = Slurm(tmp_path / "jobs", minutes=30, cpus=1, device="cpu")
@@ -92,7 +92,7 @@ def arrays() -> set[str]:
     return set(told.stdout.split())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_is_preempted_is_put_back_and_goes_on(slurm, tmp_path):
     counter = tmp_path / "begun"
     # begins, and waits at its first beginning alone

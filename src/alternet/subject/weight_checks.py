@@ -44,7 +44,7 @@ def require_sound(path: Path) -> None:
         try:
             with ZipFile(path) as archive:
                 inside = sum(entry.file_size for entry in archive.infolist())
-        except (BadZipFile, NotImplementedError) as error:
+        except (BadZipFile, RuntimeError) as error:
             raise ValueError(f"its archive is damaged: {error}") from error
         if inside > size:
             raise ValueError(f"it unpacks to {inside} bytes, but has {size}; torch.save packs nothing")
