@@ -234,11 +234,6 @@ def _small(split: str) -> str:
     return "train" if split == "train" else "test"
 
 
-def _side(kind: type[ImageDataset]) -> int:
-    """The side of a data set's images where nobody says otherwise."""
-    return kind.img_size if isinstance(kind.img_size, int) else max(kind.img_size)
-
-
 def _cue_conflict(split: str, root: str, size: int | None) -> ImageDataset:
     require_test(split)
     return CueConflictFolder(Path(root).expanduser()) if root else CueConflict(size or _side(CueConflict))
