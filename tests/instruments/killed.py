@@ -12,22 +12,14 @@ from torch import Tensor
 from alternet.instruments.hessian import Hessian
 from alternet.measurement import Measurement
 
-CHECKS = 4
-"""Forward passes before the first batch: whether it takes the images, its architecture, the same answer twice."""
-
 
 class OneByOne(Softmax):
     """Notes each batch that passes it, and kills its process when told to."""
 
     seen: list[int] = []  # noqa: RUF012 - shared on purpose
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.passes = 0  # what a pass adds to a model is taken away after it
-
     def forward(self, x: Tensor) -> Tensor:
-        self.passes += 1
-        if self.passes > CHECKS:
+        if torch.is_grad_enabled():  # what only checks the model has no gradient
             self.seen.append(len(x))
             if len(self.seen) - 1 == int(os.environ.get("KILL_AT", "-1")):
                 os.kill(os.getpid(), signal.SIGKILL)
