@@ -8,8 +8,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from alternet.instruments.moments import mean_and_error
+from alternet.student import LEVEL
 
-LEVEL = 0.95
 FEWEST = 30
 """Images below which the mean of a skewed quantity has no interval: it would cover too seldom."""
 

@@ -9,6 +9,7 @@ from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from alternet.instruments.spec import Spec
 from alternet.measurement import Measurement
+from alternet.student import reach
 
 ERROR = re.compile(r"(?:(?P<of>\w+?)_)?(?P<part>standard_error|error|low|high)")
 """Columns that say how far another one may be off."""
@@ -90,11 +91,9 @@ def _mean(tables: Sequence[pd.DataFrame], says: Mapping[str, str]) -> pd.DataFra
 
 def _off(values: pd.DataFrame, part: str) -> "pd.Series[float]":
     """How far the mean over runs may be off: its standard error, or an end of its interval."""
-    from scipy.stats import t
-
     count = values.notna().sum(axis=1)
     error = values.std(axis=1, ddof=1) / count**0.5
     if part in ("low", "high"):
-        reach = error * t.ppf(0.975, (count - 1).clip(lower=1))
-        return values.mean(axis=1) + (reach if part == "high" else -reach)
+        half = reach(error, (count - 1).clip(lower=1))
+        return values.mean(axis=1) + (half if part == "high" else -half)
     return error

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alternet.measurement import Measurement
+from alternet.student import LEVEL
 from alternet.studies.evidence import PUBLISHED_SEED, as_csv
-from alternet.studies.statistics import LEVEL, Estimate, Runs, compare, holm, judge
+from alternet.studies.statistics import Estimate, Runs, compare, holm, judge
 
 ALL = "*"
 """As an arm: all arms of a figure, in place of an axis."""

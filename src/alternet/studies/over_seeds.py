@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LEVEL = 0.95
+from alternet.student import reach
 
 
 class OverSeeds(NamedTuple):
@@ -35,9 +35,7 @@ def over_seeds(values: Sequence[float] | np.ndarray) -> OverSeeds:
         >>> [round(number, 3) for number in over_seeds([1.0, 3.0])]
         [2.0, 1.0, -10.706, 14.706]
     """
-    from scipy.stats import t
-
     array = np.asarray(values, dtype=np.float64)
     mean, error = float(array.mean()), standard_error(array)
-    reach = float(t.ppf((1 + LEVEL) / 2, len(array) - 1)) * error
-    return OverSeeds(mean, error, mean - reach, mean + reach)
+    half = float(reach(error, len(array) - 1))
+    return OverSeeds(mean, error, mean - half, mean + half)

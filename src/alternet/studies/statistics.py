@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-LEVEL = 0.95
+from alternet.student import reach
+from alternet.studies.over_seeds import standard_error
 
 Runs = Mapping[int, tuple[float, float]]
 """Of every seed the value and its standard error over images, nan where there is none."""
@@ -36,7 +37,7 @@ class Estimate(NamedTuple):
     unit: str
     single: bool
 
-    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+    def interval(self) -> tuple[float, float]:
         """Both ends; nan where there is no error.
 
         Examples:
@@ -44,10 +45,8 @@ class Estimate(NamedTuple):
             >>> round(low, 2), round(high, 2)
             (-1.15, 3.15)
         """
-        from scipy.stats import t
-
-        reach = float(t.ppf((1 + level) / 2, self.freedom)) * self.error
-        return self.value - reach, self.value + reach
+        half = float(reach(self.error, self.freedom))
+        return self.value - half, self.value + half
 
     def p_value(self, null: float) -> float:
         """Two-sided, that the difference is `null`."""
@@ -97,7 +96,7 @@ def _of_one(values: np.ndarray, runs: Runs, unit: str) -> Estimate:
     if len(values) == 1:
         ((value, error),) = runs.values()
         return _over_images(value, error)
-    value, error = float(values.mean()), float(values.std(ddof=1)) / sqrt(len(values))
+    value, error = float(values.mean()), standard_error(values)
     if error <= 1e-12 * abs(value):  # runs that do not differ show no spread to judge by
         return Estimate(value, nan, inf, f"{unit}, all equal", False)
     return Estimate(value, error, float(len(values) - 1), unit, False)

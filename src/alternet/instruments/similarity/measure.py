@@ -27,11 +27,11 @@ from torch import Tensor
 from alternet.data.image_batches import Batches
 from alternet.errors import Doubt
 from alternet.instruments.chunks import VALUES
-from alternet.instruments.intervals import LEVEL
 from alternet.instruments.moments import double, require_finite
 from alternet.instruments.work import Batch, OnePass, Tables
 from alternet.probe.probe import Probe
 from alternet.shapes import FeatureMap
+from alternet.student import LEVEL
 from alternet.subject.subject import Subject
 from alternet.taps.find import Tap
 
