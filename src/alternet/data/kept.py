@@ -1,7 +1,7 @@
 """What is kept in memory of the images: decoded pictures and frozen batches, within one budget of this process."""
 
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -71,8 +71,8 @@ class Store(Generic[Key, Value]):
 
     Examples:
         >>> store = Store(Budget(10))
-        >>> store.offer("a", 1, size=8), store.offer("b", 2, size=8)
-        (True, False)
+        >>> store.offer("a", lambda: 1, size=8)
+        >>> store.offer("b", lambda: 2, size=8)
         >>> "a" in store, store["a"], "b" in store
         (True, 1, False)
     """
@@ -83,18 +83,11 @@ class Store(Generic[Key, Value]):
         self._budget = budget
         budget.share(self)
 
-    @property
-    def room(self) -> int:
-        """How many bytes the budget has left."""
-        return self._budget.room
-
-    def offer(self, key: Key, value: Value, *, size: int) -> bool:
-        """Keep a value of so many bytes, unless there is no room for it."""
-        if key in self._held or self._budget.room < size:
-            return False
-        self._held[key] = value
-        self.bytes += size
-        return True
+    def offer(self, key: Key, make: Callable[[], Value], *, size: int) -> None:
+        """Keep what `make` gives, of so many bytes, if there is room for it; otherwise it is not even made."""
+        if key not in self._held and size <= self._budget.room:
+            self._held[key] = make()
+            self.bytes += size
 
     def clear(self) -> None:
         """Forget all."""
@@ -141,8 +134,7 @@ class Frozen(Store[int, tuple[Tensor, Tensor]]):
         """Keep a batch if there is room for it."""
         levels = images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
         stored = levels if torch.equal(unit_range(levels), images) else images  # mixing and erasing leave the levels
-        if (size := stored.nbytes + targets.nbytes) <= self.room:
-            self.offer(number, (stored.clone(), targets.clone()), size=size)
+        self.offer(number, lambda: (stored.clone(), targets.clone()), size=stored.nbytes + targets.nbytes)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """A batch as it was drawn; whoever writes into it changes nothing that is kept."""

@@ -186,10 +186,10 @@ class Reading:
     def _keep(self, store: Store[int, Picture], number: int, batch: Batch, read: Sequence[int]) -> None:
         """Keep the pictures of a batch, and which of them cannot be read."""
         for index in {*self._of(number)} - {*read}:
-            store.offer(index, self.skipped[self.dataset.label(index)], size=0)
+            store.offer(index, lambda index=index: self.skipped[self.dataset.label(index)], size=0)
         for index, image, target in zip(read, *batch, strict=True):
-            if store.room >= image.nbytes:
-                store.offer(index, (image.clone(), int(target)), size=image.nbytes)  # not the memory of a worker
+            # a copy, which is not the memory of a worker
+            store.offer(index, lambda kept=(image, target): (kept[0].clone(), int(kept[1])), size=image.nbytes)
 
     def _again(self, store: Store[int, Picture], number: int) -> Batch:
         """A batch of kept pictures; those that cannot be read are noted once more, since others may have read them."""

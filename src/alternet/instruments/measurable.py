@@ -39,8 +39,12 @@ def doubts(instruments: "Sequence[Instrument]", subject: Subject, batches: Batch
         )
 
 
-def _require_fitting(subject: Subject, batches: Batches) -> None:
-    """Refuse images that the model does not take, before torch does."""
+def require_fitting(subject: Subject, batches: Batches) -> None:
+    """Refuse images that the model does not take, before torch does; once for all instruments, since it is a pass.
+
+    Raises:
+        ValueError: The model takes other channels, or fails at images of this size.
+    """
     if subject.input_size is None or isinstance(subject.model, Ensemble):
         return
     channels, *size = subject.input_size
@@ -88,7 +92,6 @@ def require_measurable(instrument: "Instrument", subject: Subject, batches: Batc
         )
     if not batches.images:
         raise ValueError(f"{batches.name!r} holds no image to measure. Give a larger limit or other data.")
-    _require_fitting(subject, batches)
     if spec.split == "train" and batches.split == "test":
         # stacklevel: the line that called Instrument.measure
         warnings.warn(

@@ -20,7 +20,7 @@ from alternet.circumstances import circumstances
 from alternet.data.image_batches import Batches
 from alternet.distributed import gather, rank, together, world_size
 from alternet.errors import Doubt
-from alternet.instruments.measurable import doubts, require_measurable
+from alternet.instruments.measurable import doubts, require_fitting, require_measurable
 from alternet.instruments.passes import itemise, plain, stream
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of, keep_order
@@ -91,9 +91,12 @@ def _each(
     placed: "Sequence[tuple[Instrument, Path | None]]", subject: Subject, batches: Batches, locks: ExitStack
 ) -> "Iterator[tuple[Instrument, Result]]":
     jobs: list[_Job] = []
+    misfit = _tried(require_fitting, subject, batches)
     for instrument, folder in placed:
         try:
             require_measurable(instrument, subject, batches)
+            if misfit is not None:
+                raise misfit
             job, stored = _opened(instrument, subject, batches, folder, locks)
         except Exception as error:
             yield instrument, error
