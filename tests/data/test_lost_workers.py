@@ -26,6 +26,17 @@ def hung() -> None:
     time.sleep(60)
 
 
+class Broken:
+    """Reads, where it arrives, as the tensor of a worker that died while it was handing it over."""
+
+    def __reduce__(self):
+        return _reset, ()
+
+
+def _reset() -> None:
+    raise ConnectionResetError(104, "Connection reset by peer")
+
+
 def failing(at: int, mark: Path | None, fail: Callable[[], None]) -> Callable[[int], Batch]:
     """Make batches, but fail at one of them: the first time, where there is a file to remember it by, or always."""
 
@@ -53,6 +64,24 @@ def test_a_worker_that_is_lost_twice_is_named(tmp_path: Path) -> None:
     read = []
     with pytest.raises(RuntimeError, match=r"was lost twice .*(killed|exited).* at batch \d.*Lower --workers"):
         read.extend(int(targets[0]) for _, targets in loader)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_worker_that_dies_while_it_hands_over_is_a_lost_one(again: bool, tmp_path: Path) -> None:
+    mark = tmp_path / "broken"
+
+    def make(number: int):
+        if number == 2 and (again or not mark.exists()):
+            mark.touch()
+            return Broken()
+        return made(number)
+
+    loader = Loader(make, range(5), {}, workers=2)
+    if again:
+        with pytest.raises(RuntimeError, match=r"was lost twice .*exited.* at batch 3"):
+            list(loader)
+    else:
+        assert [int(targets[0]) for _, targets in loader] == list(range(5))
 
 
 def test_an_error_within_a_worker_is_no_lost_worker() -> None:

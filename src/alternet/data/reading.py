@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -74,7 +75,7 @@ class Loader:
         batches = self._batches
         while True:
             try:
-                for batch, skipped in batches:
+                for batch, skipped in _received(batches):
                     self.skipped.update(skipped)
                     done += 1
                     yield batch
@@ -106,6 +107,19 @@ class Loader:
             timeout=patience() if self._workers else 0,
             generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
         )
+
+
+def _received(batches: Iterable[Any]) -> Iterator[Any]:
+    """What the workers hand over; a worker that dies while it does so is lost like any other.
+
+    Then the connection that a tensor comes through breaks before the kernel has told us of the death, which torch turns
+    into an error wherever this process is at that moment; so it is waited for here.
+    """
+    try:
+        yield from batches
+    except (ConnectionError, EOFError) as error:
+        time.sleep(1)
+        raise RuntimeError("DataLoader worker exited unexpectedly") from error
 
 
 def sensible_workers(batches: int) -> int:
