@@ -21,7 +21,7 @@ from PIL import Image
 
 from alternet.data import batches
 from alternet.data.image_batches import Batches
-from alternet.data.reading import sensible_workers
+from alternet.data.loader import sensible_workers
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alternet.data.reading import Batch, Loader, patience
+from alternet.data.loader import Batch, Loader, patience
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +66,22 @@ def test_a_worker_that_is_lost_twice_is_named(tmp_path: Path) -> None:
         read.extend(int(targets[0]) for _, targets in loader)
 
 
+def test_a_death_is_told_where_the_next_batch_is_waited_for(tmp_path: Path) -> None:
+    mark, read = tmp_path / "killed", []
+
+    def later() -> None:
+        time.sleep(1)  # until the first batch has arrived
+        killed()
+
+    loader = Loader(failing(1, mark, later), range(4), {}, workers=1)
+    for _, targets in loader:
+        while not mark.exists():  # as a model computes on the first batch meanwhile
+            time.sleep(0.01)
+        time.sleep(2)
+        read.append(int(targets[0]))
+    assert read == list(range(4))
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_a_worker_that_dies_while_it_hands_over_is_a_lost_one(again: bool, tmp_path: Path) -> None:
     mark = tmp_path / "broken"
@@ -78,7 +94,7 @@ def test_a_worker_that_dies_while_it_hands_over_is_a_lost_one(again: bool, tmp_p
 
     loader = Loader(make, range(5), {}, workers=2)
     if again:
-        with pytest.raises(RuntimeError, match=r"was lost twice .*exited.* at batch 3"):
+        with pytest.raises(RuntimeError, match=r"was lost twice .*exited.* at batch [23]"):
             list(loader)
     else:
         assert [int(targets[0]) for _, targets in loader] == list(range(5))

@@ -14,7 +14,8 @@ from alternet.data.augment import Augmentation, Augmented
 from alternet.data.eval_transform import EvalTransform
 from alternet.data.image_dataset import ImageDataset, TensorImages
 from alternet.data.kept import Frozen
-from alternet.data.reading import Batch, Reading
+from alternet.data.loader import Batch
+from alternet.data.reading import Reading
 from alternet.data.shares import divide
 from alternet.stamp import Stamp, stamp_of, versions_of
 

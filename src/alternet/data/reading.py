@@ -1,148 +1,18 @@
-"""Reading: batches made on request, by worker processes or here, and the decoding of a data set's batches."""
+"""Reading: the batches of an order by number, each picture decoded once in a call."""
 
-import os
-import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from alternet.data.augment import Augmented
 from alternet.data.eval_transform import EvalTransform, unit_range
 from alternet.data.image_dataset import ImageDataset, UnreadableImage
 from alternet.data.kept import Budget, Picture, Store, decoded
-
-Batch = tuple[Tensor, Tensor]
-"""Images [n, c, h, w] in [0, 1] and their targets; of no length where no picture could be read."""
-
-
-TIMEOUT = "ALTERNET_TIMEOUT"
-LOST = re.compile(
-    r"DataLoader worker .*?(exited unexpectedly|is killed by signal: \w+)|DataLoader timed out after \d+ seconds"
-)
-"""What torch says of a worker that is no more, or that nothing comes from."""
-
-
-def patience() -> int:
-    """Seconds that a batch of the workers is waited for: ten minutes, or what `ALTERNET_TIMEOUT` says.
-
-    Raises:
-        ValueError: It says no whole number above 0.
-    """
-    text = os.environ.get(TIMEOUT, "") or "600"
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) == int(text)):
-        raise ValueError(
-            f"{TIMEOUT} is {text[:40]!r}, expected a whole number of seconds above 0. Correct or unset it."
-        )
-    return int(text)
-
-
-class Loader:
-    """Batches made of requests, in their order, with any number of workers; measuring and training read through it.
-
-    A worker that dies, as the kernel kills one for memory, or that gives nothing for ten minutes is replaced once in a
-    pass, and the batches that it had not made are made again.
-
-    Args:
-        make: Makes what a request asks for, and notes in `skipped` what it cannot read. Workers get copies of it.
-        requests: What to make; it is iterated over anew in every pass.
-        skipped: Takes up what the workers skipped, too.
-        workers: Processes beside this one; with none the batches are made here.
-        lasting: Whether the workers stay for the next pass, and the batches are handed over in pinned memory.
-    """
-
-    def __init__(
-        self,
-        make: Callable[[Any], Any],
-        requests: Iterable[Any],
-        skipped: dict[str, str],
-        *,
-        workers: int = 0,
-        lasting: bool = False,
-    ) -> None:
-        self.skipped, self._make, self._requests = skipped, make, requests
-        self._workers, self._lasting = workers, lasting
-        self._batches = self._loader(requests)
-
-    def __iter__(self) -> Iterator[Any]:
-        done, again = 0, False
-        batches = self._batches
-        while True:
-            try:
-                for batch, skipped in _received(batches):
-                    self.skipped.update(skipped)
-                    done += 1
-                    yield batch
-                return
-            except RuntimeError as error:
-                if not (lost := LOST.search(str(error))):
-                    raise
-                error.__traceback__ = None  # it holds the dead workers, of which torch complains whenever a child ends
-                del batches
-                if again:
-                    raise RuntimeError(
-                        f"A process that reads images was lost twice ({lost[0]}), now at batch {done + 1}. Lower "
-                        f"--workers or --batch-size if memory was short; if images come slowly, set {TIMEOUT} to "
-                        f"more than {patience()} seconds."
-                    ) from error
-                again = True
-                batches = self._loader(list(islice(self._requests, done, None)))
-                self._batches = self._loader(self._requests)
-
-    def _loader(self, requests: Iterable[Any]) -> DataLoader:
-        return DataLoader(
-            _Made(self._make, self.skipped),
-            batch_size=None,
-            sampler=requests,
-            num_workers=self._workers,
-            collate_fn=_as_it_is,  # torch's own would make lists of the tuples
-            persistent_workers=self._lasting and self._workers > 0,
-            pin_memory=self._lasting and torch.cuda.is_available(),
-            timeout=patience() if self._workers else 0,
-            generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
-        )
-
-
-def _received(batches: Iterable[Any]) -> Iterator[Any]:
-    """What the workers hand over; a worker that dies while it does so is lost like any other.
-
-    Then the connection that a tensor comes through breaks before the kernel has told us of the death, which torch turns
-    into an error wherever this process is at that moment; so it is waited for here.
-    """
-    try:
-        yield from batches
-    except (ConnectionError, EOFError) as error:
-        time.sleep(1)
-        raise RuntimeError("DataLoader worker exited unexpectedly") from error
-
-
-def sensible_workers(batches: int) -> int:
-    """So many processes as this one's share of the cores, less one that the model is left, and 8 at most.
-
-    A single batch would have to be waited for in any case.
-    """
-    share = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(0, min(8, share - 1, batches - 1))
-
-
-@dataclass
-class _Made(Dataset):
-    make: Callable[[Any], Any]
-    skipped: dict[str, str]
-
-    def __getitem__(self, request: Any) -> tuple[Any, dict[str, str]]:
-        return self.make(request), dict(self.skipped)  # what a worker notes would stay with it
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+from alternet.data.loader import Batch, Loader, sensible_workers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

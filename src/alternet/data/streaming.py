@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from alternet.data.augment import Augmented
 from alternet.data.decoding import decode
 from alternet.data.image_dataset import Sample, UnreadableImage
-from alternet.data.reading import Batch
+from alternet.data.loader import Batch
 from alternet.data.timm_sets import StreamedImages, Undecoded
 
 T = TypeVar("T")

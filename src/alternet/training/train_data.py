@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 
 from alternet.data import batches
 from alternet.data.image_batches import Batches
-from alternet.data.reading import Batch, Loader
+from alternet.data.loader import Batch, Loader
 from alternet.data.streaming import AugmentedStream, Share
 from alternet.data.timm_sets import StreamedImages
 from alternet.distributed import rank, world_size
