@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from alternet.data.eval_transform import unit_range
 from alternet.data.loader import Batch, Loader, patience
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,19 @@ def test_a_worker_that_dies_while_it_hands_over_is_a_lost_one(again: bool, tmp_p
             list(loader)
     else:
         assert [int(targets[0]) for _, targets in loader] == list(range(5))
+
+
+def test_a_worker_makes_its_floats_where_they_are_handed_over() -> None:
+    pixels = torch.arange(24, dtype=torch.uint8).view(1, 4, 3, 2).permute(0, 2, 3, 1)  # channels last, as pictures are
+    ((shared, layout, images),) = list(Loader(_in_a_worker, [pixels], {}, workers=1))
+    assert shared
+    assert layout == pixels.stride() == unit_range(pixels).stride()
+    torch.testing.assert_close(images, unit_range(pixels), rtol=0, atol=0)
+
+
+def _in_a_worker(pixels: torch.Tensor) -> tuple[bool, tuple[int, ...], torch.Tensor]:
+    images = unit_range(pixels)
+    return images.is_shared(), images.stride(), images
 
 
 def test_an_error_within_a_worker_is_no_lost_worker() -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import multiprocessing
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby, pairwise
@@ -155,6 +156,19 @@ def test_workers_and_processes_share_the_batches(root: Path, monkeypatch: pytest
         parts.append(taken(data(root), 1))
     assert [sorted(one + other) for one, other in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
     assert all(len(batch) == 2 for part in parts for batch in part)
+
+
+@INSTALLED
+@pytest.mark.slow
+def test_the_workers_of_a_stream_stay_and_know_which_epoch_it_is(root: Path) -> None:
+    alone, helped = data(root), data(root, workers=2)
+    next(iter(helped.epoch(0)))  # left in the middle
+    before = {child.pid for child in multiprocessing.active_children()}
+    for epoch in (3, 1):
+        for (images, _), (same, _) in zip(alone.epoch(epoch), helped.epoch(epoch), strict=True):
+            torch.testing.assert_close(images, same, rtol=0, atol=0)
+    assert len(before) >= 2
+    assert {child.pid for child in multiprocessing.active_children()} == before
 
 
 @INSTALLED

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import transforms_imagenet_eval
 from torch import Tensor
+from torch.utils.data import get_worker_info
 from torchvision.transforms import Compose
 
 LONGEST = 32
@@ -110,7 +111,12 @@ def unit_range(images: Tensor) -> Tensor:
         >>> unit_range(torch.tensor([0, 51, 255], dtype=torch.uint8))
         tensor([0.0000, 0.2000, 1.0000])
     """
-    return images.to(torch.float32).div_(255)
+    if get_worker_info() is None:
+        return images.to(torch.float32).div_(255)
+    # a process that reads hands over what lies in shared memory as it is; anything else would be copied there first
+    shared = torch.UntypedStorage._new_shared(images.numel() * torch.float32.itemsize)
+    floats = torch.empty(0, dtype=torch.float32).set_(shared, 0, images.shape, images.stride())  # pyright: ignore[reportArgumentType]
+    return torch.div(images, 255, out=floats)
 
 
 def luma(images: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Streaming: training batches from a data set that can only be read from its beginning to its end."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from alternet.data.augment import Augmented
@@ -45,6 +46,7 @@ class AugmentedStream:
     augmented: Augmented
     buffer: int
     workers: int = 0
+    _kept: dict[tuple[int, int, Share], tuple[Tensor, DataLoader]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -60,17 +62,39 @@ class AugmentedStream:
         Raises:
             ValueError: The stream ends before as many images as are stated, or cannot be read.
         """
-        make = partial(self._batches, epoch, batch_size, seed, share)
+        key = (batch_size, seed, share)
+        if key not in self._kept:
+            self._kept[key] = self._loader(*key)
+        number, loader = self._kept[key]
+        number.fill_(epoch)
+        try:
+            for batch, skipped in loader:
+                self.skipped.update(skipped)
+                yield batch
+        except Exception:
+            del self._kept[key]  # its workers may be gone
+            raise
+
+    def _loader(self, batch_size: int, seed: int, share: Share) -> tuple[Tensor, DataLoader]:
+        """A loader whose workers stay from epoch to epoch, and where they read which one it is."""
+        number = torch.zeros((), dtype=torch.int64).share_memory_()
+        make = partial(replace(self)._batches, number, batch_size, seed, share)  # a copy, which keeps no loader
         workers = min(self.workers, max(len(self) // batch_size, 1))
         loader = DataLoader(
-            _Made(make), batch_size=None, num_workers=workers, collate_fn=_as_it_is, generator=torch.Generator()
+            _Made(make),
+            batch_size=None,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),
         )
-        for batch, skipped in loader:
-            self.skipped.update(skipped)
-            yield batch
+        return number, loader
 
-    def _batches(self, epoch: int, batch_size: int, seed: int, share: Share) -> Iterator[tuple[Batch, dict[str, str]]]:
+    def _batches(
+        self, number: Tensor, batch_size: int, seed: int, share: Share
+    ) -> Iterator[tuple[Batch, dict[str, str]]]:
         """What this worker makes: every so many-th batch of the epoch."""
+        epoch = int(number)
         info, draws = get_worker_info(), np.random.default_rng([seed, epoch])
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         samples = shuffled(self.dataset.undecoded(draws), self.buffer, draws)
