@@ -142,17 +142,26 @@ async function turn(panel) {
   }
 }
 
-function dim(model) {
-  if (!off.delete(model)) off.add(model);
-  all(`.plot .m${model}`).forEach((artist) => artist.classList.toggle("off", off.has(model)));
-  all(`button[data-model="${model}"]`).forEach((button) => button.setAttribute("aria-pressed", !off.has(model)));
+const whose = (button) => button.dataset.models.split(" ").map(Number);
+
+// A model that is off is dim wherever others stand beside it; a picture of it alone goes.
+function light(models, on) {
+  models.forEach((model) => (on ? off.delete(model) : off.add(model)));
+  models.forEach((model) => all(`.plot .m${model}`).forEach((artist) => artist.classList.toggle("off", !on)));
+  all("button[data-models]").forEach((button) => {
+    button.setAttribute("aria-pressed", whose(button).some((model) => !off.has(model)));
+  });
+  all(".panel[data-alone]").forEach((panel) => (panel.hidden = off.has(Number(panel.dataset.alone))));
+  document.dispatchEvent(new Event("switched"));
 }
 
-all("button[data-model]").forEach((button) => {
+all("button[data-models]").forEach((button) => {
   button.disabled = false; // without this script a legend is but a legend
-  button.addEventListener("click", () => dim(Number(button.dataset.model)));
+  button.addEventListener("click", () => light(whose(button), button.getAttribute("aria-pressed") === "false"));
 });
 all(".panel").forEach((panel) => {
+  const own = new Set(all("svg [class^=m]", panel).map((artist) => artist.getAttribute("class").slice(1)));
+  if (own.size === 1 && document.querySelector("button[data-models]")) [panel.dataset.alone] = own;
   const larger = make("button", "larger", panel.querySelector(".heading"));
   larger.textContent = "Enlarge";
   larger.addEventListener("click", () => enlarge(panel));

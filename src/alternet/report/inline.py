@@ -36,6 +36,7 @@ class Picture:
         svg: An element of HTML; every name in it is escaped.
         targets: What its places say, as `figures.js` reads it.
         wide: Whether it needs more than a column.
+        width: Of the picture, in its own units.
         surface: A plotly figure to take its place.
     """
 
@@ -43,6 +44,7 @@ class Picture:
     svg: str
     targets: list[dict[str, Any]]
     wide: bool
+    width: float
     surface: Mapping[str, Any] | None
 
 
@@ -72,13 +74,19 @@ def picture(panel: Panel, models: Sequence[str], prefix: str) -> Picture:
             panel.bar.add(figure, axes, aspect=25)
     svg = inline(figure, models, prefix)  # saving does the layout, after which transData holds
     return Picture(
-        title=panel.title, svg=svg, targets=list(placed(found, models)), wide=panel.wide, surface=panel.surface
+        title=panel.title,
+        svg=svg,
+        targets=list(placed(found, models)),
+        wide=panel.wide,
+        width=DPI * panel.size[0],
+        surface=panel.surface,
     )
 
 
 def whole(figure: Figure, title: str, models: Sequence[str], prefix: str) -> Picture:
     """A figure that is not made of panels, as one picture."""
-    return Picture(title=title, svg=inline(figure, models, prefix), targets=[], wide=True, surface=None)
+    svg = inline(figure, models, prefix)
+    return Picture(title=title, svg=svg, targets=[], wide=True, width=DPI * figure.get_figwidth(), surface=None)
 
 
 def sign(entry: Entry, models: Sequence[str], prefix: str) -> Sign:

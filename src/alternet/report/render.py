@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -80,6 +82,7 @@ def html(shown: Contents) -> str:
     )
     # Without blanks and escapes the page is shorter.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    environment.filters["strips"] = _strips
     pictures = [picture for section in shown.sections for picture in section.pictures]
     surfaces = any(picture.surface for picture in pictures)
     plotly = None
@@ -90,7 +93,8 @@ def html(shown: Contents) -> str:
             pass
         else:
             plotly = get_plotlyjs().replace("</script", r"<\/script")  # or the page would take it for its own end tag
-    scripts = ([plotly] if plotly else []) + ([_asset("figures.js")] if pictures else [])
+    answers = pictures or (shown.front and len(shown.front.rows) > 1)  # or there is nothing to point at
+    scripts = ([plotly] if plotly else []) + [_asset(name) for name in ("figures.js", "front.js") if answers]
     digests = [hashlib.sha256(script.encode("utf-8")).digest() for script in scripts]
     return environment.get_template("page.html.jinja").render(
         **asdict(shown),
@@ -100,6 +104,11 @@ def html(shown: Contents) -> str:
         surfaces=plotly is not None,
         still=surfaces and plotly is None,
     )
+
+
+def _strips(pictures: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Pictures in a row, a row of narrow ones and one of wide ones by turns, as their order has it."""
+    return [list(strip) for _, strip in groupby(pictures, key=lambda picture: picture["wide"])]
 
 
 def _asset(name: str) -> str:
