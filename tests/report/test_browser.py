@@ -101,7 +101,7 @@ def hover(page, frame, x: float, y: float) -> str:
 
 
 def targets(frame) -> list:
-    return frame.evaluate("plot => JSON.parse(plot.parentElement.querySelector('script.targets').textContent)")
+    return frame.evaluate("plot => unpack(plot.parentElement.querySelector('script.targets').textContent)")
 
 
 def test_pictures_are_drawn_and_nothing_is_fetched(visit):

@@ -134,8 +134,8 @@ def test_a_click_in_a_legend_finds_what_it_dims(page: Page):
 
 def test_the_whole_table_can_be_saved(out: Path, page: Page):
     links = {link["download"]: link["href"] for link in page.all("a") if "download" in link}
-    assert set(links) == {"fourier.csv", "variance.csv", "calibration.csv", "calibration-reliability.csv"}
-    saved = pd.read_csv(io.StringIO(embedded(links["fourier.csv"])), float_precision=None)
+    assert set(links) == {"fourier.csv.gz", "variance.csv", "calibration.csv", "calibration-reliability.csv"}
+    saved = pd.read_csv(io.StringIO(embedded(links["fourier.csv.gz"])), float_precision=None)
     expected = Measurement.concat([fourier("ResNet"), fourier("Swin"), fourier("ViT", HOSTILE)]).table
     pd.testing.assert_frame_equal(
         saved.sort_values(["model", "unit", "frequency"], ignore_index=True),

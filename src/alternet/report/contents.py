@@ -1,5 +1,7 @@
 """Contents: the report as plain values, before it becomes a page."""
 
+import base64
+import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,9 @@ NOT_MEASURED = ("training", "epochs", "claims")
 
 ROWS = 12
 """How many rows of a table the page shows; the whole table can be saved from it."""
+
+LONG = 20_000
+"""Letters beyond which a table is saved compressed, as pandas and R read it; those of many networks are long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,14 +229,18 @@ def _table(of: str, name: str, table: pd.DataFrame) -> Table:
     file = f"{of}.csv" if name == "table" else f"{of}-{name}.csv"
     # Six digits, for the page: all of them are in the stored file, and would make a third of the page.
     csv = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    # What is safe here keeps the link short: a blank or comma as %20 or %2C would triple a file of numbers.
+    link = f"data:text/csv;charset=utf-8,{quote(csv, safe=',. /:[]()')}"
+    if len(link) > LONG:
+        file, packed = f"{file}.gz", gzip.compress(csv.encode("utf-8"), mtime=0)
+        link = f"data:application/gzip;base64,{base64.b64encode(packed).decode('ascii')}"
     return Table(
         name=name,
         columns=[str(column) for column in table.columns],
         rows=[[_cell(value) for value in row] for row in table.head(ROWS).itertuples(index=False)],
         count=len(table),
         file=file,
-        # What is safe here keeps the link short: a blank or comma as %20 or %2C would triple a file of numbers.
-        link=f"data:text/csv;charset=utf-8,{quote(csv, safe=',. /:[]()')}",
+        link=link,
     )
 
 

@@ -5,6 +5,12 @@ const off = new Set(); // models that are switched off, in all of the page
 const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 const json = (panel, name) => JSON.parse(panel.querySelector(`script.${name}`)?.textContent ?? "null");
 
+// What the page holds compressed.
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}
+
 function make(name, className, parent) {
   const made = document.createElement(name);
   made.className = className;
@@ -50,7 +56,9 @@ function next(shown, from, key) {
 
 // A layer over a picture that names what is pointed at, by mouse, finger or arrow keys.
 function answer(panel) {
-  const plot = panel.querySelector(".plot"), picture = plot.querySelector("svg"), known = places(json(panel, "targets"));
+  const plot = panel.querySelector(".plot"), picture = plot.querySelector("svg");
+  let known = [];
+  unpack(panel.querySelector("script.targets").textContent).then((targets) => (known = places(targets)));
   const shown = () => known.filter((place) => !off.has(place.model));
   const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
   const tip = make("div", "tip", plot);

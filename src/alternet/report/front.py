@@ -201,7 +201,7 @@ def _row(
     whose = {*drawn, *runs} if grouped else {run or row}
     models = [place for place, one in enumerate(names) if one in whose]
     svg = ""
-    if models:
+    if models and len(names) > 1:
         ((_, look),) = model_styles((names[models[0]],), points=True).items()
         svg = sign(Entry(Line2D([], [], **look), row), names, f"t{number}").svg
     name, of = (run, row) if run else (row, "")

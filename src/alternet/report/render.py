@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -16,6 +18,9 @@ from alternet.measurement import Measurement
 from alternet.report.contents import Contents, Study, contents, in_one_order
 from alternet.report.gather import gather
 from alternet.storage import write_atomically
+
+SHORT: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
+"""Without blanks and escapes the page is shorter."""
 
 
 def render(paths: Sequence[str | Path], out: str | Path) -> Path:
@@ -80,9 +85,8 @@ def html(shown: Contents) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Without blanks and escapes the page is shorter.
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    environment.filters["strips"] = _strips
+    environment.policies["json.dumps_kwargs"] = SHORT  # for surfaces
+    environment.filters |= {"strips": _strips, "packed": _packed}
     pictures = [picture for section in shown.sections for picture in section.pictures]
     surfaces = any(picture.surface for picture in pictures)
     plotly = None
@@ -109,6 +113,11 @@ def html(shown: Contents) -> str:
 def _strips(pictures: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Pictures in a row, a row of narrow ones and one of wide ones by turns, as their order has it."""
     return [list(strip) for _, strip in groupby(pictures, key=lambda picture: picture["wide"])]
+
+
+def _packed(targets: Sequence[Mapping[str, Any]]) -> str:
+    """What places say, compressed, as `figures.js` unpacks it: in plain text it would be a third of a page."""
+    return base64.b64encode(zlib.compress(json.dumps(targets, **SHORT).encode("utf-8"), 9)).decode("ascii")
 
 
 def _asset(name: str) -> str:
