@@ -153,6 +153,9 @@ def _shortened(name: str, value: str) -> tuple[str, str]:
         value = _relative(CIRCLE.sub(_arcs, value)) if name == "d" else value
     if name == "style":
         if "font-size" in value:
+            value = (
+                value if "text-anchor" in value else f"text-anchor: start; {value}"
+            )  # the page puts the middle there
             value = re.sub(r"(font-family:[^;]*|font-size: 9px|fill: #222222|text-anchor: middle)(; |$)", "", value)
         value = re.sub(r"([:;]) ", r"\1", value)
     return name, value
