@@ -254,7 +254,7 @@ def test_everything_is_reached_and_opened_by_keyboard(visit):
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.parentElement.open") is True
-    assert page.locator("details[open] pre").first.is_visible()
+    assert page.locator("details[open] p").first.is_visible()
 
 
 def test_in_the_dark_pictures_stay_on_paper_and_what_is_around_them_is_dark(visit):
