@@ -1,13 +1,16 @@
 """A reader of pages: what a rendered report holds, as plain values."""
 
+import gzip
 import json
+import zlib
+from base64 import b64decode
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 @dataclass
@@ -44,7 +47,8 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
     def data(self, name: str) -> list[Any]:
-        return [json.loads(text) for attributes, text in self.scripts if attributes.get("class") == name]
+        found = [text for attributes, text in self.scripts if attributes.get("class") == name]
+        return [json.loads(zlib.decompress(b64decode(text)) if name == "targets" else text) for text in found]
 
     def code(self) -> list[str]:
         return [text for attributes, text in self.scripts if "type" not in attributes]
@@ -63,5 +67,7 @@ def read(path: Path) -> Page:
 
 def embedded(uri: str) -> str:
     kind, _, data = uri.partition(",")
+    if kind == "data:application/gzip;base64":
+        return gzip.decompress(b64decode(data)).decode("utf-8")
     assert kind == "data:text/csv;charset=utf-8"
     return unquote(data)

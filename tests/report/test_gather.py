@@ -45,11 +45,11 @@ def test_the_same_model_measured_twice_is_kept_twice_and_said(tmp_path: Path):
     variance("ViT").save(tmp_path / "a")
     fourier("ResNet").save(tmp_path / "a")
     found, (note,) = gather([first, second])
-    names = f"ViT [{first.as_posix()}]", f"ViT [{second.as_posix()}]"
+    names = "ViT [1]", "ViT [2]"
     assert found[0].models == (names[0], "ResNet", names[1])
     assert set(found[0].table["model"]) == set(found[0].models)
     assert found[1].models == names[:1]
-    assert note == f"ViT was measured more than once ({first}, {second}); each is shown with its folder."
+    assert note == f"ViT was measured more than once: ViT [1] in {first}, ViT [2] in {second}."
 
 
 def test_the_same_model_trained_twice_is_kept_twice_and_said(tmp_path: Path):
@@ -59,7 +59,23 @@ def test_the_same_model_trained_twice_is_kept_twice_and_said(tmp_path: Path):
     found, (note,) = gather([tmp_path])
     assert {m.instrument: len(m.models) for m in found} == {"training": 2, "variance": 1}
     assert found[1].models == ("vit_mini",)
-    assert note.startswith("vit_mini was trained more than once")
+    assert note.startswith("vit_mini was trained more than once: vit_mini [1] in ")
+
+
+def test_names_are_never_paths(tmp_path: Path):
+    names = "run:some/runs/a", "run:other/runs/a", "resnet18@/far/away/w.pth", "my net", "hf:google/vit"
+    for name in names:
+        variance("ViT", name).save(tmp_path)
+    facts = {**variance("ViT").provenance, "group": "run:some/seeds-*"}
+    for seed in ("seeds-0", "seeds-1"):
+        one = variance("ViT", f"some/seeds-* {seed}")
+        model = {**facts["model"], "name": f"some/seeds-* {seed}"}
+        replace(one, provenances=({**facts, "model": model},)).save(tmp_path)
+    (found,), (note,) = gather([tmp_path])
+    called = ("a [1]", "a [2]", "resnet18@w.pth", "my net", "hf:google/vit", "seeds-* seeds-0", "seeds-* seeds-1")
+    assert found.models == called
+    assert list(found.groups) == ["seeds-*"]
+    assert note.startswith("a [1] is run:some/runs/a, a [2] is run:other/runs/a; alternet measure -m NAME=MODEL")
 
 
 def test_a_training_log_bears_the_name_and_the_place_of_its_measured_network(tmp_path: Path):

@@ -136,3 +136,27 @@ def test_a_sign_knows_its_model_and_leaves_the_text_to_the_page():
     assert (made.text, made.model) == ("ViT: 75%", 1)
     assert "<text" not in made.svg and "#d55e00" in made.svg
     assert sign(Entry(entry.handle, "other"), NAMES, "a").model is None
+
+
+def test_what_is_shortened_lies_where_it_was():
+    """A line by its steps does not drift, a circle stays one, and a text of two lines begins where it began."""
+
+    def drawn(axis: Axes) -> Targets:
+        axis.plot(np.arange(200), np.random.default_rng(0).normal(size=200), label="ViT", linewidth=3)
+        axis.plot([3], [0], "o", color="black", markersize=9)
+        axis.text(10, 0, "two\nlines", ha="left", fontsize=9)
+        square(axis, [])
+        axis.set(xlim=(0, 199), ylim=(-4, 4))
+        return []
+
+    svg = picture(Panel(title="t", draw=drawn), NAMES, "a").svg
+    root = ElementTree.fromstring(svg)
+    paths = {one.get("style", ""): one.get("d", "") for one in root.iter("path")}
+    (line,) = (path for style, path in paths.items() if "stroke-width:3" in style)
+    steps = np.array([float(number) for number in re.findall(r"-?(?:\d+\.?\d*|\.\d+)", line)]).reshape(-1, 2)
+    x = steps.cumsum(axis=0)[:, 0]
+    assert "l" in line and len(x) == 200
+    np.testing.assert_allclose(x, np.linspace(x[0], x[-1], 200), atol=0.11)  # long paths have one digit
+    (circle,) = (path for path in paths.values() if "a" in path)
+    assert circle == "M-4.5 0a4.5 4.5 0 1 1 9 0a4.5 4.5 0 1 1 -9 0z"
+    assert all("text-anchor:start" in one.get("style", "") for one in root.iter("text"))

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alternet.errors import shortened
+from alternet.instruments.key_number import KeyNumber
 from alternet.instruments.spec import MODEL, Spec
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry
@@ -25,7 +26,8 @@ class Exhibit:
             inside `style.context`.
         legend: What the signs in the panels mean.
         layout: How `alternet.plotting.panel.sheet` puts the panels into one figure: what it takes besides them.
-        numbers: The few numbers of one model that stand for all of it, by name, as a log of training keeps them.
+        numbers: The few numbers of one model that stand for all of it, by name, as a log of training keeps them; those
+            that are `KeyNumber`s are columns of the first table of a report.
         draw: That figure where it has a layout of its own, run inside `style.context`.
 
     Examples:
@@ -42,7 +44,7 @@ class Exhibit:
     legend: Callable[[Measurement], list[Entry]] | None = None
     layout: Mapping[str, Any] = field(default_factory=dict)
     draw: Callable[[Measurement], Figure] | None = None
-    numbers: Callable[[Measurement], Mapping[str, float]] | None = None
+    numbers: Callable[[Measurement], Mapping[str, float | KeyNumber]] | None = None
 
     def __post_init__(self) -> None:
         if self.panels is None and self.draw is None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from alternet.instruments import buildup_log, epoch_log, training_log, verdicts
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.key_number import KeyNumber
 from alternet.instruments.pooled import pooled
 from alternet.measurement import Measurement
 from alternet.plotting import style
@@ -25,11 +27,13 @@ from alternet.plotting.style import cast, save, svg
 __all__ = [
     "FIGURES",
     "Exhibit",
+    "KeyNumber",
     "Panel",
     "as_shown",
     "cast",
     "draw",
     "exhibit",
+    "key_numbers",
     "legend",
     "numbers",
     "panels",
@@ -162,10 +166,18 @@ def legend(measurement: Measurement) -> list[Entry]:
 
 def numbers(measurement: Measurement) -> dict[str, float]:
     """The key numbers of a measurement of one model, by name; none where its instrument states none."""
+    given = {name: one.value if isinstance(one, KeyNumber) else one for name, one in _stated(measurement).items()}
+    return {name: float(value) for name, value in given.items() if pd.notna(value)}
+
+
+def key_numbers(measurement: Measurement) -> list[KeyNumber]:
+    """Those of them that are compared between models, as far as they are defined."""
+    return [one for one in _stated(measurement).values() if isinstance(one, KeyNumber) and isfinite(one.value)]
+
+
+def _stated(measurement: Measurement) -> Mapping[str, float | KeyNumber]:
     shown = FIGURES.get(measurement.instrument)
-    if shown is None or shown.numbers is None:
-        return {}
-    return {name: float(value) for name, value in shown.numbers(measurement).items() if pd.notna(value)}
+    return shown.numbers(measurement) if shown and shown.numbers else {}
 
 
 def sentences(measurement: Measurement) -> list[str]:

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.key_number import KeyNumber
 from alternet.instruments.spec import Spec, integer, number
 from alternet.measurement import Measurement
 from alternet.plotting.legend import of_models
@@ -107,4 +108,30 @@ SPEC = Spec(
 )
 """The log of a training run is shown like an instrument, though nothing measures it."""
 
-EXHIBIT = Exhibit(spec=SPEC, panels=panels, legend=of_models, sentences=sentences)
+
+def numbers(measurement: Measurement) -> dict[str, KeyNumber]:
+    """The accuracy after the last epoch, and how fast the training went."""
+    rows, found = measurement.table.sort_values("epoch"), {}
+    for column in TESTED:
+        if column in rows and len(known := rows[column].dropna()):
+            title = "Accuracy" if column == "test_accuracy" else "Validation accuracy"
+            found[title.lower()] = KeyNumber(
+                value=float(known.iloc[-1]),
+                title=title,
+                says=f"{SHOWN[column]} after the last epoch",
+                topic="accuracy and calibration",
+                better="higher",
+                percent=True,
+            )
+    if "images_per_second" in rows:  # not in SPEC, so a table may lack it
+        found["images a second"] = KeyNumber(
+            value=float(rows["images_per_second"].median()),
+            title="Images a second",
+            says="in training, the median over epochs",
+            topic="cost",
+            better="higher",
+        )
+    return found
+
+
+EXHIBIT = Exhibit(spec=SPEC, panels=panels, legend=of_models, sentences=sentences, numbers=numbers)

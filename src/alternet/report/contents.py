@@ -1,5 +1,7 @@
 """Contents: the report as plain values, before it becomes a page."""
 
+import base64
+import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,18 +10,23 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from alternet.errors import not_seen
 from alternet.instruments import figures
-from alternet.measurement import PARTLY_RANDOM, RANDOM, RANDOM_HEAD, Measurement, drawn
+from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel
+from alternet.report.claim_list import Claim, claims
+from alternet.report.differences import cautions, differences
+from alternet.report.front import NETWORKS, Front, front
 from alternet.report.inline import Picture, Sign, picture, sign, whole
+
+NOT_MEASURED = ("training", "epochs", "claims")
+"""Of its model a log knows the name alone, and what was trained on is not what was measured on; verdicts have none."""
 
 ROWS = 12
 """How many rows of a table the page shows; the whole table can be saved from it."""
 
-FACTS = ("data", "images", "preparation", "normalisation", "dtype")
-"""Besides the settings, what must agree before the numbers of two models may be compared."""
+LONG = 20_000
+"""Letters beyond which a table is saved compressed, as pandas and R read it; those of many networks are long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +64,6 @@ class ModelRow:
 
     name: str
     kind: str
-    parameters: str
-    accuracy: str
     checksum: str
 
 
@@ -69,6 +74,8 @@ class Contents:
     headline: str
     summary: str
     notes: list[str]
+    front: Front | None
+    claims: list[Claim]
     models: list[ModelRow]
     sections: list[Section]
     several: bool
@@ -112,13 +119,14 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     ordered = sorted(shown_as, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
     names = in_one_order([figures.as_shown(one) for one in ordered], studies)
 
-    # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
-    measured = [(one, provenance) for one in ordered if one.instrument != "training" for provenance in one.provenances]
+    measured = [p for one in ordered if one.instrument not in NOT_MEASURED for p in one.provenances]
     models = _models(measured, in_one_order(ordered))
     # where nothing was measured, the headline is of what was trained
     groups = {run: name for one in ordered for name, runs in one.groups.items() for run in runs}
     shown = list(dict.fromkeys(groups.get(row.name, row.name) for row in models)) or names
-    if studies:
+    if not models and {one.instrument for one in ordered} == {"claims"}:
+        headline = figures.exhibit("claims").spec.question
+    elif studies:
         headline = f"Figures {', '.join(study.figure for study in studies)}"
     elif len(shown) == 1:
         headline = f"How {shown[0]} works inside" if models else f"How {shown[0]} was trained"
@@ -127,7 +135,7 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     else:
         headline = f"How {len(shown)} networks {'work inside' if models else 'were trained'}"
 
-    data = [(p.get("data"), p.get("images")) for _, p in measured]
+    data = [(p.get("data"), p.get("images")) for p in measured]
     sets = {str(facts["name"]) for facts, _ in data if isinstance(facts, Mapping) and "name" in facts}
     images = {count for _, count in data if isinstance(count, int)}
     count = f" ({images.pop():,} images)" if len(images) == 1 else ""
@@ -136,10 +144,13 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     differ = [
         f"{name} stands for different weights in different instruments; see the list of models." for name in twice
     ]
+    links = {one.instrument: f"section-{number}" for number, one in enumerate(ordered, start=len(studies) + 1)}
     return Contents(
         headline=headline,
         summary=f"Measured on {', '.join(sorted(sets))}{count}." if sets else "",
         notes=[*notes, *differ],
+        front=front(ordered, names, links | {NETWORKS: NETWORKS}),
+        claims=[claim for one in ordered if one.instrument == "claims" for claim in claims(one)],
         models=models,
         sections=[
             *(_of_study(study, names, f"f{number}") for number, study in enumerate(studies, start=1)),
@@ -177,27 +188,20 @@ def _of_study(study: Study, names: Sequence[str], prefix: str) -> Section:
     )
 
 
-def _models(measured: Iterable[tuple[Measurement, Mapping[str, Any]]], names: Sequence[str]) -> list[ModelRow]:
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for measurement, provenance in measured:
+def _models(measured: Iterable[Mapping[str, Any]], names: Sequence[str]) -> list[ModelRow]:
+    rows: dict[tuple[str, str], str] = {}
+    for provenance in measured:
         model = provenance["model"]
-        count = model.get("parameters")
-        row = rows.setdefault((model["name"], str(model.get("weights_sha256") or "")), {"accuracy": ""})
-        row["kind"] = str(model.get("class", ""))
-        row["parameters"] = f"{count / 1e6:.2f} M" if isinstance(count, int) else ""
-        if measurement.instrument == "calibration" and {"metric", "value"} <= set(measurement.table):
-            table = measurement.of(model["name"]).table
-            value = table.loc[table["metric"] == "accuracy", "value"]
-            row["accuracy"] = f"{value.iloc[0]:.1%}" if len(value) else row["accuracy"]
-    found = [ModelRow(name=name, checksum=checksum, **row) for (name, checksum), row in rows.items()]
+        rows.setdefault((model["name"], str(model.get("weights_sha256") or "")), str(model.get("class", "")))
+    found = [ModelRow(name=name, checksum=checksum, kind=kind) for (name, checksum), kind in rows.items()]
     return sorted(found, key=lambda row: names.index(row.name))
 
 
 def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Section:
     shared: dict[str, Any] = {
         "instrument": measurement.instrument,
-        "notes": _differences(measurement),
-        "cautions": _cautions(measurement),
+        "notes": differences(measurement),
+        "cautions": cautions(measurement),
         "provenances": [
             (p["model"]["name"], json.dumps(p, indent=2, ensure_ascii=False)) for p in measurement.provenances
         ],
@@ -221,80 +225,22 @@ def _section(measurement: Measurement, names: Sequence[str], prefix: str) -> Sec
     )
 
 
-def _differences(measurement: Measurement) -> list[str]:
-    """Settings and data that are not the same for all models."""
-    facts: dict[str, dict[str, str]] = {}
-    for provenance in measurement.provenances:
-        flat: dict[str, Any] = {}
-        for group in ("settings", "recipe"):
-            if isinstance(options := provenance.get(group), Mapping):
-                flat |= options
-        stated = {**provenance, **_input(provenance)}
-        flat |= {fact: _short(stated[fact]) for fact in FACTS if fact in stated}
-        facts[provenance["model"]["name"]] = {
-            key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in flat.items()
-        }
-    notes = []
-    for key in dict.fromkeys(key for one in facts.values() for key in one):
-        values: dict[str, list[str]] = {}
-        for name, one in facts.items():
-            values.setdefault(one.get(key, "unknown"), []).append(name)
-        if len(values) > 1:
-            notes.append(f"{key}: " + "; ".join(f"{value} for {', '.join(names)}" for value, names in values.items()))
-    return notes
-
-
-def _input(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """How the images were prepared and normalised, in words, as far as the provenance says so."""
-    said = {}
-    if isinstance(made := provenance.get("preparation"), Mapping):
-        cut = f", crop {made['crop_pct']:g}, {made['interpolation']}" if "crop_pct" in made else ""
-        said["preparation"] = " × ".join(map(str, made["size"])) + cut
-    if isinstance(entry := provenance.get("input"), Mapping):
-        mean, std = (", ".join(f"{v:.4g}" for v in entry.get(name) or ()) for name in ("mean", "std"))
-        said["normalisation"] = f"mean {mean}, std {std}" if mean else "none"
-    return said
-
-
-def _cautions(measurement: Measurement) -> list[str]:
-    """Which models were not trained, or not all of them, and of which some layers are not seen."""
-    found: dict[str, list[str]] = {}
-    for provenance in measurement.provenances:
-        if kind := drawn(provenance.get("origin")):
-            found.setdefault(kind, []).append(provenance["model"]["name"])
-    unseen = {p["model"]["name"]: (p.get("origin") or {}).get("not_seen") for p in measurement.provenances}
-    return [
-        *(f"{', '.join(names)}: {MEANING[kind]}" for kind, names in found.items()),
-        *(f"{name}: {not_seen(layers)}" for name, layers in unseen.items() if layers),
-    ]
-
-
-MEANING = {
-    RANDOM: "the weights are random, so the numbers say how the architecture starts, not what it learns.",
-    RANDOM_HEAD: "the layer that gives the class scores is random, so what is computed from them says nothing yet.",
-    PARTLY_RANDOM: "some of the weights are random, so the numbers say little of a trained network.",
-}
-
-
-def _short(value: Any) -> Any:
-    """Data by its name and the beginning of its fingerprint."""
-    if isinstance(value, Mapping) and "name" in value:
-        return f"{value['name']} ({str(value.get('fingerprint', 'no fingerprint'))[:8]})"
-    return value
-
-
 def _table(of: str, name: str, table: pd.DataFrame) -> Table:
     file = f"{of}.csv" if name == "table" else f"{of}-{name}.csv"
     # Six digits, for the page: all of them are in the stored file, and would make a third of the page.
     csv = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    # What is safe here keeps the link short: a blank or comma as %20 or %2C would triple a file of numbers.
+    link = f"data:text/csv;charset=utf-8,{quote(csv, safe=',. /:[]()')}"
+    if len(link) > LONG:
+        file, packed = f"{file}.gz", gzip.compress(csv.encode("utf-8"), mtime=0)
+        link = f"data:application/gzip;base64,{base64.b64encode(packed).decode('ascii')}"
     return Table(
         name=name,
         columns=[str(column) for column in table.columns],
         rows=[[_cell(value) for value in row] for row in table.head(ROWS).itertuples(index=False)],
         count=len(table),
         file=file,
-        # What is safe here keeps the link short: a blank or comma as %20 or %2C would triple a file of numbers.
-        link=f"data:text/csv;charset=utf-8,{quote(csv, safe=',. /:[]()')}",
+        link=link,
     )
 
 

@@ -5,6 +5,12 @@ const off = new Set(); // models that are switched off, in all of the page
 const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 const json = (panel, name) => JSON.parse(panel.querySelector(`script.${name}`)?.textContent ?? "null");
 
+// What the page holds compressed.
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}
+
 function make(name, className, parent) {
   const made = document.createElement(name);
   made.className = className;
@@ -50,7 +56,9 @@ function next(shown, from, key) {
 
 // A layer over a picture that names what is pointed at, by mouse, finger or arrow keys.
 function answer(panel) {
-  const plot = panel.querySelector(".plot"), picture = plot.querySelector("svg"), known = places(json(panel, "targets"));
+  const plot = panel.querySelector(".plot"), picture = plot.querySelector("svg");
+  let known = [];
+  unpack(panel.querySelector("script.targets").textContent).then((targets) => (known = places(targets)));
   const shown = () => known.filter((place) => !off.has(place.model));
   const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
   const tip = make("div", "tip", plot);
@@ -142,17 +150,26 @@ async function turn(panel) {
   }
 }
 
-function dim(model) {
-  if (!off.delete(model)) off.add(model);
-  all(`.plot .m${model}`).forEach((artist) => artist.classList.toggle("off", off.has(model)));
-  all(`button[data-model="${model}"]`).forEach((button) => button.setAttribute("aria-pressed", !off.has(model)));
+const whose = (button) => button.dataset.models.split(" ").map(Number);
+
+// A model that is off is dim wherever others stand beside it; a picture of it alone goes.
+function light(models, on) {
+  models.forEach((model) => (on ? off.delete(model) : off.add(model)));
+  models.forEach((model) => all(`.plot .m${model}`).forEach((artist) => artist.classList.toggle("off", !on)));
+  all("button[data-models]").forEach((button) => {
+    button.setAttribute("aria-pressed", whose(button).some((model) => !off.has(model)));
+  });
+  all(".panel[data-alone]").forEach((panel) => (panel.hidden = off.has(Number(panel.dataset.alone))));
+  document.dispatchEvent(new Event("switched"));
 }
 
-all("button[data-model]").forEach((button) => {
+all("button[data-models]").forEach((button) => {
   button.disabled = false; // without this script a legend is but a legend
-  button.addEventListener("click", () => dim(Number(button.dataset.model)));
+  button.addEventListener("click", () => light(whose(button), button.getAttribute("aria-pressed") === "false"));
 });
 all(".panel").forEach((panel) => {
+  const own = new Set(all("svg [class^=m]", panel).map((artist) => artist.getAttribute("class").slice(1)));
+  if (own.size === 1 && document.querySelector("button[data-models]")) [panel.dataset.alone] = own;
   const larger = make("button", "larger", panel.querySelector(".heading"));
   larger.textContent = "Enlarge";
   larger.addEventListener("click", () => enlarge(panel));

@@ -1,6 +1,7 @@
 """Gather: what lies under the folders of a report, measurements and training logs, told apart by model and folder."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from alternet.instruments.figures import FIGURES, numbers
 from alternet.measurement import PROVENANCE, Measurement, in_order
 from alternet.runs import AVERAGED, LOG, RUN, WEIGHTS, TrainingRun
 from alternet.storage import is_file
+
+PATH = re.compile(r"\brun:(?:[^@,)/]*/)*(?=[^@,)/])|(?<=@)(?:[^@,)/]*/)+(?=[^@,)/])")
+"""What leads to a run, or to a file of weights, in the name of a model that got none of the user's."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Found:
 def gather(paths: Iterable[Path]) -> tuple[list[Measurement], list[str]]:
     """Everything under the folders, one measurement an instrument, and what a reader must know about it.
 
-    A model that an instrument measured in several folders is kept as often, its name followed by the folder.
+    A model that an instrument measured in several folders is kept as often, its name followed by a number. Names are
+    those of the user; of a model that got none and is called by a path, it is the last part of that.
 
     Raises:
         ValueError: A folder does not exist, there is nothing under them, or a file is damaged.
@@ -98,21 +103,61 @@ def _named_alike(found: list[Found]) -> list[Found]:
     return [*logs, *(one for one in found if not one.is_training)]
 
 
+def alias(name: str) -> str:
+    """What a report calls a model: its name, without the folders that lead to its run or to its weights.
+
+    Examples:
+        >>> alias("run:runs/a@last"), alias("resnet50@w/best.pth"), alias("hf:google/vit"), alias("my net")
+        ('a@last', 'resnet50@best.pth', 'hf:google/vit', 'my net')
+    """
+    return PATH.sub("", name)
+
+
+def _aliases(found: Iterable[Found], notes: list[str]) -> dict[str, str]:
+    """What each model is called, with a number where several would be called alike."""
+    alike: dict[str, list[str]] = {}
+    for name, group in {one.model: str(one.measurement.provenances[0].get("group") or "") for one in found}.items():
+        folder = group.removeprefix("run:").partition("@")[0]
+        of_pattern = folder != group and name.startswith(f"{folder} ")  # names of its runs begin with the pattern
+        alike.setdefault(alias(f"run:{name}" if of_pattern else name), []).append(name)
+    for short, same in alike.items():
+        if len(same) > 1:
+            each = ", ".join(f"{short} [{number}] is {name}" for number, name in enumerate(same, start=1))
+            notes.append(f"{each}; alternet measure -m NAME=MODEL gives them names of their own.")
+    return {
+        name: short if len(same) == 1 else f"{short} [{number}]"
+        for short, same in alike.items()
+        for number, name in enumerate(same, start=1)
+    }
+
+
 def _told_apart(found: list[Found], notes: list[str]) -> list[Measurement]:
-    """The measurements; where an instrument met a model twice, the model bears its folder, in all instruments."""
+    """The measurements; where an instrument met a model twice, the model bears a number, in all instruments."""
+    names = _aliases(found, notes)
     met = [(one.measurement.instrument, one.model) for one in found]
     twice = {(instrument == "training", model) for instrument, model in met if met.count((instrument, model)) > 1}
+    numbered: dict[tuple[bool, str, str], str] = {}
     for training, model in sorted(twice):
         where = dict.fromkeys(one.where for one in found if (one.is_training, one.model) == (training, model))
-        verb = "trained" if training else "measured"
-        notes.append(f"{model} was {verb} more than once ({', '.join(where)}); each is shown with its folder.")
+        numbered |= {(training, model, w): f"{names[model]} [{number}]" for number, w in enumerate(where, start=1)}
+        each = ", ".join(f"{numbered[training, model, w]} in {w}" for w in where)
+        notes.append(f"{names[model]} was {'trained' if training else 'measured'} more than once: {each}.")
     measurements = []
     for one in found:
-        measurement = one.measurement
-        if (one.is_training, one.model) in twice:
-            measurement = measurement.renamed({one.model: f"{one.model} [{one.where}]"})
-        measurements.append(measurement.marked())
+        others = [(facts.get("other") or {}).get("model", {}).get("name") for facts in one.measurement.provenances]
+        called = {name: names.get(name, alias(name)) for name in others if name}
+        called[one.model] = numbered.get((one.is_training, one.model, one.where), names[one.model])
+        measurements.append(_called(one.measurement, called).marked())
     return measurements
+
+
+def _called(measurement: Measurement, names: Mapping[str, str]) -> Measurement:
+    """The same under other names, its group as well."""
+    facts = [dict(one) for one in measurement.provenances]
+    for one in facts:
+        if group := one.get("group"):
+            one["group"] = alias(str(group))
+    return replace(measurement, provenances=tuple(facts)).renamed(names)
 
 
 def _load(folder: Path) -> Measurement:

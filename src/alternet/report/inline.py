@@ -23,6 +23,9 @@ DPI = 72
 SHORT = {"d", "x", "y", "points"}
 """Attributes whose numbers are cut to a hundredth of a point."""
 
+CIRCLE = re.compile(r"M0 (?P<r>[\d.]+)(?:C[^CLz]*){4} 0 -(?P=r)(?:C[^CLz]*){4} 0 (?P=r)z")
+"""How matplotlib draws one, in eight curves; as two arcs it takes a seventh of the letters."""
+
 LONG = 500
 """Of curves of so many letters a tenth of a point is enough."""
 
@@ -36,6 +39,7 @@ class Picture:
         svg: An element of HTML; every name in it is escaped.
         targets: What its places say, as `figures.js` reads it.
         wide: Whether it needs more than a column.
+        width: Of the picture, in its own units.
         surface: A plotly figure to take its place.
     """
 
@@ -43,6 +47,7 @@ class Picture:
     svg: str
     targets: list[dict[str, Any]]
     wide: bool
+    width: float
     surface: Mapping[str, Any] | None
 
 
@@ -72,13 +77,19 @@ def picture(panel: Panel, models: Sequence[str], prefix: str) -> Picture:
             panel.bar.add(figure, axes, aspect=25)
     svg = inline(figure, models, prefix)  # saving does the layout, after which transData holds
     return Picture(
-        title=panel.title, svg=svg, targets=list(placed(found, models)), wide=panel.wide, surface=panel.surface
+        title=panel.title,
+        svg=svg,
+        targets=list(placed(found, models)),
+        wide=panel.wide,
+        width=DPI * panel.size[0],
+        surface=panel.surface,
     )
 
 
 def whole(figure: Figure, title: str, models: Sequence[str], prefix: str) -> Picture:
     """A figure that is not made of panels, as one picture."""
-    return Picture(title=title, svg=inline(figure, models, prefix), targets=[], wide=True, surface=None)
+    svg = inline(figure, models, prefix)
+    return Picture(title=title, svg=svg, targets=[], wide=True, width=DPI * figure.get_figwidth(), surface=None)
 
 
 def sign(entry: Entry, models: Sequence[str], prefix: str) -> Sign:
@@ -105,7 +116,7 @@ def inline(figure: Figure, models: Sequence[str], prefix: str) -> str:
     _strip(root)
     _rename(root, prefix)
     _flatten(root)
-    return ElementTree.tostring(root, encoding="unicode")
+    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>").replace(' style=""', "")
 
 
 def _strip(root: ElementTree.Element) -> None:
@@ -125,9 +136,12 @@ def _strip(root: ElementTree.Element) -> None:
         del root.attrib[name]
     root.set("aria-hidden", "true")  # the frame around it has a label, and what can be pointed at is read out
     stroked = {one.get("id") for one in root.iter("path") if "stroke:" in one.get("style", "")}
+    lines = {one.get("id") for one in root.iter("path") if "z" not in one.get("d", "z") and one.get("id") in stroked}
     for one in root.iter("use"):
         if one.get("href", "")[1:] in stroked:  # the marker says already how it is stroked
             one.set("style", re.sub(r"stroke[^;]*;?", "", one.get("style", "")))
+        if one.get("href", "")[1:] in lines:
+            del one.attrib["style"]
 
 
 def _shortened(name: str, value: str) -> tuple[str, str]:
@@ -136,11 +150,47 @@ def _shortened(name: str, value: str) -> tuple[str, str]:
         digits = 1 if len(value) > LONG else 2
         value = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.{digits}f}".rstrip("0").rstrip("."), value)
         value = re.sub(r"\s*([A-Za-z]|\s)\s*", r"\1", value.strip())
+        value = _relative(CIRCLE.sub(_arcs, value)) if name == "d" else value
     if name == "style":
         if "font-size" in value:
-            value = re.sub(r"(font-family:[^;]*|font-size: 9px|fill: #222222)(; |$)", "", value)
+            value = (
+                value if "text-anchor" in value else f"text-anchor: start; {value}"
+            )  # the page puts the middle there
+            value = re.sub(r"(font-family:[^;]*|font-size: 9px|fill: #222222|text-anchor: middle)(; |$)", "", value)
         value = re.sub(r"([:;]) ", r"\1", value)
     return name, value
+
+
+def _arcs(circle: re.Match[str]) -> str:
+    radius, across = circle["r"], f"{2 * float(circle['r']):g}"
+    return f"M-{radius} 0a{radius} {radius} 0 1 1 {across} 0a{radius} {radius} 0 1 1 -{across} 0z"
+
+
+def _relative(path: str) -> str:
+    """A path of straight lines by its steps, which take fewer letters than its places.
+
+    Examples:
+        >>> _relative("M10.5 20L11 19.5L11.2 20.25M3 4L3 5z")
+        'M10.5 20l.5-.5 .2 .75m-8.2-16.25l0 1z'
+    """
+    parts = re.findall(r"([A-Za-z])([^A-Za-z]*)", path)
+    if {letter for letter, _ in parts} - {"M", "L", "z"}:
+        return path
+    steps, before, start, at = [], "", (0.0, 0.0), (0.0, 0.0)
+    for letter, place in parts:
+        if letter == "z":
+            steps, before, at = [*steps, "z"], "z", start
+            continue
+        x, y = map(float, place.split())
+        letter = letter.lower() if steps else "M"
+        numbers = [f"{number:.2f}".rstrip("0").rstrip(".") for number in (x - at[0], y - at[1])]
+        short = [re.sub(r"^(-?)0\.", r"\1.", "0" if number == "-0" else number) for number in numbers]
+        text = " ".join(short).replace(" -", "-")
+        joint = "" if text.startswith("-") else " "
+        steps.append(f"{joint}{text}" if letter == before == "l" else f"{letter}{text}")
+        before, at = letter, (x, y)
+        start = at if letter in "mM" else start
+    return "".join(steps)
 
 
 REFERENCE = re.compile(r"(?:(?<=^)|(?<=url\())#([\w-]+)")

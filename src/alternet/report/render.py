@@ -2,10 +2,14 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import json
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -14,6 +18,9 @@ from alternet.measurement import Measurement
 from alternet.report.contents import Contents, Study, contents, in_one_order
 from alternet.report.gather import gather
 from alternet.storage import write_atomically
+
+SHORT: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
+"""Without blanks and escapes the page is shorter."""
 
 
 def render(paths: Sequence[str | Path], out: str | Path) -> Path:
@@ -78,8 +85,8 @@ def html(shown: Contents) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Without blanks and escapes the page is shorter.
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    environment.policies["json.dumps_kwargs"] = SHORT  # for surfaces
+    environment.filters |= {"strips": _strips, "packed": _packed}
     pictures = [picture for section in shown.sections for picture in section.pictures]
     surfaces = any(picture.surface for picture in pictures)
     plotly = None
@@ -90,7 +97,8 @@ def html(shown: Contents) -> str:
             pass
         else:
             plotly = get_plotlyjs().replace("</script", r"<\/script")  # or the page would take it for its own end tag
-    scripts = ([plotly] if plotly else []) + ([_asset("figures.js")] if pictures else [])
+    answers = pictures or (shown.front and len(shown.front.rows) > 1)  # or there is nothing to point at
+    scripts = ([plotly] if plotly else []) + [_asset(name) for name in ("figures.js", "front.js") if answers]
     digests = [hashlib.sha256(script.encode("utf-8")).digest() for script in scripts]
     return environment.get_template("page.html.jinja").render(
         **asdict(shown),
@@ -100,6 +108,16 @@ def html(shown: Contents) -> str:
         surfaces=plotly is not None,
         still=surfaces and plotly is None,
     )
+
+
+def _strips(pictures: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Pictures in a row, a row of narrow ones and one of wide ones by turns, as their order has it."""
+    return [list(strip) for _, strip in groupby(pictures, key=lambda picture: picture["wide"])]
+
+
+def _packed(targets: Sequence[Mapping[str, Any]]) -> str:
+    """What places say, compressed, as `figures.js` unpacks it: in plain text it would be a third of a page."""
+    return base64.b64encode(zlib.compress(json.dumps(targets, **SHORT).encode("utf-8"), 9)).decode("ascii")
 
 
 def _asset(name: str) -> str:

@@ -1,7 +1,7 @@
 """Calibration figure: reliability diagrams with their histograms of confidence (Fig F.1a of the paper)."""
 
 from functools import partial
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.key_number import KeyNumber, interval
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, put
 from alternet.plotting.panel import Panel, Points, Targets, belongs_to, lay
@@ -139,9 +140,23 @@ def sentences(measurement: Measurement) -> list[str]:
     return said
 
 
-def numbers(measurement: Measurement) -> dict[str, float]:
+KEY: dict[str, dict[str, Any]] = {
+    "accuracy": {"title": "Accuracy", "says": "share of right answers", "better": "higher", "percent": True},
+    "nll": {"title": "NLL", "says": "mean negative log-likelihood, in nats", "better": "lower"},
+    "ece": {"title": "ECE", "says": "expected calibration error", "better": "lower", "percent": True},
+}
+
+
+def numbers(measurement: Measurement) -> dict[str, KeyNumber]:
     """Accuracy, NLL and expected calibration error."""
-    return {name: value for name, value in metrics(measurement.table).items() if name in ("accuracy", "nll", "ece")}
+    table = measurement.table
+    errors = table["standard_error"] if "standard_error" in table else [nan] * len(table)
+    found = zip(table["metric"], table["value"].astype(float), errors, strict=True)
+    return {
+        metric: KeyNumber(value=value, topic="accuracy and calibration", **interval(value, error), **KEY[metric])
+        for metric, value, error in found
+        if metric in KEY
+    }
 
 
 EXHIBIT = Exhibit(

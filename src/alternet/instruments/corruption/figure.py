@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from alternet.instruments.corruption import Corruption
 from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.key_number import KeyNumber, interval
 from alternet.measurement import Measurement
 from alternet.plotting.heat_map import COLOURS
 from alternet.plotting.legend import of_models, put
@@ -212,10 +213,26 @@ def _percent(value: float, error: float) -> str:
     return f"{value:.1%}" if isnan(error) or not error else f"{value:.1%} ± {error:.1%}"
 
 
+def numbers(measurement: Measurement) -> dict[str, KeyNumber]:
+    """Accuracy in the mean over all corrupted sets."""
+    value, error = metric(measurement, "mean_accuracy")
+    shown = KeyNumber(
+        value=value,
+        title="Corrupted",
+        says="accuracy in the mean over all corrupted sets",
+        topic="robustness",
+        better="higher",
+        percent=True,
+        **interval(value, error),
+    )
+    return {"mean accuracy": shown}
+
+
 EXHIBIT = Exhibit(
     spec=Corruption.spec,
     panels=panels,
     legend=legend,
     draw=draw,
     sentences=sentences,
+    numbers=numbers,
 )

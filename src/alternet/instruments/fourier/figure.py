@@ -12,12 +12,13 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.fourier import Fourier
+from alternet.instruments.key_number import KeyNumber
 from alternet.measurement import Measurement
 from alternet.plotting import depth_axis
 from alternet.plotting.legend import Entry, models, put
 from alternet.plotting.panel import ColourBar, Panel, Targets, belongs_to, lay, points
 from alternet.plotting.style import Drawing, grid, model_styles, say_empty
-from alternet.plotting.units import clearly, tally
+from alternet.plotting.units import changes, clearly, tally
 
 VALUE = "delta_log_amplitude"
 DEPTHS: Colormap = ListedColormap(colormaps["plasma"](np.linspace(0.0, 0.88, 256)), name="depth")
@@ -135,12 +136,28 @@ def sentences(measurement: Measurement) -> list[str]:
     return said + clearly(points)
 
 
-def numbers(measurement: Measurement) -> dict[str, float]:
-    """The mean step at the highest frequency of the units of each kind: below 0 where they are low-pass filters."""
+def numbers(measurement: Measurement) -> dict[str, float | KeyNumber]:
+    """At the highest frequency, the mean step of the units of each kind, and how many of attention are low-pass."""
     top = highest(measurement.table)
-    if "step" not in top:
-        return {}
-    return {f"high-frequency step of {kind}": rows["step"].mean() for kind, rows in top.groupby("kind", sort=False)}
+    found: dict[str, float | KeyNumber] = {}
+    if "step" in top:
+        groups = top.groupby("kind", sort=False)
+        found = {f"high-frequency step of {kind}": rows["step"].mean() for kind, rows in groups}
+    steps = top.assign(change=changes(top, VALUE))
+    steps = steps[(steps["kind"] == "msa") & steps["change"].notna()]
+    if len(steps):
+        sure = "step_low" in steps and bool(steps["step_low"].notna().all())
+        interval = {"low": (steps["step_high"] < 0).mean(), "high": (steps["step_low"] <= 0).mean()} if sure else {}
+        found["share of msa that lowers high frequencies"] = KeyNumber(
+            value=(steps["change"] < 0).mean(),
+            title="Attention low-pass",
+            says="share of the attention units that lower the highest frequency of their map; from those that do so "
+            "clearly to those that may",
+            topic="feature maps",
+            percent=True,
+            **interval,
+        )
+    return found
 
 
 EXHIBIT = Exhibit(

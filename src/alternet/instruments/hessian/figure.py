@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.hessian import Hessian
+from alternet.instruments.key_number import KeyNumber
 from alternet.measurement import Measurement
 from alternet.plotting.asinh_axis import AsinhAxis
 from alternet.plotting.legend import Entry, models
@@ -249,11 +250,24 @@ def worst_residual(table: pd.DataFrame) -> float:
     return float(shares.max())
 
 
-def numbers(measurement: Measurement) -> dict[str, float]:
+KEY: dict[str, dict[str, Any]] = {
+    "nep": {"title": "NEP", "says": "share of the extreme eigenvalues that are negative", "percent": True},
+    "ape": {"title": "APE", "says": "mean of the extreme eigenvalues that are positive"},
+}
+
+
+def numbers(measurement: Measurement) -> dict[str, KeyNumber]:
     """NEP and APE, the share of negative eigenvalues and the mean of positive ones."""
     table = measurement.tables["summary"]
-    known = zip(table["metric"], table["value"], strict=True)
-    return {str(metric): value for metric, value in known if metric in ("nep", "ape")}
+    return {
+        str(row["metric"]): KeyNumber(
+            **{end: float(row[end]) for end in ("value", "low", "high")},
+            topic="loss landscape",
+            better="lower",
+            **KEY[str(row["metric"])],
+        )
+        for _, row in table[table["metric"].isin(KEY)].iterrows()
+    }
 
 
 EXHIBIT = Exhibit(

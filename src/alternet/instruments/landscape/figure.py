@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from alternet.instruments.exhibit import Exhibit
+from alternet.instruments.key_number import KeyNumber, interval
 from alternet.instruments.landscape import Landscape
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, models, put
@@ -246,13 +247,22 @@ def _number(value: float, error: float) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
-def numbers(measurement: Measurement) -> dict[str, float]:
+def numbers(measurement: Measurement) -> dict[str, KeyNumber]:
     """The mean rise of the NLL at the largest radius that was measured."""
     table = measurement.tables["flatness"].dropna(subset=["nll_rise"])
     if table.empty:
         return {}
     last = table.sort_values("radius").iloc[-1]
-    return {f"rise of the NLL at {last['radius']:.2g}": last["nll_rise"]}
+    value, radius = float(last["nll_rise"]), f"{last['radius']:.2g}"
+    shown = KeyNumber(
+        value=value,
+        title=f"NLL rise, r = {radius}",
+        says=f"mean rise of the NLL over directions at r = {radius}, in nats",
+        topic="loss landscape",
+        better="lower",
+        **interval(value, last["nll_standard_error"], last["finite"] - 1),
+    )
+    return {f"rise of the NLL at {radius}": shown}
 
 
 EXHIBIT = Exhibit(
