@@ -21,6 +21,9 @@ ROWS = 12
 FACTS = ("data", "images", "preparation", "normalisation", "dtype")
 """Besides the settings, what must agree before the numbers of two models may be compared."""
 
+NO_NETWORKS = ("training", "epochs", "claims", "comparison")
+"""What is shown like an instrument, but is no measurement of the weights that its provenance names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -113,7 +116,9 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     names = in_one_order([figures.as_shown(one) for one in ordered], studies)
 
     # Of its model a training log knows the name alone, and it says what was trained on, not what was measured on.
-    measured = [(one, provenance) for one in ordered if one.instrument != "training" for provenance in one.provenances]
+    measured = [
+        (one, provenance) for one in ordered if one.instrument not in NO_NETWORKS for provenance in one.provenances
+    ]
     models = _models(measured, in_one_order(ordered))
     # where nothing was measured, the headline is of what was trained
     groups = {run: name for one in ordered for name, runs in one.groups.items() for run in runs}
