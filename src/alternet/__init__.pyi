@@ -23,6 +23,7 @@ from .measurement import find_measurements as find_measurements
 from .probe.probe import Probe as Probe
 from .report import render as render
 from .sharing.export import export as export
+from .studies.comparison import compare as compare
 from .subject.loading import load as load
 from .subject.recalibration import recalibrate as recalibrate
 from .subject.subject import Subject as Subject

@@ -52,17 +52,31 @@ def circumstances(call: str, device: Any) -> dict[str, Any]:
 def _name_of(kind: str, device: Any) -> str:
     if kind == "cuda":
         return sys.modules["torch"].cuda.get_device_name(device)
-    return _processor()
+    return processor()
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
     """The processor's name; Python knows it on few systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free, or that the system would give up; where it does not tell, all that there are."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return whole_memory()
+
+
+def whole_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @cache

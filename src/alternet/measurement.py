@@ -246,6 +246,7 @@ class Measurement:
         names: Mapping[str, str] | None = None,
         order: Sequence[str] | None = None,
         colours: Mapping[str, str] | None = None,
+        style: str = "screen",
     ) -> "Figure":
         """The instrument's figure, in the paper's layout.
 
@@ -255,13 +256,19 @@ class Measurement:
             names: What models are called in it, by their names.
             order: Which models it shows, in this order; by default all as they are.
             colours: Colours of models, by their names, as matplotlib takes them.
+            style: `screen`, or `paper`: as wide as one column of a conference paper (3.25 in) or both (6.75 in), as the
+                figure needs, in its letters, which are embedded; `paper-single` and `paper-double` name the width.
 
         Raises:
-            ValueError: A model that is named is not there, or the figure cannot be drawn on axes of yours.
+            ValueError: A model or style that is named is not there, or the figure cannot be drawn on axes of yours.
         """
         # Named and not imported: what a table is does not hang on how it is drawn, and imports go one way.
         draw = import_module("alternet.instruments.figures").draw
-        return draw(self, axes, names=names, order=order, colours=colours)
+        return draw(self, axes, names=names, order=order, colours=colours, style=style)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the figure, and what its numbers say; nothing where it cannot be drawn."""
+        return import_module("alternet.instruments.notebook").html(self)
 
 
 def drawn(origin: Mapping[str, Any] | None) -> str:

@@ -350,6 +350,52 @@ def claims(name: str) -> Measurement:
     return Measurement(instrument="claims", tables={"table": pd.DataFrame(rows)}, provenances=(facts,))
 
 
+def comparison(name: str) -> Measurement:
+    """A row of every sort: clear and not, with and without an interval, on each axis, and one that is undefined."""
+    nan = np.nan
+    rows = [
+        (
+            "calibration",
+            "accuracy",
+            "Accuracy",
+            0.6,
+            0.7,
+            0.1,
+            0.04,
+            0.16,
+            "points",
+            "–",
+            "5 seeds, paired",
+            0.004,
+            "B",
+        ),
+        (
+            "calibration",
+            "ece",
+            "Expected calibration error",
+            0.1,
+            0.08,
+            -0.02,
+            nan,
+            nan,
+            "points",
+            "–",
+            "one run",
+            nan,
+            "–",
+        ),
+        ("landscape", "rise_nll", "Rise of the NLL at r = 1", 3.0, 2.5, -0.5, -1.2, 0.2, "plain", "nat", "x", 0.2, "–"),
+        ("hessian", "ape", "Average positive eigenvalue", 500.0, 50.0, 0.1, 0.05, 0.2, "ratio", "–", "x", 1e-5, "B"),
+        ("fourier", "attention_high_step", "A mean step $x$", nan, -0.1, nan, nan, nan, "plain", "–", "–", nan, "–"),
+        ("similarity", "block_structure", "CKA " * 12, 0.2, 0.1, -0.1, -0.12, -0.08, "plain", "–", "x", 1e-3, "–"),
+    ]
+    columns = ["instrument", "quantity", "what", "value_a", "value_b", "effect", "low", "high", "scale"]
+    table = pd.DataFrame(rows, columns=[*columns, "measured_in", "unit", "p", "better"])
+    table = table.assign(model=name, a="A", b="B", left_out=0, p_holm=3 * table["p"], remark="–")
+    facts = {"instrument": "comparison", "settings": {"level": 0.95}, "model": {"name": name}}
+    return Measurement(instrument="comparison", tables={"table": table}, provenances=(facts,))
+
+
 MAKERS: dict[str, Callable[[str], Measurement]] = {
     "fourier": fourier,
     "variance": variance,
@@ -369,6 +415,7 @@ MAKERS: dict[str, Callable[[str], Measurement]] = {
     "epochs": epochs,
     "buildup": buildup,
     "claims": claims,
+    "comparison": comparison,
 }
 
 

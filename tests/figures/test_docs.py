@@ -19,6 +19,15 @@ def run(block: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_figure_for_a_paper_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    run(BLOCKS[1])
+    assert capsys.readouterr().out == "6.75\n" and Path("variance.pdf").is_file()
+
+
+@pytest.mark.slow
 def test_drawing_and_rendering_as_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -35,7 +44,7 @@ def test_drawing_and_rendering_as_shown(
 
 def test_a_figure_of_ones_own_as_shown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(figures, "FIGURES", dict(figures.FIGURES))
-    run(BLOCKS[1])
+    run(BLOCKS[2])
     table = pd.DataFrame({"model": ["a", "a"], "depth": [0.0, 1.0], "norm": [1.0, 2.5]})
     measured = Measurement(instrument="norm", tables={"table": table}, provenances=({"model": {"name": "a"}},))
     assert figures.sentences(measured) == ["a: the largest norm is 2.5."]

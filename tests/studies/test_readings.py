@@ -111,3 +111,25 @@ def test_every_reading_is_that_of_an_instrument_or_of_the_log():
 def test_a_reading_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="No reading 'fuorier'. Did you mean fourier"):
         rows("fuorier", {}, LOG)
+
+
+def test_the_trace_the_barrier_and_the_mean_wave():
+    moments = pd.DataFrame({"metric": ["trace", "largest"], "value": [30.0, 9.0], "standard_error": [2.0, np.nan]})
+    assert values("spectral_density", moments=moments) == {("hessian_trace", -1): (30.0, 2.0)}
+    line = pd.DataFrame({"x": [1.0, 0.0, 0.5], "nll": [3.0, 1.0, 2.5]})
+    assert values("interpolation", table=line)["barrier", -1][0] == 0.5
+    assert values("interpolation", table=line.assign(nll=[3.0, 1.0, np.nan])) == {}
+    waves = pd.DataFrame({"delta_accuracy": [-0.1, -0.3], "standard_error": [0.02, 0.04]})
+    assert values("fourier_heatmap", table=waves)["wave_drop", -1] == (-0.2, pytest.approx(0.03))
+
+
+def test_a_similarity_beside_another_network_says_nothing_of_the_one():
+    table = pd.DataFrame(
+        {"model": "a", "model_b": "b", "unit_a": 0, "unit_b": [0, 1], "cka": 0.5, "standard_error": 0.1}
+    )
+    assert values("similarity", table=table, units=pd.DataFrame()) == {}
+
+
+def test_a_run_tested_on_validation_images_has_no_test_accuracy():
+    log = LOG.drop(columns=["test_accuracy", "test_nll", "images_per_second"])
+    assert [row.quantity for row in rows("training", {}, log)] == ["nll_train"]

@@ -11,7 +11,9 @@ import typer
 from alternet.circumstances import command
 from alternet.cli.buildup import buildup
 from alternet.cli.claims import claims
+from alternet.cli.compare import compare
 from alternet.cli.demo import demo
+from alternet.cli.doctor import doctor
 from alternet.cli.export import export
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
@@ -39,9 +41,11 @@ app.command()(measure)
 app.command()(train)
 app.command()(buildup)
 app.command()(claims)
+app.command()(compare)
 app.command()(report)
 app.command()(export)
 app.command()(reproduce)
+app.command()(doctor)
 
 
 @app.callback(invoke_without_command=True)

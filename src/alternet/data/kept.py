@@ -1,14 +1,13 @@
 """What is kept in memory of the images: decoded pictures and frozen batches, within one budget of this process."""
 
-import os
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
 
+from alternet.circumstances import free_memory
 from alternet.data.eval_transform import EvalTransform, unit_range
 from alternet.data.image_dataset import ImageDataset
 from alternet.stamp import Stamp
@@ -18,15 +17,6 @@ Value = TypeVar("Value")
 
 MOST = 4 * 2**30
 """Bytes that are kept at most, unless somebody says otherwise."""
-
-
-def free_memory() -> int:
-    """Bytes of memory that are free, or that the system would give up; where it does not tell, all that there are."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Budget:

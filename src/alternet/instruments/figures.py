@@ -12,17 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alternet.errors import nearest
-from alternet.instruments import buildup_log, epoch_log, training_log, verdicts
+from alternet.instruments import buildup_log, differences, epoch_log, training_log, verdicts
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.key_number import KeyNumber
 from alternet.instruments.pooled import pooled
 from alternet.measurement import Measurement
-from alternet.plotting import style
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel
-from alternet.plotting.style import cast, save, svg
+from alternet.plotting.style import SCREEN, cast, coloured, context, drawn_for, label, save, svg
 
 __all__ = [
     "FIGURES",
@@ -59,6 +58,7 @@ FIGURES: dict[str, Exhibit] = {
     "epochs": epoch_log.EXHIBIT,
     "buildup": buildup_log.EXHIBIT,
     "claims": verdicts.EXHIBIT,
+    "comparison": differences.EXHIBIT,
     **{name: shown for name, shown in _FOUND.items() if shown},
 }
 """By instrument, in the order of a report."""
@@ -103,6 +103,7 @@ def draw(
     names: Mapping[str, str] | None = None,
     order: Sequence[str] | None = None,
     colours: Mapping[str, str] | None = None,
+    style: str = SCREEN,
 ) -> Figure:
     """The figure of a measurement of one or more models; needs no display and changes no global setting.
 
@@ -114,10 +115,11 @@ def draw(
         names: What models are called.
         order: Which models, in this order.
         colours: Colours of models.
+        style: What it is drawn for.
 
     Raises:
-        ValueError: The instrument has no figure, or a column that it needs is missing or damaged, or a model that is
-            named is not there.
+        ValueError: The instrument has no figure, or a column that it needs is missing or damaged, or a model or style
+            that is named is not there.
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
@@ -130,7 +132,8 @@ def draw(
         measurement = Measurement.concat(measurement.of(name) for name in order)
     called = {name: (names or {}).get(name, name) for name in measurement.models}
     measurement = measurement.renamed(called)
-    with style.context(), style.coloured({called[name]: colour for name, colour in (colours or {}).items()}):
+    own = {called[name]: colour for name, colour in (colours or {}).items()}
+    with drawn_for(style), context(), coloured(own):
         if axes is None:
             return shown.figure(as_shown(measurement))
         if shown.panels is None:
@@ -140,7 +143,7 @@ def draw(
         given = [axes] if isinstance(axes, Axes) else list(np.ravel(axes))
         for panel, axis in zip(shown.panels(as_shown(measurement)), given, strict=False):
             panel.draw(axis)
-            axis.set_title(style.label(panel.title))
+            axis.set_title(label(panel.title))
         whole = given[0].get_figure(root=True)
         assert whole is not None
         return whole
@@ -154,13 +157,13 @@ def panels(measurement: Measurement) -> list[Panel]:
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
-    with style.context():
+    with context():
         return shown.panels(as_shown(measurement)) if shown.panels else []
 
 
 def legend(measurement: Measurement) -> list[Entry]:
     """What the signs in the panels mean."""
-    with style.context():
+    with context():
         return exhibit(measurement.instrument).entries(as_shown(measurement))
 
 

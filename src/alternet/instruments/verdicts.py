@@ -13,7 +13,7 @@ from alternet.instruments.spec import Spec, integer, number, text
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, put
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, INK, Drawing, label, model_styles, title
+from alternet.plotting.style import FAINT, INK, Drawing, label, letters, model_styles, title
 
 WORDS = ("supported", "contradicted", "undecided", "undefined", "not measured", "not published")
 """Verdicts, without what stands behind them in brackets."""
@@ -159,7 +159,12 @@ def _forest(axis: Axes, table: pd.DataFrame, model: str, colour: str) -> Targets
         )  # fmt: skip
     for row, end in zip(y, ends, strict=True):
         axis.annotate(
-            label(end), (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, annotation_clip=False
+            label(end),
+            (1.02, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=letters(8),
+            annotation_clip=False,
         )
     return [points(axis, [0.0] * len(y), y, said, model=model)]
 

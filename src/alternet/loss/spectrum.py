@@ -94,29 +94,43 @@ def _ratio(above: NDArray, below: NDArray) -> float:
     return float(above.sum() / below.sum()) if below.sum() else float("nan")
 
 
-def _left_out(above: NDArray, below: NDArray) -> NDArray:
-    """The ratio of the sums without each batch; none where too few batches are known to matter."""
+def left_out(above: NDArray, below: NDArray) -> NDArray:
+    """The ratio of the sums without each batch; a single nan where too few batches are known to matter.
+
+    Examples:
+        >>> left_out(np.array([1.0, 1, 1, 1, 3]), np.ones(5)).tolist()
+        [1.5, 1.5, 1.5, 1.5, 1.0]
+    """
     rest = below.sum() - below
     return (above.sum() - above) / rest if len(rest) >= FEWEST and (rest > 0).all() else np.full(1, np.nan)
 
 
-def _spread(left_out: NDArray) -> float:
+def jackknife_error(without: NDArray) -> float:
+    """The standard error of a number, from what it is without each batch (Tukey 1958).
+
+    Examples:
+        >>> round(jackknife_error(np.array([1.5, 1.5, 1.5, 1.5, 1.0])), 6)
+        0.4
+    """
+    count = len(without)
+    return float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
+
+
+def _spread(without: NDArray) -> float:
     """Half an interval: the jackknife's standard error times Student's t."""
     from scipy.special import stdtrit
 
-    count = len(left_out)
-    error = np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum())
-    return float(stdtrit(max(count - 1, 1), (1 + LEVEL) / 2) * error)
+    return float(stdtrit(max(len(without) - 1, 1), (1 + LEVEL) / 2) * jackknife_error(without))
 
 
 def _of_ratio(above: NDArray, below: NDArray) -> Interval:
     """The interval of a ratio of sums over batches, symmetric in its logarithm where it is positive throughout."""
-    left_out, ratio = _left_out(above, below), _ratio(above, below)
-    if np.isnan(left_out).any():
+    without, ratio = left_out(above, below), _ratio(above, below)
+    if np.isnan(without).any():
         return NONE
-    if (left_out <= 0).any():
-        return ratio - _spread(left_out), ratio + _spread(left_out)
-    factor = np.exp(_spread(np.log(left_out)))
+    if (without <= 0).any():
+        return ratio - _spread(without), ratio + _spread(without)
+    factor = np.exp(_spread(np.log(without)))
     return float(ratio / factor), float(ratio * factor)
 
 
@@ -127,7 +141,7 @@ def _of_share(some: NDArray, of: NDArray) -> Interval:
     if len(of) < FEWEST or (some > 0).sum() < EITHER or (some < of).sum() < EITHER:
         return NONE
     share, square = _ratio(some, of), float(stdtrit(len(of) - 1, (1 + LEVEL) / 2) ** 2)
-    variance = _spread(_left_out(some, of)) ** 2 / square
+    variance = _spread(left_out(some, of)) ** 2 / square
     size = min(float(of.sum()), share * (1 - share) / variance) if variance else float(of.sum())
     centre = (share + square / (2 * size)) / (1 + square / size)
     half = np.sqrt(square * (share * (1 - share) / size + square / (4 * size**2))) / (1 + square / size)

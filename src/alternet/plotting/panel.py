@@ -169,7 +169,8 @@ def sheet(
     rows, across = grid(len(panels))
     width, alone = (10.5, 1.0) if across > 1 else (7.0, 1.0 if panels[0].wide else 1.25)
     height = alone * panels[0].size[1] * rows + 0.2 * (1 + -(-len(entries) // columns))
-    figure = Drawing(figsize=(width, height), layout="constrained")
+    columns_of_paper = 2 if across > 1 or panels[0].wide else 1
+    figure = Drawing(figsize=(width, height), columns=columns_of_paper, layout="constrained")
     lay(figure, panels, titles=int(10.5 * width / across), **axes)
     put(figure, entries, width=names, columns=columns)
     return figure

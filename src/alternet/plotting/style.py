@@ -13,6 +13,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alternet.errors import unknown
 from alternet.kinds import kind_of
 from alternet.measurement import MARKS
 
@@ -52,15 +53,63 @@ RC: dict[str, Any] = {
     "savefig.dpi": 160,
     "svg.hashsalt": "alternet",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # whole letters, which journals ask for
+    "ps.fonttype": 42,
 }
 
+ENDINGS: Mapping[str, dict[str, None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+"""Of files that figures are written as, with what keeps their bytes alike every time."""
 
+SCREEN = "screen"
+STYLES = (SCREEN, "paper", "paper-single", "paper-double")
+"""What figures can be drawn for; the width of a paper's column is chosen by the figure, or named."""
+
+WIDTHS = {1: 3.25, 2: 6.75}
+"""Inches of one column and of both, as conferences set them."""
+
+PAPER: dict[str, Any] = {
+    "font.family": ["STIXGeneral", "DejaVu Sans"],  # like Times, and what it lacks
+    "mathtext.fontset": "stix",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.5,
+    "savefig.dpi": 300,
+}
+"""What differs in print."""
+
+_STYLE: ContextVar[str] = ContextVar("style", default=SCREEN)
 _CAST: ContextVar[tuple[str, ...]] = ContextVar("cast", default=())
 _COLOURS: ContextVar[Mapping[str, str]] = ContextVar("colours", default={})  # noqa: B039 - nobody changes it
 
 
 class Drawing(Figure):
-    """A figure that a notebook shows without pyplot."""
+    """A figure that a notebook shows without pyplot, drawn and written in the style in which it was begun.
+
+    Args:
+        figsize: Width and height in inches on a screen; in a paper's style they become those of its columns.
+        columns: How many columns of a paper it needs; by default one where it is not wide.
+        **options: As of a figure.
+    """
+
+    def __init__(
+        self, figsize: tuple[float, float] | None = None, *, columns: int | None = None, **options: Any
+    ) -> None:
+        self.begun_in = _STYLE.get()
+        if figsize is not None and self.begun_in != SCREEN:
+            figsize = _on_paper(figsize, columns)
+        super().__init__(figsize=figsize, **options)
+
+    def savefig(self, *args: Any, **options: Any) -> None:
+        if self.begun_in == SCREEN:
+            return super().savefig(*args, **options)
+        with _in_style(self.begun_in), context():
+            return super().savefig(*args, **options)
 
     def _repr_svg_(self) -> str:
         return svg(self)
@@ -69,10 +118,59 @@ class Drawing(Figure):
 @contextmanager
 def context(changed: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Draw in this style, whatever the user's own settings are; they are back afterwards."""
-    with matplotlib.style.context(["default", RC | dict(changed or {})]), warnings.catch_warnings():
+    own = RC | (PAPER if _STYLE.get() != SCREEN else {}) | dict(changed or {})
+    with matplotlib.style.context(["default", own]), warnings.catch_warnings():
         # names of models may be in any script; matplotlib draws a box for what its font lacks
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
+
+
+@contextmanager
+def drawn_for(name: str) -> Iterator[None]:
+    """Draw for a screen or a paper inside: sizes of figures, fonts and lines.
+
+    Raises:
+        ValueError: There is no such style.
+
+    Examples:
+        >>> with drawn_for("paper"):
+        ...     float(Drawing(figsize=(10.5, 4.0)).get_figwidth())
+        6.75
+    """
+    if name not in STYLES:
+        raise unknown("No style", name, STYLES)
+    with _in_style(name):
+        yield
+
+
+@contextmanager
+def _in_style(name: str) -> Iterator[None]:
+    token = _STYLE.set(name)
+    try:
+        yield
+    finally:
+        _STYLE.reset(token)
+
+
+def _on_paper(size: tuple[float, float], columns: int | None) -> tuple[float, float]:
+    """A size on a screen as one on paper, where letters are larger beside the rest, and so heights shrink less."""
+    named = {"paper-single": 1, "paper-double": 2}.get(_STYLE.get(), columns or (1 if size[0] < ONE_COLUMN else 2))
+    width = WIDTHS[named]
+    return width, min(LONGEST, size[1] * (width / size[0]) ** 0.75)
+
+
+ONE_COLUMN, LONGEST = 7.0, 9.0
+"""Inches: below which width on a screen a figure fits a column of a paper, and how high a page is."""
+
+
+def letters(points: float) -> float:
+    """A size of letters beside those of the style: what stands in so many points on a screen is smaller in print.
+
+    Examples:
+        >>> letters(8.0), letters(9.0)
+        (8.0, 9.0)
+    """
+    return points * (PAPER["font.size"] / RC["font.size"] if _STYLE.get() != SCREEN else 1.0)
 
 
 @contextmanager
@@ -215,9 +313,8 @@ def save(figure: Figure, path: str | Path) -> Path:
         ValueError: The ending is none of these.
     """
     path = Path(path)
-    dateless = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
-    if path.suffix not in dateless:
+    if path.suffix not in ENDINGS:
         raise ValueError(f"Cannot write a figure as {path.name!r}: its name must end in .svg, .png or .pdf.")
     with context():
-        figure.savefig(path, metadata=dateless[path.suffix])
+        figure.savefig(path, metadata=ENDINGS[path.suffix])
     return path

@@ -19,8 +19,9 @@ from alternet.report.differences import cautions, differences
 from alternet.report.front import NETWORKS, Front, front
 from alternet.report.inline import Picture, Sign, picture, sign, whole
 
-NOT_MEASURED = ("training", "epochs", "claims")
-"""Of its model a log knows the name alone, and what was trained on is not what was measured on; verdicts have none."""
+NOT_MEASURED = ("training", "epochs", "claims", "comparison")
+"""Of its model a log knows the name alone, and what was trained on is not what was measured on; verdicts and
+comparisons have none."""
 
 ROWS = 12
 """How many rows of a table the page shows; the whole table can be saved from it."""

@@ -63,7 +63,7 @@ class Card:
             tags=["image-classification", "timm", "alternet", *(["onnx"] if self.onnx else [])],
             base_model=one_line(self.base) or None,
             license=one_line(self.license) or None,
-            eval_results=[_indexed(result) for result in self.results] or None,
+            eval_results=[indexed(result) for result in self.results] or None,
         )
         return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{self.text}"))
 
@@ -158,7 +158,8 @@ def _table(results: Iterable[Result]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
-def _indexed(result: Result) -> EvalResult:
+def indexed(result: Result) -> EvalResult:
+    """A result as an entry of a `model-index`."""
     facts = {"images": result.images, "fingerprint": one_line(result.fingerprint)}
     how = {"standard_error": result.error, **{key: _plain(value) for key, value in result.settings.items()}}
     return EvalResult(

@@ -106,13 +106,14 @@ def of_measurements(folders: Sequence[Path], weights: str, name: str) -> tuple[l
             f"None of the measurements in {', '.join(map(str, folders))} is of these weights: {', '.join(others[:4])}. "
             "Measure what is exported: alternet measure calibration -m MODEL --data DATA --out OUT."
         )
-    numbers = [result for one in mine for result in _numbers(one)]
+    found_numbers = [result for one in mine for result in numbers(one)]
     shown = [one.renamed({one.models[0]: name}) for one in mine if one.instrument in FIGURES]
     said = [line for one in shown for line in sentences(one)]
-    return numbers, said, others
+    return found_numbers, said, others
 
 
-def _numbers(measurement: Measurement) -> Iterator[Result]:
+def numbers(measurement: Measurement) -> Iterator[Result]:
+    """The results of a classifier that a measurement of one model holds; none of most instruments."""
     names, facts = SHOWN.get(measurement.instrument, {}), measurement.provenance
     table = measurement.tables[TABLES.get(measurement.instrument, "table")] if names else measurement.table.head(0)
     rows = table.to_dict("records")

@@ -10,15 +10,11 @@ import pandas as pd
 
 from alternet.measurement import Measurement
 from alternet.student import LEVEL
-from alternet.studies.evidence import PUBLISHED_SEED, as_csv
+from alternet.studies.evidence import PUBLISHED_SEED, QUANTITIES, Summary, as_csv
 from alternet.studies.statistics import Estimate, Runs, compare, holm, judge
 
 ALL = "*"
 """As an arm: all arms of a figure, in place of an axis."""
-
-Summary = Literal[
-    "value", "first", "second", "middle", "last", "low", "high", "edge", "per doubling", "exponent", "per nat"
-]
 
 Topic = Literal["feature maps", "loss landscape", "accuracy and robustness"]
 
@@ -194,14 +190,14 @@ def _judged(case: Case, rows: pd.DataFrame, absent: str) -> dict[str, object]:
         "scale": "ratio" if case.ratio else "points" if _in_points(case.of) else "plain",
     }
     none = {"effect": nan, "low": nan, "high": nan, "unit": "–", "left_out": 0, "p": nan}
-    runs, left_out = _runs(rows, case.of, case.ratio)
+    runs, left_out = runs_of(rows, case.of, case.ratio)
     others = None
     if case.less is not None:
-        others, more = _runs(rows, case.less, case.ratio)
+        others, more = runs_of(rows, case.less, case.ratio)
         left_out += more
         if not (runs and others):  # of two accuracies a paper may state the difference alone, as an arm of its own
             stated = case.of._replace(arm=f"{case.of.arm} − {case.less.arm}")
-            runs, others = _runs(rows, stated, case.ratio)[0], None
+            runs, others = runs_of(rows, stated, case.ratio)[0], None
     if not runs:
         return facts | none | {"left_out": left_out, "verdict": absent if not left_out else "undefined"}
     estimate = compare(runs, others)
@@ -216,8 +212,14 @@ def _shown(estimate: Estimate, ratio: bool) -> dict[str, object]:
     return {"effect": effect, "low": low, "high": high, "unit": estimate.unit}
 
 
-def _runs(rows: pd.DataFrame, reading: Reading, logarithm: bool) -> tuple[Runs, int]:
-    """The number that is read, of every run that has it, and of how many it is not defined."""
+def runs_of(rows: pd.DataFrame, reading: Reading, logarithm: bool) -> tuple[Runs, int]:
+    """The number that is read, of every run that has it, and of how many it is not defined.
+
+    Args:
+        rows: Evidence of one figure.
+        reading: What is read.
+        logarithm: Whether its logarithm is, so that differences are those of ratios.
+    """
     series = rows[rows["quantity"] == reading.quantity]
     key = "arm" if reading.arm == ALL else "x"
     if reading.arm != ALL:
@@ -293,5 +295,4 @@ def _at(place: int | None, n: int, summary: Summary, run: pd.DataFrame) -> np.nd
 
 def _in_points(reading: Reading) -> bool:
     """Whether a difference is one of fractions, for which people say percentage points."""
-    endings = ("accuracy", "error", "drop", "confidence", "nep", "_start", "_end")
-    return reading.quantity.endswith(endings) and reading.summary != "exponent"
+    return QUANTITIES[reading.quantity].scale == "points" and reading.summary != "exponent"

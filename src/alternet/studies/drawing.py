@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from alternet.kinds import KINDS, kind_of
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points
-from alternet.plotting.style import COLOURS, FAINT, INK, model_styles, short
+from alternet.plotting.style import COLOURS, FAINT, INK, letters, model_styles, short
 from alternet.studies.declaration import Show, Study
 from alternet.studies.evidence import PUBLISHED_SEED, QUANTITIES
 
@@ -128,7 +128,9 @@ def _name(axis: Axes, places: Mapping[str, tuple[float, float]]) -> None:
         free = not any(0 <= away < 0.25 for away in near)
         at, side = ((5, 4), "left") if free else ((-5, 4), "right")
         with belongs_to(arm, axis):
-            axis.annotate(arm, (x, y), at, textcoords="offset points", horizontalalignment=side, fontsize=8, color=INK)
+            axis.annotate(
+                arm, (x, y), at, textcoords="offset points", horizontalalignment=side, fontsize=letters(8), color=INK
+            )
 
 
 def _curves(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Mapping[str, Any]]) -> Targets:
@@ -207,7 +209,7 @@ def _boxes(axis: Axes, units: pd.DataFrame) -> Targets:
             axis.add_patch(Rectangle((place, row - 0.3), 0.86, 0.6, facecolor=colours[str(one.kind)], linewidth=0))
         ends = mine.assign(left=left).groupby("stage", sort=False).first()
         for one in ends.itertuples():
-            axis.annotate(f"{one.height}²", (float(one.left), row + 0.46), fontsize=7, color=FAINT, va="top")  # pyright: ignore[reportArgumentType]
+            axis.annotate(f"{one.height}²", (float(one.left), row + 0.46), fontsize=letters(7), color=FAINT, va="top")  # pyright: ignore[reportArgumentType]
         texts = [
             f"{one.tap}: {kind_of(str(one.kind)).words}\n{one.channels} × {one.height} × {one.width}"
             for one in mine.itertuples()

@@ -9,7 +9,7 @@ same code draws and judges both.
 from collections.abc import Iterable
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,12 @@ PUBLISHED_SEED = -1
 Better = Literal["higher", "lower", ""]
 
 
+Scale = Literal["points", "ratio", "plain"]
+Summary = Literal[
+    "value", "first", "second", "middle", "last", "low", "high", "edge", "per doubling", "exponent", "per nat"
+]
+
+
 class Quantity(NamedTuple):
     """What a number is.
 
@@ -34,56 +40,91 @@ class Quantity(NamedTuple):
         unit: Of the value; empty of fractions, correlations and logarithms.
         better: Which end is the better one, if either is.
         x: What `x` is, where the quantity is always a series; an axis of a study (heads, epochs) needs no word here.
+        scale: How two of them are said to differ: in percentage `points`, by their `ratio`, or `plain`.
+        compared: By which summaries (`claim.Reading`) `alternet compare` reads it; none where two networks cannot be
+            compared by it, or another quantity says the same.
+        over: What a standard error of one network is taken over.
+        heading: Its column in a table of models; empty of what is not in it.
     """
 
     title: str
     unit: str = ""
     better: Better = ""
     x: str = ""
+    scale: Scale = "plain"
+    compared: tuple[Summary, ...] = ("value",)
+    over: str = "images"
+    heading: str = ""
 
 
+IN_POINTS: Any = {"scale": "points"}
+NOT_COMPARED: Any = {"compared": ()}
+UNIT_BY_UNIT: Any = {"x": "depth", **NOT_COMPARED}
+RISE: Any = {"unit": "nat", "better": "lower", "x": "radius", "over": "directions"}
 QUANTITIES = {
-    "accuracy": Quantity("Accuracy", better="higher"),
-    "test_error": Quantity("Test error", better="lower"),
+    "accuracy": Quantity("Accuracy", better="higher", heading="accuracy", **IN_POINTS),
+    "test_error": Quantity("Test error", better="lower", **IN_POINTS, **NOT_COMPARED),
     "nll_train": Quantity("NLL on augmented training data", "nat", "lower"),
-    "nll_test": Quantity("NLL on test data", "nat", "lower"),
-    "ece": Quantity("Expected calibration error", better="lower"),
-    "confidence": Quantity("Accuracy at a confidence", x="confidence"),
-    "overconfidence": Quantity("Mean confidence less accuracy"),
-    "corruption_accuracy": Quantity("Mean accuracy on corrupted images", better="higher"),
-    "noise_drop": Quantity("Change of accuracy under noise of one band", better="higher", x="frequency / π"),
-    "shape_bias": Quantity("Shape bias"),
-    "nep": Quantity("Negative eigenvalue proportion", better="lower"),
-    "ape": Quantity("Average positive eigenvalue", better="lower"),
-    "mean_positive": Quantity("Mean of the plotted positive spectrum", better="lower"),
-    "mode_positive": Quantity("Mode of the plotted positive spectrum"),
-    "rise_nll": Quantity("Rise of the NLL", "nat", "lower", "radius"),
-    "rise_l2": Quantity("Rise of the L2 part", "nat", "lower", "radius"),
-    "rise_loss": Quantity("Rise of NLL + L2", "nat", "lower", "radius"),
-    "trajectory_r": Quantity("Distance to the final weights, relative", x="epoch"),
-    "trajectory_angle": Quantity("Angle to the initial weights", "degree", x="epoch"),
-    "high_frequency": Quantity("Δ log amplitude at 1.0 π", x="depth"),
+    "nll_test": Quantity("NLL on test data", "nat", "lower", heading="NLL"),
+    "ece": Quantity("Expected calibration error", better="lower", heading="ECE", **IN_POINTS),
+    "confidence": Quantity("Accuracy at a confidence", x="confidence", **IN_POINTS, **NOT_COMPARED),
+    "overconfidence": Quantity("Mean confidence less accuracy", **IN_POINTS),
+    "corruption_accuracy": Quantity(
+        "Mean accuracy on corrupted images", better="higher", heading="robustness", **IN_POINTS
+    ),
+    "noise_drop": Quantity(
+        "Change of accuracy under noise of one band",
+        better="higher",
+        x="frequency / π",
+        compared=("low", "high"),
+        **IN_POINTS,
+    ),
+    "wave_drop": Quantity("Change of accuracy under one wave, mean over waves", better="higher", **IN_POINTS),
+    "shape_bias": Quantity("Shape bias", heading="shape bias", **IN_POINTS),
+    "nep": Quantity("Negative eigenvalue proportion", better="lower", heading="NEP", **IN_POINTS),
+    "ape": Quantity("Average positive eigenvalue", better="lower", scale="ratio", heading="APE"),
+    "hessian_trace": Quantity("Trace of the Hessian", better="lower", scale="ratio", over="random vectors"),
+    "mean_positive": Quantity("Mean of the plotted positive spectrum", better="lower", scale="ratio"),
+    "mode_positive": Quantity("Mode of the plotted positive spectrum", scale="ratio"),
+    "rise_nll": Quantity("Rise of the NLL", compared=("edge",), heading="rise of NLL", **RISE),
+    "rise_l2": Quantity("Rise of the L2 part", **RISE, **NOT_COMPARED),  # the weights' length, by identity
+    "rise_loss": Quantity("Rise of NLL + L2", **RISE, **NOT_COMPARED),
+    "barrier": Quantity("Barrier of the NLL on a line", "nat"),
+    "trajectory_r": Quantity("Distance to the final weights, relative", x="epoch", **NOT_COMPARED),
+    "trajectory_angle": Quantity("Angle to the initial weights", "degree", x="epoch", **NOT_COMPARED),
+    "high_frequency": Quantity("Δ log amplitude at 1.0 π", **UNIT_BY_UNIT),
     "attention_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of attention"),
     "mlp_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of MLPs"),
     "conv_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of convolutions"),
-    "attention_high_lowered": Quantity("Share of attention units that lower the high frequencies"),
+    "attention_high_lowered": Quantity(
+        "Share of attention units that lower the high frequencies", heading="low-pass attention"
+    ),
     "mlp_high_raised": Quantity("Share of MLPs that raise the high frequencies"),
     "conv_high_raised": Quantity("Share of convolutional units that raise the high frequencies"),
-    "variance": Quantity("Feature map variance", x="depth"),
-    "attention_variance_step": Quantity("Feature map variance, mean step of attention"),
-    "mlp_variance_step": Quantity("Feature map variance, mean step of MLPs"),
-    "conv_variance_step": Quantity("Feature map variance, mean step of convolutions"),
+    "variance": Quantity("Feature map variance", **UNIT_BY_UNIT),
+    # the scale of feature maps is each network's own, so their steps are compared within one network alone
+    "attention_variance_step": Quantity("Feature map variance, mean step of attention", **NOT_COMPARED),
+    "mlp_variance_step": Quantity("Feature map variance, mean step of MLPs", **NOT_COMPARED),
+    "conv_variance_step": Quantity("Feature map variance, mean step of convolutions", **NOT_COMPARED),
     "attention_variance_lowered": Quantity("Share of attention units that lower the variance"),
     "mlp_variance_raised": Quantity("Share of MLPs that raise the variance"),
     "conv_variance_raised": Quantity("Share of convolutional units that raise the variance"),
-    "lesion": Quantity("Change of accuracy without a unit", x="depth"),
-    "lesion_attention_end": Quantity("Change of accuracy without the last attention of a stage, mean over stages"),
-    "lesion_attention_start": Quantity("Change of accuracy without the first attention of a stage, mean over stages"),
-    "lesion_conv_end": Quantity("Change of accuracy without the last convolution of a stage, mean over stages"),
-    "lesion_conv_start": Quantity("Change of accuracy without the first convolution of a stage, mean over stages"),
+    "lesion": Quantity("Change of accuracy without a unit", **IN_POINTS, **UNIT_BY_UNIT),
+    "lesion_attention_end": Quantity(
+        "Change of accuracy without the last attention of a stage, mean over stages", **IN_POINTS
+    ),
+    "lesion_attention_start": Quantity(
+        "Change of accuracy without the first attention of a stage, mean over stages", **IN_POINTS
+    ),
+    "lesion_conv_end": Quantity(
+        "Change of accuracy without the last convolution of a stage, mean over stages", **IN_POINTS
+    ),
+    "lesion_conv_start": Quantity(
+        "Change of accuracy without the first convolution of a stage, mean over stages", **IN_POINTS
+    ),
     "cka_first_last": Quantity("CKA of the first and the last unit"),
     "block_structure": Quantity("CKA within stages less that across, at equal distance"),
-    "images_per_second": Quantity("Training throughput", "images / s", "higher"),
+    "images_per_second": Quantity("Training throughput", "images / s", "higher", **NOT_COMPARED),
 }
 """The vocabulary. A step is the change that units of one kind make, in the mean over such units; its standard error is
 paired over images. `*_start` and `*_end` are means over the stages that have both."""

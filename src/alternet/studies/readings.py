@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alternet.errors import unknown
+from alternet.instruments.interpolation.figure import barrier
 from alternet.studies.similarity import block_structure
 
 
@@ -34,11 +35,13 @@ def training(tables: Tables, log: Any) -> Iterator[Row]:
     """The last epoch: errors on test images, and the loss on augmented training batches as released (mean over it)."""
     del tables
     last = log.iloc[-1]
-    yield Row("accuracy", nan, last["test_accuracy"])
-    yield Row("test_error", nan, 1 - last["test_accuracy"])
-    yield Row("nll_test", nan, last["test_nll"])
+    accuracy = last.get("test_accuracy", nan)  # a run that tested validation images has none
+    yield Row("accuracy", nan, accuracy)
+    yield Row("test_error", nan, 1 - accuracy)
+    yield Row("nll_test", nan, last.get("test_nll", nan))
     yield Row("nll_train", nan, last["train_loss"])
-    yield Row("images_per_second", nan, float(log["images_per_second"].median()))
+    if "images_per_second" in log:
+        yield Row("images_per_second", nan, float(log["images_per_second"].median()))
 
 
 def calibration(tables: Tables, log: Any) -> Iterator[Row]:
@@ -139,24 +142,48 @@ def lesion(tables: Tables, log: Any) -> Iterator[Row]:
 
 
 def similarity(tables: Tables, log: Any) -> Iterator[Row]:
-    """First unit against last, and how much more alike units of one stage are than those of different ones."""
+    """Of one model: first unit against last, and how much more alike units of one stage are than of different ones."""
     del log
+    table = tables["table"]
+    if "model_b" in table and (table["model_b"] != table["model"]).any():  # beside another network
+        return
     units = tables["units"].query("side == 'a'").sort_values("unit")
     cka, error = (
-        tables["table"].pivot(index="unit_a", columns="unit_b", values=column).to_numpy()
-        for column in ("cka", "standard_error")
+        table.pivot(index="unit_a", columns="unit_b", values=column).to_numpy() for column in ("cka", "standard_error")
     )
     yield Row("cka_first_last", nan, cka[0, -1], error[0, -1])
     yield Row("block_structure", nan, block_structure(cka, units["stage"].tolist()))
 
 
 def trajectory(tables: Tables, log: Any) -> Iterator[Row]:
-    """Radius and angle (in degrees) of every snapshot, by the epoch; that of the final weights has no angle."""
+    """Radius and angle (in degrees) of every snapshot, by the epoch of the log; the final weights have no angle."""
+    if log is None:
+        return
     epochs = {0: 0, **log.set_index("step")["epoch"].to_dict()}
     for one in tables["table"].itertuples():
         if (epoch := epochs.get(one.step)) is not None:
             yield Row("trajectory_r", epoch, one.radius)
             yield Row("trajectory_angle", epoch, one.angle)
+
+
+def spectral_density(tables: Tables, log: Any) -> Iterator[Row]:
+    """The trace of the Hessian, with its error over random vectors."""
+    del log
+    trace = tables["moments"].set_index("metric").loc["trace"]
+    yield Row("hessian_trace", nan, trace["value"], trace["standard_error"])
+
+
+def interpolation(tables: Tables, log: Any) -> Iterator[Row]:
+    """The highest that the NLL stands above the straight line between its ends; undefined where it is not finite."""
+    del log
+    yield Row("barrier", nan, barrier(tables["table"].sort_values("x")).max(skipna=False))
+
+
+def fourier_heatmap(tables: Tables, log: Any) -> Iterator[Row]:
+    """What a wave changes in the accuracy, in the mean over all waves."""
+    del log
+    table = tables["table"]
+    yield Row("wave_drop", nan, table["delta_accuracy"].mean(), table["standard_error"].mean())  # a bound, as for steps
 
 
 def shape_bias(tables: Tables, log: Any) -> Iterator[Row]:
@@ -171,7 +198,7 @@ READINGS: dict[str, Reader] = {
     function.__name__: function
     for function in (
         *(training, calibration, corruption, frequency_noise, hessian, landscape, fourier, variance, lesion),
-        *(similarity, trajectory, shape_bias),
+        *(similarity, trajectory, shape_bias, spectral_density, interpolation, fourier_heatmap),
     )
 }
 """By name, which is that of the instrument."""

@@ -368,10 +368,12 @@ def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping
             f"({reason}). Is alternet up to date?"
         ) from error
     resized(fill(model, weights, f"run:{name}"), facts.input_size, img_size)
+    recipe = run.facts.get("recipe")
+    seed = {"recipe_seed": recipe["seed"]} if isinstance(recipe, dict) and isinstance(recipe.get("seed"), int) else {}
     origin = {
         "model": facts.model,
         "model_args": arguments,
-        "weights": {"from": "run", "file": str(file), "sha256": sha256_of(file)},
+        "weights": {"from": "run", "file": str(file), "sha256": sha256_of(file), **seed},
         "normalisation": str(run.folder / RUN),
     }
     return model, {

@@ -15,7 +15,7 @@ from alternet.instruments.key_number import KeyNumber, interval
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, put
 from alternet.plotting.panel import Panel, Points, Targets, belongs_to, lay
-from alternet.plotting.style import FAINT, INK, Drawing, grid, model_styles
+from alternet.plotting.style import FAINT, INK, Drawing, grid, letters, model_styles
 
 GAP: dict[str, Any] = {"facecolor": "none", "hatch": "////", "edgecolor": "#555555", "linewidth": 0.7}
 IDEAL = (0, (4, 2))
@@ -90,7 +90,7 @@ def _diagram(above: Axes, below: Axes, one: Measurement, colour: str) -> Targets
     numbers += [f"NLL {values['nll']:.3f}"] if "nll" in values else []
     numbers += [f"ECE {values['ece']:.1%}"] if "ece" in values else []
     box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2}
-    above.text(0.04, 0.97, "\n".join(numbers), transform=above.transAxes, va="top", fontsize=8.5, bbox=box)
+    above.text(0.04, 0.97, "\n".join(numbers), transform=above.transAxes, va="top", fontsize=letters(8.5), bbox=box)
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     below.set(xlabel="confidence", ylabel="share of images")
     below.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")

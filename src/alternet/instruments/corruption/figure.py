@@ -14,7 +14,7 @@ from alternet.measurement import Measurement
 from alternet.plotting.heat_map import COLOURS
 from alternet.plotting.legend import of_models, put
 from alternet.plotting.panel import Cells, Panel, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, Drawing, label, model_styles
+from alternet.plotting.style import FAINT, Drawing, label, letters, model_styles
 
 CLEAN, MEAN = "clean", "mean"
 SPREAD = 0.7
@@ -163,7 +163,7 @@ def _map(axis: Axes, table: pd.DataFrame) -> Targets:
         for (row, column), value in np.ndenumerate(squares[0].to_numpy(dtype=float)):
             if not isnan(value):
                 ink = "black" if value > 0.6 else "white"  # bright colours are above, dark ones below
-                axis.text(column, row, f"{value:.0%}", color=ink, ha="center", va="center", fontsize=8)
+                axis.text(column, row, f"{value:.0%}", color=ink, ha="center", va="center", fontsize=letters(8))
     axis.set_yticks(range(len(names)), [label(name) for name in names])
     axis.set_xticks(range(len(severities)), [str(severity) for severity in severities])
     axis.tick_params(length=0)

@@ -17,7 +17,7 @@ from alternet.measurement import Measurement
 from alternet.plotting.asinh_axis import AsinhAxis
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, model_styles, say_empty, short
+from alternet.plotting.style import FAINT, letters, model_styles, say_empty, short
 
 VALUE = "eigenvalue"
 MATRICES = {
@@ -134,7 +134,7 @@ def _spectra(above: Axes, below: Axes, measurement: Measurement) -> Targets:
     above.tick_params(labelbottom=False)
     below.set(xlabel=f"eigenvalue of {matrix(measurement)} of one batch", yticks=[], ylim=(rows - 0.4, -0.6))
     below.spines["left"].set_visible(False)
-    below.set_ylabel("quantiles", rotation=0, ha="right", va="center", color=FAINT, fontsize=8)
+    below.set_ylabel("quantiles", rotation=0, ha="right", va="center", color=FAINT, fontsize=letters(8))
     return targets
 
 

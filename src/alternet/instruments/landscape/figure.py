@@ -18,7 +18,7 @@ from alternet.instruments.landscape import Landscape
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, models, put
 from alternet.plotting.panel import Cells, Panel, Points, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, Drawing, elide, label, model_styles, say_empty, title
+from alternet.plotting.style import FAINT, Drawing, elide, label, letters, model_styles, say_empty, title
 from alternet.plotting.surface import Grid, Scale, colour_bar, draw_contours, draw_surface, heights, scale, turning
 
 PARTS = {"nll": "NLL alone", "loss": "NLL + L2"}
@@ -197,7 +197,7 @@ def _bars(axis: Axes, measurement: Measurement) -> Targets:
             said = {name: _number(row[part], row[error]) for name, (part, error) in RISES.items()}
             text = "\n".join([f"r = {row['radius']:.3g}", *(f"{name} {number}" for name, number in said.items())])
             targets.append(Points(axis, box, [text], model, model))
-    axis.set_xticks(list(ticks), list(ticks.values()), minor=True, fontsize=7)
+    axis.set_xticks(list(ticks), list(ticks.values()), minor=True, fontsize=letters(7))
     names = [label(elide(model, 33 // len(models))) if len(models) <= NAMED else "" for model in models]
     axis.set_xticks(range(len(models)), names)
     axis.tick_params(axis="x", which="major", length=0, pad=18)

@@ -15,7 +15,7 @@ from alternet.instruments.trajectory import Trajectory
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, models, put
 from alternet.plotting.panel import Panel, Points, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, INK, Drawing, model_styles
+from alternet.plotting.style import FAINT, INK, Drawing, letters, model_styles
 
 WITHDRAWN = "A diagnostic of single runs: the authors withdrew this experiment as misleading and hard to reproduce."
 
@@ -83,7 +83,7 @@ def draw(measurement: Measurement) -> Drawing:
         panel.draw(axis)
         axis.set_title(panel.title)
     put(figure, legend(measurement), width=80)
-    figure.suptitle(WITHDRAWN, x=0.012, ha="left", fontsize=9)
+    figure.suptitle(WITHDRAWN, x=0.012, ha="left", fontsize=letters(9))
     return figure
 
 
