@@ -1,11 +1,14 @@
 """Write the lists that repeat what the code says: of the stub of the package, of the README, of the docs.
 
 Run `python scripts/lists.py` after a change there; a test sees whether it was done. In a page the list stands between
-two marks, `<!-- instruments -->` (or `<!-- verdicts -->`) and `<!-- end -->`; in the stub it is the lines that import
-instruments. Neither is edited by hand.
+two marks, `<!-- instruments -->` (or `<!-- verdicts -->`, `<!-- options -->`) and `<!-- end -->`; in the stub it is the
+lines that import instruments. Neither is edited by hand.
 """
 
+import ast
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from alternet.instruments.catalogue import instruments
@@ -13,7 +16,8 @@ from alternet.instruments.verdicts import records, say, summed_up
 from alternet.studies.claims import judged_claims
 
 ROOT = Path(__file__).parents[1]
-STUB = ROOT / "src" / "alternet" / "__init__.pyi"
+SRC = ROOT / "src" / "alternet"
+STUB = SRC / "__init__.pyi"
 
 
 def exports() -> str:
@@ -41,9 +45,39 @@ def index() -> str:
 
 
 def interface() -> str:
-    """The page of the Python interface: every public name, in the order of the stub."""
+    """The page of the Python interface: every public name, first in a table that can be read as it stands."""
     public = re.findall(r"^from \.(\S+) import (\w+) as", STUB.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return "\n".join(f"::: alternet.{module}.{name}" for module, name in public)
+    rows = [f"| `{name}` | {first_line(module, name)} |" for module, name in public]
+    details = [f"::: alternet.{module}.{name}" for module, name in public]
+    return "\n".join(["| `alternet.` | |", "|---|---|", *rows, "", *details])
+
+
+def first_line(module: str, name: str) -> str:
+    """What the docstring of a class or function says first; nothing is imported for it."""
+    place = SRC / module.replace(".", "/")
+    files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    for file in files:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+                return " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
+    raise ValueError(f"{module} defines no {name}.")
+
+
+def options() -> str:
+    """The table of a recipe's options, those of the augmentation last."""
+    own = declared(SRC / "training" / "recipe.py", "Recipe"), declared(SRC / "data" / "augment.py", "Augmentation")
+    rows = [f"| `{name}` | `{default}` | {says} |" for part in own for name, default, says in part]
+    return "\n".join(["| option | default | |", "|---|---|---|", *rows])
+
+
+def declared(file: Path, kind: str) -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of every setting of a class, as its source says them."""
+    text = file.read_text(encoding="utf-8")
+    (body,) = [node.body for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == kind]
+    for field, said in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and field.value and isinstance(said, ast.Expr):
+            default, says = (ast.get_source_segment(text, part) or "" for part in (field.value, said.value))
+            yield ast.unparse(field.target), default, " ".join(says.strip('"').split()).replace("|", "\\|")
 
 
 def verdicts() -> str:
@@ -70,8 +104,12 @@ LISTS = {
     ROOT / "docs" / "index.md": index,
     ROOT / "docs" / "api.md": interface,
     ROOT / "docs" / "claims.md": verdicts,
+    ROOT / "docs" / "training.md": options,
 }
-MARKED = re.compile(r"(?:(?<=<!-- instruments -->\n)|(?<=<!-- verdicts -->\n)).*?(?=\n<!-- end -->)", flags=re.DOTALL)
+MARKED = re.compile(
+    r"(?:(?<=<!-- instruments -->\n)|(?<=<!-- verdicts -->\n)|(?<=<!-- options -->\n)).*?(?=\n<!-- end -->)",
+    flags=re.DOTALL,
+)
 EXPORTS = re.compile(
     r"^from \.instruments\.\w+ import .*?(?=\nfrom \.(?!instruments\.))", flags=re.DOTALL | re.MULTILINE
 )

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def test_every_line_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": "__main__"}
     for kind, block in re.findall(r"```(python|console)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
         if kind == "python":
             exec(compile(block, f"docs/{PAGE.name}", "exec"), names)

@@ -37,9 +37,25 @@ def test_import_brings_no_torch():
 def test_data_and_training_bring_nothing_slow_that_is_not_asked_for():
     done = python(
         "import sys, alternet.training, alternet.subject.loading\n"
+        "assert len(next(iter(alternet.batches('digits', limit=2)))[0]) == 2\n"
         "print([name for name in ('sklearn', 'torchmetrics') if name in sys.modules])"
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_nothing_but_a_report_needs_plotly():
+    done = python(
+        "import sys, importlib, pkgutil\n"
+        "sys.modules['plotly'] = None\n"
+        "import alternet\n"
+        "names = [one.name for one in pkgutil.walk_packages(alternet.__path__, 'alternet.')]\n"
+        "for name in names:\n"
+        "    name.endswith('__main__') or importlib.import_module(name)\n"
+        "model = alternet.load('test_resnet', num_classes=10)\n"
+        "data = alternet.batches('digits', limit=4, img_size=32)\n"
+        "print(len(names) > 100, alternet.Fourier().measure(model, data).draw() is not None)"
+    )
+    assert done.stdout.strip() == "True True", done.stderr
 
 
 def test_type_checkers_see_our_types():

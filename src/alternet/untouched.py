@@ -1,7 +1,7 @@
 """Hand a model back exactly as it was: the one place that saves and restores a model's state."""
 
 import sys
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from weakref import WeakValueDictionary
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
+from alternet.arithmetic import SWITCHES, Switch
 from alternet.seeding import random_state, set_random_state
 
-_SWITCHES: tuple[tuple[Callable[[], bool], Callable[[bool], Any]], ...] = (
+_SWITCHES: tuple[Switch, ...] = (
+    *SWITCHES,
     (torch.is_grad_enabled, torch.set_grad_enabled),
     (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
     (torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),

@@ -44,6 +44,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ([*MEASURE, "--out", "o", "--limit", "0"], r"--limit.*\. See: alternet measure --help"),
         ([*MEASURE, "--out", "o", "--workers", "many"], "--workers got 'many', expected auto or a number"),
         ([*MEASURE, "--out", "o", "--cache", "much"], "--cache got 'much', expected a size such as"),
+        ([*MEASURE, "--out", "o", "--precision", "half"], "precision got 'half', expected float32, tf32, bfloat16"),
         (["taps", "-m", "tv:resnet5O"], "Did you mean .*resnet50"),
         (["report", "nowhere", "--out", "r.html"], "no folder nowhere"),
         (["report", ".", "--out", "r.pdf"], "HTML file"),

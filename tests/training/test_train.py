@@ -406,6 +406,12 @@ def test_a_model_that_cannot_be_built_is_told(tmp_path: Path, model: str, recipe
     assert not (tmp_path / "run").exists()
 
 
+def test_a_module_is_trained_by_a_name_alone(tmp_path: Path) -> None:
+    module: Any = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match="got Linear. Register a function that makes yours"):
+        train(module, toy(RECIPE), RECIPE, tmp_path / "run", device="cpu")
+
+
 def test_a_convolutional_network_takes_any_size_and_the_arguments_build_it_again() -> None:
     model, _, arguments = create_for_data("test_resnet", (1, 16, 24), 7, {"drop_path_rate": 0.1}, seed=0)
     assert arguments == {"in_chans": 1, "drop_path_rate": 0.1}

@@ -15,12 +15,14 @@ import typer
 
 from alternet.cli.options import (
     Cache,
+    Compiled,
     Data,
     Device,
     ImgSize,
     MeasuringWorkers,
     Models,
     Out,
+    Rounded,
     Seed,
     Settings,
     cleared,
@@ -59,6 +61,8 @@ def measure(
     seed: Seed = 0,
     workers: MeasuringWorkers = "auto",
     cache: Cache = None,
+    precision: Rounded = "float32",
+    compiled: Compiled = False,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Measure models; results lie in OUT/<model>/<instrument>/.
@@ -66,6 +70,7 @@ def measure(
     --set bins=10 changes an instrument, --set model.window_size=4 the models, --set model.mean and model.std say how
     their images are normalised.
     """
+    from alternet.arithmetic import known_precision
     from alternet.distributed import local_device, processes
     from alternet.subject.names import by_name, groups
 
@@ -78,6 +83,7 @@ def measure(
     with processes(target):
         models = {as_text(name): text for name, text in by_name(model).items()}
         options |= {"img_size": img_size, "of_model": of_model(given)}
+        options["arithmetic"] = {"precision": known_precision(precision), "compiled": compiled}
         options["groups"] = {as_text(name): group for name, group in groups(model).items()}
         with cleared(out):
             code = measure_models(chosen, models, data=data, out=writable(out), device=target, **options)
@@ -127,6 +133,7 @@ def measure_models(
     img_size: int | None = None,
     of_model: Mapping[str, Any] | None = None,
     groups: Mapping[str, str] | None = None,
+    arithmetic: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> int:
     """Measure each of `models` (display name → MODEL) with each instrument; returns the exit code.
@@ -152,6 +159,7 @@ def measure_models(
             seed = options.get("seed", 0)
             ways = {"img_size": img_size, "device": device, "seed": seed, "name": name, **own}
             subject = replace(_everywhere(partial(load, model, **ways)), group=(groups or {}).get(name, ""))
+            subject = subject.in_arithmetic(**(arithmetic or {}))
             if members_of(model):
                 _note_random_weights(name, model)
             for part, split in _by_split(instruments):

@@ -65,6 +65,17 @@ Cache = Annotated[
         help="Memory for decoded images, for example 2GiB; 0 decodes anew. Default: a quarter of what is free, 4GiB.",
     ),
 ]
+Rounded = Annotated[
+    str,
+    typer.Option(
+        metavar="float32|tf32|bfloat16",
+        help="What a model goes forward in; each result says by how much it moved the numbers. Derivatives stay as "
+        "they are.",
+    ),
+]
+Compiled = Annotated[
+    bool, typer.Option("--compile", help="Compile what goes forward and is not looked into, likewise.")
+]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting. May be given several times.")
 ]

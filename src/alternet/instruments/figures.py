@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alternet.errors import nearest
-from alternet.instruments import buildup_log, differences, epoch_log, training_log, verdicts
+from alternet.instruments import buildup_log, differences, epoch_log, rounding, training_log, verdicts
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.exhibit import Exhibit
@@ -184,11 +184,11 @@ def _stated(measurement: Measurement) -> Mapping[str, float | KeyNumber]:
 
 
 def sentences(measurement: Measurement) -> list[str]:
-    """What the numbers of a measurement say, one sentence a model.
+    """What the numbers of a measurement say, one sentence a model, and what another precision moved.
 
     Raises:
         ValueError: The instrument has no figure, or a column that it needs is missing or damaged.
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
-    return shown.sentences(as_shown(measurement))
+    return [*shown.sentences(as_shown(measurement)), *rounding.sentences(measurement)]

@@ -4,7 +4,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from alternet.data.image_batches import Batches
+from alternet.instruments.spec import Spec
 from alternet.seeding import noise
 from alternet.subject.declared import classes_of
 from alternet.subject.ensemble import Ensemble
@@ -26,6 +29,7 @@ def doubts(instruments: "Sequence[Instrument]", subject: Subject, batches: Batch
     if subject.doubt:
         yield subject.doubt
     specs = [kind.spec for kind in instruments]
+    yield from _of_precision(subject, specs)
     judged = [spec.name for spec in specs if "labels" in spec.needs and not spec.joins_classes]
     if not (judged and batches.labelled and batches.classes and subject.classifies):
         return
@@ -37,6 +41,26 @@ def doubts(instruments: "Sequence[Instrument]", subject: Subject, batches: Batch
             f"{batches.name} has {count} classes and {subject.name} has {known}; {', '.join(judged)} {verb} class k of "
             "the one for class k of the other."
         )
+
+
+def as_measured(subject: Subject, spec: Spec) -> Subject:
+    """The model as an instrument takes it: unrounded where it takes derivatives, uncompiled where it looks inside."""
+    if spec.exact:
+        return subject.in_arithmetic()
+    return subject.in_arithmetic(subject.precision, compiled=subject.compiled and "features" not in spec.needs)
+
+
+def _of_precision(subject: Subject, specs: Sequence[Spec]) -> Iterator[str]:
+    """What is measured otherwise than the precision of a model says."""
+    exact = [spec.name for spec in specs if spec.exact]
+    if exact and subject.in_arithmetic() is not subject:
+        yield (
+            f"{', '.join(exact)}: precision and compile act on what only goes forward; derivatives are taken, and this "
+            "is measured, as without them."
+        )
+    inside = [spec.name for spec in specs if "features" in spec.needs]
+    if inside and subject.compiled:
+        yield f"{', '.join(inside)}: a compiled network lets nobody look inside, so this is measured uncompiled."
 
 
 def require_fitting(subject: Subject, batches: Batches) -> None:
@@ -75,6 +99,11 @@ def require_measurable(instrument: "Instrument", subject: Subject, batches: Batc
         ValueError: It cannot.
     """
     spec = instrument.spec
+    if subject.precision != "float32" and not spec.exact and subject.dtype != torch.float32:
+        raise ValueError(
+            f"precision={subject.precision} rounds single precision, but the weights of {subject.name} are "
+            f"{str(subject.dtype).removeprefix('torch.')}. Leave precision out."
+        )
     if isinstance(subject.model, Ensemble) and (needs := spec.needs - {"labels"}):
         raise ValueError(
             f"{spec.name} needs the {', '.join(sorted(needs))} of one network, and {subject.name} is several, of which "

@@ -7,21 +7,23 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
+from alternet.arithmetic import computed_in
 from alternet.circumstances import circumstances
 from alternet.data.image_batches import Batches
+from alternet.data.kept import Frozen
 from alternet.distributed import gather, rank, together, world_size
 from alternet.errors import Doubt
-from alternet.instruments.measurable import doubts, require_fitting, require_measurable
+from alternet.instruments.measurable import as_measured, doubts, require_fitting, require_measurable
 from alternet.instruments.passes import itemise, plain, stream
+from alternet.instruments.rounding import ROUNDING, moved
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of, keep_order
 from alternet.seeding import random_state_kept
@@ -97,14 +99,15 @@ def _each(
             require_measurable(instrument, subject, batches)
             if misfit is not None:
                 raise misfit
-            job, stored = _opened(instrument, subject, batches, folder, locks)
+            job, stored = _opened(instrument, as_measured(subject, instrument.spec), batches, folder, locks)
+            if stored is None:
+                job.rounding  # noqa: B018 - what fails in it fails before the long work
         except Exception as error:
             yield instrument, error
             continue
         if stored is not None:
             yield instrument, stored
             continue
-
         jobs.append(job)
 
     for company in _in_company(jobs):
@@ -122,7 +125,7 @@ def _in_company(jobs: "Sequence[_Job]") -> "list[list[_Job]]":
     passes: list[list[_Job]] = []
     for job in sorted(jobs, key=lambda job: not (isinstance(job.work, OnePass) and job.work.compares)):
         for company in passes:
-            if _together(company[0].work, job.work):
+            if _pass_shared(company[0].work, job.work):
                 company.append(job)
                 break
         else:
@@ -131,9 +134,11 @@ def _in_company(jobs: "Sequence[_Job]") -> "list[list[_Job]]":
     return sorted(passes, key=lambda company: min(place[id(job)] for job in company))
 
 
-def _together(first: Work, other: Work) -> bool:
+def _pass_shared(first: Work, other: Work) -> bool:
     """Whether a work can take part in the pass that another one leads."""
     if not (isinstance(first, OnePass) and isinstance(other, OnePass)):
+        return False
+    if (first.subject.precision, first.subject.compiled) != (other.subject.precision, other.subject.compiled):
         return False
     if first.batches is other.batches:
         return True
@@ -147,7 +152,7 @@ def _opened(
     found = AsFound(subject.model)
     try:
         with random_state_kept():  # what it opens is imported only now, and some packages draw as they are imported
-            job = _Job(instrument, instrument.open(subject, batches), folder)
+            job = _Job(instrument, instrument.open(subject, batches), folder, batches)
         locks.push(job.lock)
         return job, job.taken_up()
     finally:
@@ -161,6 +166,8 @@ class _Job:
     instrument: "Instrument"
     work: Work
     folder: Path | None
+    batches: Batches
+    """The data as they were given; the work may look at them in another order, or varied."""
     lock: ExitStack = field(default_factory=ExitStack)
     """What is held as long as this is being measured: nobody else writes into the folder."""
 
@@ -186,6 +193,24 @@ class _Job:
         """What the models compute, whatever their weights are, and the packages that this is said in the terms of."""
         models, shape = (self.work.subject, *self.work.others), self.work.batches.shape
         return {"architectures": {model.name: model.architecture(shape) for model in models}, "versions": versions()}
+
+    @cached_property
+    def rounding(self) -> dict[str, Any]:
+        """What the precision of the model moves, measured on the first batch both ways; nothing where it has none."""
+        subject, given = self.work.subject, self.batches
+        if (exact := subject.in_arithmetic()) is subject:
+            return {}
+        order = given.order[: given.batch_size]
+        first = replace(given, order=order, part=(0, 1), _kept=Frozen())
+
+        def frames(way: Subject) -> dict[str, pd.DataFrame]:
+            job = _Job(self.instrument, self.instrument.open(way, first), None, first)
+            (tables,) = _tables([job])
+            if isinstance(tables, Exception):
+                raise tables
+            return _frames(job, tables)
+
+        return {ROUNDING: {"images": first.images, "apart": moved(frames(subject), frames(exact))}}
 
     @property
     def journal(self) -> Journal | None:
@@ -284,7 +309,7 @@ def _tables(jobs: Sequence[_Job]) -> list[Tables | Exception]:
         with (
             # no trace of the modes that the caller's code runs in
             no_inference(),
-            torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext(),
+            computed_in("float32", device),
             untouched(subject.model),
         ):
             if works := [job.work for job in jobs if isinstance(job.work, OnePass)]:
@@ -310,6 +335,7 @@ def _kept(job: _Job, tables: Tables, facts: dict[str, Any]) -> Measurement:
         "origin": work.origin,
         "processes": world_size(),
         **({"group": work.subject.group} if work.subject.group else {}),
+        **job.rounding,
         **job.networks,
         **circumstances(f"{job.instrument}.measure({work.subject.name!r}, {work.batches.name!r})", work.subject.device),
     }

@@ -88,6 +88,7 @@ class Spec:
         joins_classes: Whether it joins the classes of model and data by their names, so that their numbers may differ.
         pools: Whether the mean over several runs of its tables, row by row, says what one run's says; where it does
             not, as of eigenvalues, each run is drawn by itself.
+        exact: Whether it takes derivatives, or makes no pass at all, so that the precision of a Subject is left out.
         extra: The optional dependencies of this package that it needs, if any.
         version: Raised when the same settings give other numbers; a stored result of another version is refused.
     """
@@ -105,6 +106,7 @@ class Spec:
     split: Literal["test", "train"] = "test"
     joins_classes: bool = False
     pools: bool = True
+    exact: bool = False
     extra: str = ""
     version: int = 1
 

@@ -182,7 +182,7 @@ class Risk:
             """NLL and right answers, summed over the images, and the number of these."""
             sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
             for pictures, targets in data:
-                logits, truth = self._answer(pictures), targets.to(self._theta.device)
+                logits, truth = self._answer(pictures, forward=True), targets.to(self._theta.device)
                 hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
                 sums += torch.stack([nll(logits, targets).double(), hits.sum()])
                 images += len(pictures)
@@ -244,9 +244,11 @@ class Risk:
         """The model's answer with these parameters and buffers."""
         return self._called(state, lambda: self._answer(images))
 
-    def _answer(self, images: Tensor) -> Logits:
+    def _answer(self, images: Tensor, *, forward: bool = False) -> Logits:
         inputs = self.subject.normalise(images).to(self.dtype)
-        return logits_of(self.subject.model(inputs), self.subject.name)
+        call = self.subject.forward if forward else self.subject.model  # derivatives are never rounded
+        logits = logits_of(call(inputs), self.subject.name)
+        return logits.to(torch.promote_types(logits.dtype, self.dtype))
 
     def _called(self, state: Mapping[str, Tensor], work: Callable[[], T]) -> T:
         """What work gives while these parameters and buffers stand in the place of the model's own."""

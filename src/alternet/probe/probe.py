@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import torch
 
+from alternet.arithmetic import computed_in
 from alternet.probe.edits import Change, Edits, bypassed, changed, silenced
 from alternet.probe.replay import Replay, trusted_timeline
 from alternet.probe.timeline import Timeline
@@ -164,9 +165,20 @@ class Probe:
 
     def _run(self, images: Images, taps: Sequence[Tap], visit: Visit) -> Any:
         """What the model returns in one observed pass, under the edits that are on."""
-        model, observed = self.subject.model, ObservedPass(taps, self._edits, visit)
+
+        def seen(tap: Tap, feature: FeatureMap) -> None:
+            with computed_in("float32", feature.device.type):  # the model is rounded, not what is measured of it
+                visit(tap, feature)
+
+        rounded = self.subject.precision != "float32"
+        model, observed = self.subject.model, ObservedPass(taps, self._edits, seen if rounded else visit)
         inputs = self.subject.normalise(images)
-        with nothing_hidden(), scopes_followed(model, observed.enter, observed.leave), observed:
+        with (
+            self.subject.going_forward(),
+            nothing_hidden(),
+            scopes_followed(model, observed.enter, observed.leave),
+            observed,
+        ):
             output = model(inputs)
         observed.check(self.subject.name, self._edits)
         return output

@@ -109,6 +109,7 @@ class Replay:
         with (
             no_inference(),
             torch.no_grad(),
+            self.subject.going_forward(),
             nothing_hidden(),
             _standing_in(model, paths, run.answer),
             scopes_followed(model, run.enter, run.leave),

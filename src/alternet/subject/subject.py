@@ -3,7 +3,8 @@
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from alternet.errors import Doubt, not_seen, shortened
+from alternet.arithmetic import Precision, computed_in, known_precision
+from alternet.errors import Doubt, in_one_line, not_seen, shortened
 from alternet.seeding import noise
 from alternet.shapes import Images, Logits
 from alternet.stamp import stamp_of
@@ -20,6 +22,9 @@ from alternet.subject.declared import classifies, declared, quantised, tower_of,
 from alternet.taps.find import Tap, find_taps
 
 T = TypeVar("T")
+
+BACKEND = "inductor"
+"""What compiles a network."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +51,9 @@ class Subject:
         averaged: Whether the weights are the moving average that the run kept, and not those that it stepped.
         origin: Where model, weights and normalisation come from, as plain values: it stands in the provenance and
             decides nothing.
+        precision: What it goes forward in where no derivative is taken: `float32`, as its weights are, or rounded on
+            the way, as `tf32` (on an NVIDIA GPU) or `bfloat16`. Every measurement then says by how much that moved it.
+        compiled: Whether `torch.compile` compiles it where it goes forward and nobody looks inside.
 
     Examples:
         >>> net = Subject(model=nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), name="mine", input_size=(3, 2, 2))
@@ -64,6 +72,8 @@ class Subject:
     averaged: bool = False
     group: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    precision: Precision = "float32"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
@@ -72,6 +82,7 @@ class Subject:
             )
         if (self.mean is None) != (self.std is None):
             raise ValueError(f"Subject {self.name!r} got only one of mean and std; state both or neither.")
+        known_precision(self.precision)
         object.__setattr__(self, "model", unwrapped(self.model))
         tower = tower_of(self.model)
         if tower:
@@ -194,7 +205,9 @@ class Subject:
             "weights_sha256": self.weights_sha256,
         }
         entry = {"size": self.input_size, "mean": self.mean, "std": self.std}
-        return {"model": model, "input": entry, "dtype": str(self.dtype).removeprefix("torch.")}
+        rounded = [] if self.precision == "float32" else [f"forward in {self.precision}"]
+        words = [str(self.dtype).removeprefix("torch."), *rounded, *(["compiled"] if self.compiled else [])]
+        return {"model": model, "input": entry, "dtype": ", ".join(words)}
 
     def example(self) -> Images:
         """Two images of grey noise [2, c, h, w] of the declared size, the same at every call."""
@@ -215,7 +228,41 @@ class Subject:
 
     def logits(self, images: Images) -> Logits:
         """The model's class scores for images in [0, 1]."""
-        return logits_of(self.model(self.normalise(images)), self.name)
+        return logits_of(self.forward(self.normalise(images)), self.name)
+
+    def forward(self, inputs: Tensor) -> Any:
+        """What the model gives for normalised images, in its precision, and compiled where that is asked for.
+
+        Raises:
+            ValueError: It cannot be compiled.
+        """
+        with self.going_forward():
+            if not self.compiled:
+                return self.model(inputs)
+            with torch.compiler.set_stance("default"):  # `untouched` lets nothing run compiled
+                try:
+                    return self._compiled_model(inputs)
+                except torch._dynamo.exc.TorchDynamoException as error:  # pyright: ignore[reportAttributeAccessIssue]
+                    raise ValueError(
+                        f"{self.name} cannot be compiled here ({in_one_line(error)[:200]}). Leave compile out."
+                    ) from error
+
+    def going_forward(self) -> AbstractContextManager[Any]:
+        """Around a pass forward: its precision; without effect where nothing is rounded."""
+        return nullcontext() if self.precision == "float32" else computed_in(self.precision, self.device.type)
+
+    def in_arithmetic(self, precision: Precision = "float32", *, compiled: bool = False) -> "Subject":
+        """The same model going forward otherwise; what is known of it is not found out again."""
+        if (precision, compiled) == (self.precision, self.compiled):
+            return self
+        other = replace(self, precision=precision, compiled=compiled)
+        vars(other)["_memory"] = self._memory
+        return other
+
+    @cached_property
+    def _compiled_model(self) -> Any:
+        torch.compiler.reset()  # what other networks of its class were compiled to counts against a limit
+        return torch.compile(self.model, backend=BACKEND)
 
     @property
     def weights_sha256(self) -> str:

@@ -72,6 +72,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         ValueError: The model, data and recipe do not fit, `out` holds the training of something else, or is being
             written by somebody else.
         FloatingPointError: The loss or a weight is not finite any more. The last good checkpoint is kept.
+        TypeError: `model` is no name.
         MemoryError: There is not enough memory, on the device or beside it. The last checkpoint is kept.
         ChildProcessError: A process that prepared images was lost. The last checkpoint is kept.
         OSError: `out` cannot be written. The last checkpoint is intact.
@@ -81,6 +82,11 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         >>> list(run.log.columns[:5])
         ['epoch', 'step', 'lr', 'train_loss', 'test_accuracy']
     """
+    if not isinstance(model, str):
+        raise TypeError(
+            f"train takes a name, by which run:DIR builds the model again, got {type(model).__name__}. Register a "
+            "function that makes yours, @timm.models.register_model, and give its name: docs/bring-your-own.md."
+        )
     options = {"img_size": img_size, "colour": (model_args or {}).get("in_chans") != 1, "workers": workers}
     options["limit"] = limit
     folder, run, target = Path(out), TrainingRun(Path(out)), local_device(None if device is None else str(device))

@@ -110,10 +110,10 @@ class CalibrationWork(OnePass):
 
     def _sampled(self, images: Tensor) -> Tensor:
         """Logarithms of the mean probabilities of all samples, in place of logits."""
-        answers = []
+        answers, subject = [], self.subject.in_arithmetic(self.subject.precision)  # each sample is another network
         for number in range(self.instrument.samples):
             with self.sampler.dropping(images, number):
-                answers.append(self.subject.logits(images).double().log_softmax(1))
+                answers.append(subject.logits(images).double().log_softmax(1))
         if silent := sorted({*self.sampler.rates} - self.sampler.reached):
             line = f"{self.subject.name}: the dropout of {', '.join(silent)} is not a layer that runs, so it stays off."
             if not self.sampler.reached:

@@ -26,11 +26,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from alternet.instruments.answers import answered
 from alternet.instruments.intervals import change_interval
 from alternet.instruments.moments import mean_and_error, moments, of_mean_and_error
 from alternet.instruments.work import PerItem, Tables
 from alternet.probe.probe import Probe
-from alternet.scores import require_classes, right_and_nll
 from alternet.seeding import derived_seed
 from alternet.shapes import Images, Labels
 
@@ -162,9 +162,7 @@ class FourierHeatmapWork(PerItem):
         return {"table": [(*cell, *ends) for cell, *ends in zip(cells, low, high, strict=True)]}
 
     def _right(self, images: Images, targets: Labels) -> Float64[Tensor, " n"]:
-        logits = self.probe.logits(images).cpu()
-        require_classes(logits, targets, instrument="fourier_heatmap")
-        return right_and_nll(logits, targets)[:, 0]
+        return answered(self.probe, images, targets, instrument="fourier_heatmap")[:, 0]
 
 
 def _same(length: int, index: int, *, side: int) -> list[int]:

@@ -23,13 +23,13 @@ import torch
 from jaxtyping import Complex, Float, Float64
 from torch import Tensor
 
+from alternet.instruments.answers import answered
 from alternet.instruments.intervals import change_interval
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.instruments.work import PerItem, Row, Tables
 from alternet.probe.probe import Probe
-from alternet.scores import require_classes, right_and_nll
 from alternet.seeding import derived_seed
-from alternet.shapes import Images, Labels
+from alternet.shapes import Images
 
 if TYPE_CHECKING:
     from alternet.instruments.frequency_noise import FrequencyNoise
@@ -129,14 +129,15 @@ class FrequencyNoiseWork(PerItem):
         asked, rows = self.instrument, []
         for images, targets in (batch := self.batches.at(item[0])):  # none if no image of it can be read
             here = images.to(self.subject.device)
-            before = self._scores(here, targets)
+            scores = partial(answered, self.probe, targets=targets, instrument="frequency_noise")
+            before = scores(here)
             after = [torch.zeros_like(before) for _ in self.masks]
             for repeat in range(asked.repeats):
                 seeds = (derived_seed(asked.seed, "frequency_noise", repeat, number) for number in batch.pictures)
                 white = white_noise(images.shape[1:], seeds).to(here.device)
                 spectrum = torch.fft.rfft2(white.sign() if asked.energy == "paper" else white)
                 for total, mask in zip(after, self.masks, strict=True):
-                    total += self._scores(self._noisy(here, spectrum, mask), targets) / asked.repeats
+                    total += scores(self._noisy(here, spectrum, mask)) / asked.repeats
             for number, (right, nll) in enumerate(total.T for total in after):
                 values = torch.stack([right, right - before[:, 0], nll], dim=1)
                 rows.append((number, *moments(values).flatten().tolist()))
@@ -153,11 +154,6 @@ class FrequencyNoiseWork(PerItem):
             ends = (end.item() for end in change_interval(total[:, 1]))
             table.append((frequency, accuracy, delta, nll, error, *ends))
         return {"table": table}
-
-    def _scores(self, images: Images, targets: Labels) -> Float64[Tensor, "n 2"]:
-        logits = self.probe.logits(images).cpu()
-        require_classes(logits, targets, instrument="frequency_noise")
-        return right_and_nll(logits, targets)
 
     def _noisy(self, images: Images, spectrum: Tensor, mask: Mask) -> Images:
         asked, noise = self.instrument, of_band(spectrum, mask, images.shape[2:])

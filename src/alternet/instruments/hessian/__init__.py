@@ -106,6 +106,7 @@ class Hessian(OfParameters):
         },
         pools=False,
         needs=frozenset({"labels", "gradients"}),
+        exact=True,
         split="train",
     )
 

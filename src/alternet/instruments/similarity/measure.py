@@ -188,6 +188,7 @@ class SimilarityWork(OnePass):
         super().__init__(instrument, subject, shuffled)
         self.second = _beside(subject, instrument.other)
         if self.second is not None:
+            self.second = self.second.in_arithmetic(subject.precision)
             self.facts = {"other": self.second.facts}
             self.origin = {**subject.origin, "other": self.second.origin}
             self.others = [self.second]

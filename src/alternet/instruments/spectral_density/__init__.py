@@ -83,6 +83,7 @@ class SpectralDensity(OfParameters):
         },
         pools=False,
         needs=frozenset({"labels", "gradients"}),
+        exact=True,
         split="train",
     )
 

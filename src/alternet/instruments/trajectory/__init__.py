@@ -55,6 +55,7 @@ class Trajectory(Instrument):
             },
         },
         needs=frozenset({"run"}),
+        exact=True,
     )
 
     def open(self, subject: "Subject", batches: "Batches") -> "TrajectoryWork":
