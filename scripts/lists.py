@@ -6,7 +6,10 @@ instruments. Neither is edited by hand.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+
+import marks
 
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.verdicts import records, say, summed_up
@@ -64,14 +67,14 @@ def verdicts() -> str:
     return "\n".join(rows)
 
 
-LISTS = {
-    STUB: exports,
-    ROOT / "README.md": asked,
-    ROOT / "docs" / "index.md": index,
-    ROOT / "docs" / "api.md": interface,
-    ROOT / "docs" / "claims.md": verdicts,
+LISTS: dict[Path, tuple[str, Callable[[], str]]] = {
+    STUB: ("", exports),
+    ROOT / "README.md": ("instruments", asked),
+    ROOT / "docs" / "index.md": ("instruments", index),
+    ROOT / "docs" / "api.md": ("instruments", interface),
+    ROOT / "docs" / "claims.md": ("verdicts", verdicts),
 }
-MARKED = re.compile(r"(?:(?<=<!-- instruments -->\n)|(?<=<!-- verdicts -->\n)).*?(?=\n<!-- end -->)", flags=re.DOTALL)
+"""What is written into each page, and between which marks."""
 EXPORTS = re.compile(
     r"^from \.instruments\.\w+ import .*?(?=\nfrom \.(?!instruments\.))", flags=re.DOTALL | re.MULTILINE
 )
@@ -79,9 +82,13 @@ EXPORTS = re.compile(
 
 def written(page: Path) -> str:
     """The page with its list as it should be."""
-    text, count = (EXPORTS if page == STUB else MARKED).subn(lambda _: LISTS[page](), page.read_text(encoding="utf-8"))
+    name, made = LISTS[page]
+    text = page.read_text(encoding="utf-8")
+    if name:
+        return marks.replaced(text, name, made())
+    text, count = EXPORTS.subn(lambda _: made(), text)
     if count != 1:
-        raise ValueError(f"{page} has {count} marked lists, expected one.")
+        raise ValueError(f"{page} has {count} lists of instruments, expected one.")
     return text
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from alternet.data.loader import Batch, Loader, patience
+from alternet.data.loader import Batch, Loader
+from alternet.patience import patience
 
 pytestmark = pytest.mark.slow
 

@@ -23,6 +23,7 @@ from alternet.cli.options import (
     Out,
     Seed,
     Settings,
+    Timeout,
     cleared,
     for_loading,
     of_model,
@@ -30,6 +31,7 @@ from alternet.cli.options import (
     parse_workers,
     say,
     set_cache,
+    set_timeout,
     writable,
 )
 from alternet.errors import in_one_line
@@ -59,6 +61,7 @@ def measure(
     seed: Seed = 0,
     workers: MeasuringWorkers = "auto",
     cache: Cache = None,
+    timeout: Timeout = None,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Measure models; results lie in OUT/<model>/<instrument>/.
@@ -70,6 +73,7 @@ def measure(
     from alternet.subject.names import by_name, groups
 
     set_cache(cache)
+    set_timeout(timeout)
     given = parse_settings(settings)
     of_instruments = {key: text for key, text in given.items() if not key.startswith("model.")}
     chosen = choose(instruments, of_instruments, seed)

@@ -15,6 +15,7 @@ from alternet.data.decoding import decode
 from alternet.data.image_dataset import Sample, UnreadableImage
 from alternet.data.loader import Batch
 from alternet.data.timm_sets import StreamedImages, Undecoded
+from alternet.patience import FINISHED, patience
 
 T = TypeVar("T")
 
@@ -63,10 +64,16 @@ class AugmentedStream:
         make = partial(self._batches, epoch, batch_size, seed, share)
         workers = min(self.workers, max(len(self) // batch_size, 1))
         loader = DataLoader(
-            _Made(make), batch_size=None, num_workers=workers, collate_fn=_as_it_is, generator=torch.Generator()
+            _Made(make),
+            batch_size=None,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            timeout=patience() if workers else 0,
+            generator=torch.Generator(),
         )
         for batch, skipped in loader:
             self.skipped.update(skipped)
+            FINISHED.one()
             yield batch
 
     def _batches(self, epoch: int, batch_size: int, seed: int, share: Share) -> Iterator[tuple[Batch, dict[str, str]]]:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import torch
 
+from alternet.memory import AtOnce
 from alternet.probe.edits import Change, Edits, bypassed, changed, silenced
 from alternet.probe.replay import Replay, trusted_timeline
 from alternet.probe.timeline import Timeline
@@ -42,6 +43,7 @@ class Probe:
         chosen = subject.taps if taps is None else [self._known(tap) for tap in taps]
         self.taps: tuple[Tap, ...] = tuple(sorted(chosen, key=lambda tap: tap.unit))
         self._edits: Edits = {}
+        self._at_once = AtOnce(subject.name)
         self._timelines: dict[tuple[torch.Size, frozenset[Address]], Timeline] = {}
         self._undo = ExitStack()
 
@@ -64,7 +66,7 @@ class Probe:
             ValueError: The pass went by an edit.
         """
         if not self._edits:
-            return self.subject.logits(images)
+            return self._at_once(self.subject.logits, images)
         return logits_of(self._run(images, (), lambda tap, feature: None), self.subject.name)
 
     def observe(self, images: Images, visit: Visit) -> Logits:
