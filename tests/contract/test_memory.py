@@ -98,7 +98,7 @@ def test_half_as_many_images_at_a_time_give_the_same_numbers(name: str) -> None:
         return  # no image passes
     subject.model.stem.register_forward_pre_hook(narrow(2))
     if name in COMPARING:
-        with pytest.raises(MemoryError, match=r"Out of memory with 7 images .*compares.*give smaller batches"):
+        with pytest.raises(MemoryError, match=r"Out of memory with 4 images .*compares.*give smaller batches"):
             measure(name, subject, whole, **SMALL.get(name, {}))
         return
     with pytest.warns(Doubt, match=r"out of memory with \d images at a time \(CUDA out of memory\), so \d are taken"):

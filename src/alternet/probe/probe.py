@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -65,9 +66,7 @@ class Probe:
         Raises:
             ValueError: The pass went by an edit.
         """
-        if not self._edits:
-            return self._at_once(self.subject.logits, images)
-        return logits_of(self._run(images, (), lambda tap, feature: None), self.subject.name)
+        return self._at_once(self._answer if self._edits else self.subject.logits, images)
 
     def observe(self, images: Images, visit: Visit) -> Logits:
         """Run a batch and hand over each feature map as soon as it arises; none is kept.
@@ -157,12 +156,24 @@ class Probe:
         if timeline is None:  # surveyed once for images of this size
             timeline = trusted_timeline(self.subject, few, addresses)
             self._timelines[few.shape, addresses] = timeline
-        replay = Replay(self.subject, self.subject.normalise(images), self._edits, timeline)
+        whole: list[Replay] = []
+
+        def answer(one: Edits, part: Images) -> Logits:
+            if len(part) == len(images) and whole:
+                return whole[0].logits(one)
+            whole.clear()  # where there was no memory for all images
+            replay = Replay(self.subject, self.subject.normalise(part), self._edits, timeline)
+            whole.extend([replay] if len(part) == len(images) else [])
+            return replay.logits(one)
+
         for one in variants:
-            yield replay.logits(one)
+            yield self._at_once(partial(answer, one), images)
 
     def _known(self, tap: Tap | str) -> Tap:
         return find_tap(self.subject.taps, tap) if isinstance(tap, str) else tap
+
+    def _answer(self, images: Images) -> Logits:
+        return logits_of(self._run(images, (), lambda tap, feature: None), self.subject.name)
 
     def _run(self, images: Images, taps: Sequence[Tap], visit: Visit) -> Any:
         """What the model returns in one observed pass, under the edits that are on."""
