@@ -78,8 +78,9 @@ def test_a_disk_that_becomes_read_only(
     assert tables(small_disk / "out") == whole
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
-@pytest.mark.parametrize("which", INSTRUMENTS)
+@pytest.mark.parametrize(
+    ("which", "number"), [("calibration", errno.ENOSPC), ("variance", errno.EDQUOT), ("hessian", errno.EROFS)]
+)
 def test_one_instrument_that_cannot_be_stored_costs_the_others_nothing(
     which: str, number: int, tmp_path: Path, whole: dict[str, bytes], capfd: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
