@@ -31,8 +31,9 @@ import alternet.models  # noqa: F401 - registers the models
 from alternet.data import batches
 from alternet.data.augment import PAPER_CIFAR
 from alternet.instruments.hessian.measure import start
+from alternet.loss.curvature import Curvature
 from alternet.loss.lanczos import Eigenpairs, Lanczos
-from alternet.loss.risk import Curvature, Risk
+from alternet.loss.risk import Risk
 from alternet.subject.subject import Subject
 from benchmarks.turns import in_turns, row
 

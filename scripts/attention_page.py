@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
 
+import marks
 import pandas as pd
 
 from alternet.cli import run
@@ -113,11 +114,7 @@ def main(out: Path, seeds: int) -> None:
         figures.save(figures.draw(one), IMAGES / f"attention-{name}.svg")
         print(name, *figures.sentences(one), sep="\n  ")
     shown = "\n\n".join(f"![{name}, seed 0](images/attention-{name}.svg)" for name in SHOWN)
-    marked = re.compile(r"(<!-- numbers -->\n).*?(<!-- end -->)", flags=re.DOTALL)
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(
-        marked.sub(lambda found: f"{found[1]}{as_text(table)}\n\n{shown}\n{found[2]}", page), encoding="utf-8"
-    )
+    marks.write(PAGE, "numbers", f"{as_text(table)}\n\n{shown}")
     print(as_text(table))
 
 

@@ -3,31 +3,35 @@
 `inputs` runs every bad input of `tests/hostile/` in this process. `interrupts`, `kills` and `pairs` start commands in
 children of a process that has imported everything: stop them with SIGINT and SIGTERM, kill them, or start two at once
 in one folder. Whatever happens to a command, the same command goes on where it stopped, until its tables are the very
-bytes of one that nobody disturbed. `python scripts/hostile.py kills 20` makes twenty of them.
+bytes of one that nobody disturbed. `python scripts/hostile.py kills 20` makes twenty of them. Stopped itself, the
+script goes on with the row where it was, as long as the code is of the same commit.
 """
 
 import json
 import os
 import platform
 import random
-import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from importlib import import_module
 from pathlib import Path
+from subprocess import run
+
+import marks
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 PAGE = ROOT / "docs" / "promises.md"
-MARKED = re.compile(r"(<!-- hostile -->)\n(.*?)\n(<!-- end -->)", flags=re.DOTALL)
+BEGUN = ROOT / "runs" / "hostile"
+"""Where the counts of a row lie until it is whole."""
 HEAD = ("what", "how many", "lost", "wrong without a word", "executed", "hangs", "minutes", "Python", "cores", "date")
 HANG = 120
 """Seconds after which something hangs."""
@@ -53,8 +57,8 @@ def no_longer_than(seconds: int):
         signal.signal(signal.SIGALRM, before)
 
 
-def inputs(kind: str) -> Counter:
-    """All inputs of a kind."""
+def inputs(kind: str) -> Iterator[Counter]:
+    """All inputs of a kind, at once."""
     from tests.hostile.battery import EXECUTED, environment, fault
 
     module, counted = import_module(f"tests.hostile.{kind}"), Counter()
@@ -77,7 +81,7 @@ def inputs(kind: str) -> Counter:
                 counted["wrong without a word"] += 1
                 print(f"{kind}: {case.name}: {wrong}: {line[:300]}")
         os.chdir(ROOT)
-    return counted
+    yield counted
 
 
 def started(out: Path, said: Path) -> int:
@@ -121,8 +125,9 @@ def undisturbed(folder: Path) -> tuple[dict[str, bytes], float]:
     return tables(folder / "whole"), time.monotonic() - begun
 
 
-def finished(out: Path, said: Path, whole: dict[str, bytes], counted: Counter) -> None:
+def finished(out: Path, said: Path, whole: dict[str, bytes]) -> Counter:
     """Start the command once more in a folder: it must end, with the undisturbed tables and nothing beside."""
+    counted = Counter()
     code = ended(started(out, said))
     counted["hangs"] += code == -signal.SIGALRM
     counted["lost"] += code != 0 or tables(out) != whole
@@ -132,15 +137,16 @@ def finished(out: Path, said: Path, whole: dict[str, bytes], counted: Counter) -
         print(f"{out}: {code}, left {left}: {said.read_text()[-500:]}")
     shutil.rmtree(out, ignore_errors=True)
     said.unlink()
+    return counted
 
 
-def stopped(signals: list[signal.Signals], times: int) -> Counter:
-    """Send the command one of the signals at a random moment, four times in one folder, then let it finish."""
-    counted, draws = Counter(), random.Random(0)
+def stopped(signals: list[signal.Signals], draws: random.Random) -> Iterator[Counter]:
+    """Send the command one of the signals at a random moment, four times in one folder, then let it finish; again."""
     with tempfile.TemporaryDirectory() as folder:
         whole, seconds = undisturbed(Path(folder))
         out, said = Path(folder) / "out", Path(folder) / "said"
-        while counted["how many"] < times:
+        while True:
+            counted = Counter()
             for _ in range(4):
                 number, child = draws.choice(signals), started(out, said)
                 time.sleep(draws.uniform(0, seconds))
@@ -154,18 +160,16 @@ def stopped(signals: list[signal.Signals], times: int) -> Counter:
                 elif code > 0 and said.read_text().splitlines()[-1] != STOPPED:
                     counted["wrong without a word"] += 1
                     print(f"{number.name}: {said.read_text()[-500:]}")
-            finished(out, said, whole, counted)
-    return counted
+            yield counted + finished(out, said, whole)
 
 
-def pairs(times: int) -> Counter:
+def pairs(draws: random.Random) -> Iterator[Counter]:
     """Start the command twice at once in one folder: one measures, the other is refused or takes up what it finds."""
-    counted, draws = Counter(), random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         whole, seconds = undisturbed(Path(folder))
         out = Path(folder) / "out"
-        while counted["how many"] < times:
-            counted["how many"] += 1
+        while True:
+            counted = Counter({"how many": 1})
             said = [Path(folder) / "first", Path(folder) / "second"]
             first = started(out, said[0])
             time.sleep(draws.choice((0, 0, draws.uniform(0, seconds))))
@@ -178,44 +182,56 @@ def pairs(times: int) -> Counter:
                     counted["wrong without a word"] += 1
                     print(f"pair: {code}: {file.read_text()[-500:]}")
             said[1].unlink()
-            finished(out, said[0], whole, counted)
-    return counted
+            yield counted + finished(out, said[0], whole)
 
 
-def rows(names: list[str]) -> dict[str, Callable[[], Counter]]:
-    """What is asked for: names of rows, each followed by a number where it shall not be the whole."""
+def rows(names: list[str]) -> dict[str, tuple[Callable[[random.Random], Iterator[Counter]], int]]:
+    """What is asked for and how many: names of rows, each followed by a number where it shall not be the whole."""
     from tests.hostile.battery import KINDS
 
-    made: dict[str, Callable[[], Counter]] = {}
-    asked = names or ["inputs", "interrupts", "kills", "pairs"]
-    for place, name in enumerate(asked):
-        times = int(asked[place + 1]) if asked[place + 1 : place + 2] and asked[place + 1].isdecimal() else 0
-        if name == "inputs":
-            made |= {kind: lambda kind=kind: inputs(kind) for kind in KINDS}
-        elif name in KINDS:
-            made[name] = lambda kind=name: inputs(kind)
-        elif name == "interrupts":
-            made[name] = lambda times=times: stopped([signal.SIGINT, signal.SIGTERM], times or 500)
-        elif name == "kills":
-            made[name] = lambda times=times: stopped([signal.SIGKILL], times or 200)
-        elif name == "pairs":
-            made[name] = lambda times=times: pairs(times or 100)
-    return made
+    known = {kind: (lambda _, kind=kind: inputs(kind), 1) for kind in KINDS}
+    known["interrupts"] = (lambda draws: stopped([signal.SIGINT, signal.SIGTERM], draws), 500)
+    known["kills"] = (lambda draws: stopped([signal.SIGKILL], draws), 200)
+    known["pairs"] = (pairs, 100)
+    asked: dict[str, int] = {}
+    for word in names or known:
+        if word.isdecimal():
+            asked[list(asked)[-1]] = int(word)
+        else:
+            asked |= dict.fromkeys(KINDS if word == "inputs" else [word], 0)
+    return {name: (known[name][0], times or known[name][1]) for name, times in asked.items()}
+
+
+def counted(name: str, attack: Callable[[random.Random], Iterator[Counter]], times: int) -> tuple[Counter, float]:
+    """How often something came out, and the minutes that it took; what an earlier call has begun is gone on with."""
+    commit = run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    path, total, seconds = BEGUN / f"{name}.json", Counter(), 0.0
+    if path.exists() and (begun := json.loads(path.read_text()))["commit"] == commit:
+        total, seconds = Counter(begun["counted"]), begun["seconds"]
+    BEGUN.mkdir(parents=True, exist_ok=True)
+    last = time.monotonic()
+    for found in attack(random.Random(total["how many"])):
+        total.update(found)
+        seconds, last = seconds + time.monotonic() - last, time.monotonic()
+        path.write_text(json.dumps({"commit": commit, "counted": total, "seconds": seconds}))
+        if total["how many"] >= times:
+            break
+    path.unlink()
+    return total, seconds / 60
 
 
 def write(name: str, counted: Counter, minutes: float) -> None:
     """Put a row into the page, in place of what an earlier run left there, and the sum of all inputs behind it."""
     from tests.hostile.battery import KINDS
 
-    text = PAGE.read_text(encoding="utf-8")
-    (earlier,) = [found[2] for found in MARKED.finditer(text)]
+    earlier = marks.between(PAGE.read_text(encoding="utf-8"), "hostile")
     kept = {line.split("|")[1].strip(): line for line in earlier.splitlines() if line.startswith("| ")}
     cells = [name, *(counted[column] for column in HEAD[1:6]), f"{minutes:.1f}"]
     about = [platform.python_version(), os.cpu_count(), date.today()]
     kept[name] = f"| {' | '.join(map(str, [*cells, *about]))} |"
     order = [one for one in (*KINDS, "interrupts", "kills", "pairs") if one in kept]
     table = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *(kept[one] for one in order)]
-    PAGE.write_text(MARKED.sub(lambda found: "\n".join((found[1], *table, found[3])), text), encoding="utf-8")
+    marks.write(PAGE, "hostile", "\n".join(table))
 
 
 def main(names: list[str]) -> int:
@@ -228,12 +244,11 @@ def main(names: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:  # in this process once, so that no child imports anything
             import_module("alternet.cli").run([*CALL.split(), folder])
     worse = 0
-    for name, run in asked.items():
-        begun = time.monotonic()
-        counted = run()
-        worse += sum(counted[column] for column in HEAD[2:6])
-        print(json.dumps({"what": name, **counted}), flush=True)
-        write(name, counted, (time.monotonic() - begun) / 60)
+    for name, (attack, times) in asked.items():
+        found, minutes = counted(name, attack, times)
+        worse += sum(found[column] for column in HEAD[2:6])
+        print(json.dumps({"what": name, **found}), flush=True)
+        write(name, found, minutes)
     return int(bool(worse))
 
 

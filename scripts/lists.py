@@ -7,9 +7,11 @@ lines that import instruments. Neither is edited by hand.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+
+import marks
 
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.verdicts import records, say, summed_up
@@ -98,18 +100,15 @@ def verdicts() -> str:
     return "\n".join(rows)
 
 
-LISTS = {
-    STUB: exports,
-    ROOT / "README.md": asked,
-    ROOT / "docs" / "index.md": index,
-    ROOT / "docs" / "api.md": interface,
-    ROOT / "docs" / "claims.md": verdicts,
-    ROOT / "docs" / "training.md": options,
+LISTS: dict[Path, tuple[str, Callable[[], str]]] = {
+    STUB: ("", exports),
+    ROOT / "README.md": ("instruments", asked),
+    ROOT / "docs" / "index.md": ("instruments", index),
+    ROOT / "docs" / "api.md": ("instruments", interface),
+    ROOT / "docs" / "claims.md": ("verdicts", verdicts),
+    ROOT / "docs" / "training.md": ("options", options),
 }
-MARKED = re.compile(
-    r"(?:(?<=<!-- instruments -->\n)|(?<=<!-- verdicts -->\n)|(?<=<!-- options -->\n)).*?(?=\n<!-- end -->)",
-    flags=re.DOTALL,
-)
+"""What is written into each page, and between which marks."""
 EXPORTS = re.compile(
     r"^from \.instruments\.\w+ import .*?(?=\nfrom \.(?!instruments\.))", flags=re.DOTALL | re.MULTILINE
 )
@@ -117,9 +116,13 @@ EXPORTS = re.compile(
 
 def written(page: Path) -> str:
     """The page with its list as it should be."""
-    text, count = (EXPORTS if page == STUB else MARKED).subn(lambda _: LISTS[page](), page.read_text(encoding="utf-8"))
+    name, made = LISTS[page]
+    text = page.read_text(encoding="utf-8")
+    if name:
+        return marks.replaced(text, name, made())
+    text, count = EXPORTS.subn(lambda _: made(), text)
     if count != 1:
-        raise ValueError(f"{page} has {count} marked lists, expected one.")
+        raise ValueError(f"{page} has {count} lists of instruments, expected one.")
     return text
 
 

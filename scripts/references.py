@@ -4,7 +4,6 @@ The tests in tests/independent say, in the report of pytest, what they compared 
 """
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -12,9 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
+import marks
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verification.md"
-MARKED = re.compile(r"(<!-- references -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 HEAD = ("instrument", "independent reference", "networks and sizes", "largest difference")
 
 
@@ -49,8 +49,7 @@ def main() -> int:
         code = subprocess.run(tests, cwd=ROOT, check=False).returncode
         text = table(records(report))
     if code == 0:
-        page = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(MARKED.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page), encoding="utf-8")
+        marks.write(PAGE, "references", text)
     print(text)
     return code
 

@@ -9,13 +9,13 @@ stopped and goes on. When all is trained it writes docs/results/elpv and what st
 
 import argparse
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import marks
 import pandas as pd
 
 from alternet.measurement import Measurement
@@ -125,9 +125,7 @@ def main(out: Path, epochs: int, executor: Executor) -> None:
     facts = provenance(trained, models)
     write_atomically(RESULTS / "provenance.json", json.dumps(facts, indent=2) + "\n")
     text = as_text(networks, pairs, facts)
-    page = PAGE.read_text(encoding="utf-8")
-    marked = re.compile(r"(<!-- accuracies -->\n).*?(<!-- end -->)", flags=re.DOTALL)
-    PAGE.write_text(marked.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page), encoding="utf-8")
+    marks.write(PAGE, "accuracies", text)
     print(text)
 
 

@@ -10,10 +10,11 @@ import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+import marks
+
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
 PAGE = ROOT / "docs" / "licences.md"
-MARKED = re.compile(r"(<!-- licences -->)\n(.*?)\n?(<!-- end -->)", flags=re.DOTALL)
 OURS = {"alternet"}
 TOOLS = {"pip", "setuptools", "wheel"}
 """Of the environment, not of the project."""
@@ -61,8 +62,7 @@ def table() -> str:
 
 def main(names: list[str]) -> None:
     """Write both, or `licences` alone."""
-    text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(MARKED.sub(lambda found: f"{found[1]}\n{table()}\n{found[3]}", text), encoding="utf-8")
+    marks.write(PAGE, "licences", table())
     if names != ["licences"]:
         CONSTRAINTS.write_text(constraints(), encoding="utf-8")
 

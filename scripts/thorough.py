@@ -9,7 +9,6 @@ the others as they were.
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -20,11 +19,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
+import marks
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verification.md"
-MARKED = re.compile(r"(<!-- thorough -->)\n(.*?)\n(<!-- end -->)", flags=re.DOTALL)
 EXTRAS = ("hf", "corruptions", "sam", "elpv", "shards", "cluster", "onnx")
 """What users may install besides."""
 FORGIVING = ("-W", "default::DeprecationWarning", "-W", "default::PendingDeprecationWarning")
@@ -85,15 +84,14 @@ HEAD = ("tests", *SHOWN, "passed", "skipped", "failed", "minutes", "Python", "co
 
 def write(name: str, lines: list[str]) -> None:
     """Put one row with its failures into the page, in place of what an earlier run of it left there."""
-    text = PAGE.read_text(encoding="utf-8")
-    (earlier,) = [found[2] for found in MARKED.finditer(text)]
+    earlier = marks.between(PAGE.read_text(encoding="utf-8"), "thorough")
     kept = [
         line for line in earlier.splitlines() if line.startswith(("| ", "- ")) and line.split()[1].rstrip(":") in ROWS
     ]
     kept = [line for line in kept if line.split()[1].rstrip(":") != name] + lines
     rows, failed = ([line for line in kept if line.startswith(mark)] for mark in ("| ", "- "))
     table = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *rows, *([""] if failed else []), *failed]
-    PAGE.write_text(MARKED.sub(lambda found: "\n".join((found[1], *table, found[3])), text), encoding="utf-8")
+    marks.write(PAGE, "thorough", "\n".join(table))
 
 
 def main(names: list[str]) -> int:

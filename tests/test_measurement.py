@@ -11,7 +11,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from alternet.measurement import PROVENANCE, Measurement, find_measurements, folder_of
+from alternet.measurement import PROVENANCE, Measurement, find_measurements, folder_of, keep_order
 
 FLOATS = [0.1, 1 / 3, math.pi * 1e-300, 5e-324, 1.7976931348623157e308, -0.0]
 
@@ -195,3 +195,12 @@ def test_words_that_look_like_numbers_stay_words(tmp_path):
     back = Measurement.load(tmp_path / "m" / "mine")
     pd.testing.assert_frame_equal(back.table, table)
     assert "columns" not in back.provenance
+
+
+def test_what_a_killed_call_left_beside_the_order_goes_with_the_next_one(tmp_path):
+    left, young = tmp_path / ".models.json.12", tmp_path / ".models.json.34"
+    for file in (left, young):
+        file.touch()
+    os.utime(left, (0, 0))
+    keep_order(tmp_path, ["a"])
+    assert sorted(file.name for file in tmp_path.iterdir()) == [young.name, "models.json"]

@@ -5,12 +5,18 @@ and `world_size()` and join it with the functions below; outside torchrun these 
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+from alternet.errors import LostProcess
+from alternet.meeting import Meeting
+from alternet.patience import patience
 
 T = TypeVar("T")
 
@@ -27,16 +33,54 @@ def world_size() -> int:
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started, if it did, for the length of a block."""
+    """Join the processes that torchrun started, if it did, for the length of a block.
+
+    Raises:
+        LostProcess: One of the others is stopped, hangs or is no more: where they meet it is waited for as long as it
+            gets on, and for `patience` seconds where it does not.
+        ValueError: It is said wrongly how long.
+    """
     if "RANK" not in os.environ or dist.is_initialized():
         yield
         return
+    limit = patience()
+    store, number, size = next(dist.rendezvous("env://"))
     # gloo beside nccl, because `gather` sends objects that lie in the memory of the CPU
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    group = dist.PrefixStore("group", store)
+    dist.init_process_group(backend, store=group, rank=number, world_size=size, timeout=timedelta(seconds=limit))
+    meeting = Meeting(dist.PrefixStore("meeting", store), number, size, limit)
+    _MEETINGS.append(meeting)
+    try:
+        with _cut_off_told():
+            yield
+        dist.destroy_process_group()
+    except LostProcess:
+        raise  # to take the group apart may want the answer of who is lost
+    except BaseException:
+        dist.destroy_process_group()
+        raise
+    finally:
+        _MEETINGS.clear()
+        meeting.leave()
+
+
+_MEETINGS: list[Meeting] = []
+"""That of this process, while it has joined others."""
+
+CUT_OFF = re.compile(r"Timed out waiting|Connection (closed|reset)|[Bb]roken pipe|Socket closed")
+"""What gloo says where another process does not answer any more."""
+
+
+@contextmanager
+def _cut_off_told() -> Iterator[None]:
+    """Name who is lost where torch only says that a connection is."""
     try:
         yield
-    finally:
-        dist.destroy_process_group()
+    except RuntimeError as error:
+        if not _MEETINGS or not (CUT_OFF.search(str(error)) or isinstance(error, dist.DistError)):
+            raise
+        _MEETINGS[0].cut_off(error)
 
 
 def local_device(name: str | None = None) -> torch.device:
@@ -58,11 +102,18 @@ def local_device(name: str | None = None) -> torch.device:
 
 
 def gather(value: T) -> list[T]:
-    """The value of every process, in order of rank, in every process."""
+    """The value of every process, in order of rank, in every process.
+
+    Raises:
+        LostProcess: One of the others does not come.
+    """
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    for meeting in _MEETINGS:
+        meeting.arrive()
+    with _cut_off_told():
+        dist.all_gather_object(values, value)
     return values
 
 

@@ -10,6 +10,20 @@ class Doubt(UserWarning):
     """A fact that numbers rest on is not known, or was not given as it stands: Python warns, the command notes it."""
 
 
+class LostProcess(BaseException):
+    """Another process of this command is stopped, hangs or is no more, so that this one ends as well.
+
+    It is no `Exception`: no instrument is to blame for it, and none of those to come could be measured either.
+
+    Attributes:
+        told: Whether another process says so already.
+    """
+
+    def __init__(self, line: str, *, told: bool = False) -> None:
+        super().__init__(line)
+        self.told = told
+
+
 def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:
     """The known names nearest to one that is not known, or else some of those that there are.
 

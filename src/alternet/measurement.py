@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -314,6 +315,9 @@ def keep_order(out: str | Path, models: Iterable[str]) -> None:
         new = Path(out) / f".{ORDER}.{os.getpid()}"
         new.write_text(json.dumps({"models": names}, ensure_ascii=False, indent=2) + "\n", "utf-8", "backslashreplace")
         new.replace(Path(out) / ORDER)
+        for left in Path(out).glob(f".{ORDER}.*"):  # by who was killed here; nobody takes a minute for it
+            if time.time() - left.stat().st_mtime > 60:
+                left.unlink(missing_ok=True)
 
 
 def kept_order(out: str | Path) -> list[str]:

@@ -1,10 +1,11 @@
 """Progress: one bar with the time left for anything that lasts, silent where nobody looks at a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from alternet.patience import FINISHED
 from alternet.shown import as_text
 
 T = TypeVar("T")
@@ -20,4 +21,12 @@ def track(items: Iterable[T], *, label: str, total: int) -> Iterable[T]:
         >>> list(track([1, 2, 3], label="fourier", total=3))
         [1, 2, 3]
     """
-    return tqdm(items, desc=as_text(label), total=total, delay=PATIENCE, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(
+        _counted(items), desc=as_text(label), total=total, delay=PATIENCE, disable=None, leave=False, dynamic_ncols=True
+    )
+
+
+def _counted(items: Iterable[T]) -> Iterator[T]:
+    for item in items:
+        yield item
+        FINISHED.one()

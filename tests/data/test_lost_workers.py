@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from alternet.data.eval_transform import unit_range
-from alternet.data.loader import Batch, Loader, patience
+from alternet.data.loader import Batch, Loader
+from alternet.patience import patience
 
 pytestmark = pytest.mark.slow
 

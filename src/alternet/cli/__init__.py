@@ -1,7 +1,6 @@
 """The `alternet` command: one file a command, heavy imports inside it, one clear line for every error."""
 
 import logging
-import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -17,12 +16,12 @@ from alternet.cli.doctor import doctor
 from alternet.cli.export import export
 from alternet.cli.listing import listing
 from alternet.cli.measure import measure
-from alternet.cli.options import doubts_said, say
+from alternet.cli.options import doubts_said, forget_output, say
 from alternet.cli.report import report
 from alternet.cli.reproduce import reproduce
 from alternet.cli.taps import taps
 from alternet.cli.train import train
-from alternet.errors import in_one_line
+from alternet.errors import LostProcess, in_one_line
 from alternet_begin import LINE, code_of_end
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
@@ -70,10 +69,11 @@ def main() -> NoReturn:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     code = run(arguments, debug=debug)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # what was still to be written has no reader any more
-        _forget_output()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # what was still to be written has no reader any more, or no room
+            forget_output(stream)
     sys.exit(code)
 
 
@@ -102,25 +102,25 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         return _tell(f"{said}{stop} See: {where} --help", WRONG_CALL, error, debug)
     except (KeyboardInterrupt, typer.Abort) as error:
         return _tell(LINE, code_of_end(), error, debug)
-    except (BrokenPipeError, SystemExit) as error:
-        return _ended(error)
+    except (BrokenPipeError, SystemExit, LostProcess) as error:
+        return _ended(error, debug)
     except ValueError as error:
         return _tell(in_one_line(error), WRONG_CALL, error, debug)
     except Exception as error:  # whatever it is, the user gets one line and an exit code
         return _tell(in_one_line(error), FAILED, error, debug)
 
 
-def _ended(error: BrokenPipeError | SystemExit) -> int:
-    """Nothing failed where the reader of our output went away, as `| head` does; typer makes an exit of that."""
+def _ended(error: BrokenPipeError | SystemExit | LostProcess, debug: bool) -> int:
+    """End where no work of ours failed: another process did, or somebody else asks for an end.
+
+    Nothing failed where the reader of our output went away, as `| head` does; typer makes an exit of that.
+    """
+    if isinstance(error, LostProcess):
+        return FAILED if error.told else _tell(str(error), FAILED, error, debug)
     if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
         raise error
-    _forget_output()
+    forget_output(sys.stdout)
     return DONE
-
-
-def _forget_output() -> None:
-    """Let what Python still holds for the standard output go nowhere, so that it does not complain as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(line: str, code: int, error: BaseException, debug: bool) -> int:

@@ -13,9 +13,11 @@ from alternet.cli.options import (
     Out,
     Seed,
     Settings,
+    Timeout,
     of_model,
     parse_settings,
     say,
+    set_timeout,
     writable,
 )
 
@@ -38,6 +40,7 @@ def buildup(
     img_size: ImgSize = None,
     device: Device = None,
     seed: Seed = 0,
+    timeout: Timeout = None,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Put attention into a CNN where validation accuracy says that it pays: late stages first, from their ends.
@@ -56,6 +59,7 @@ def buildup(
     from alternet.studies.executor import InProcess, LocalProcesses
     from alternet.training import Recipe
 
+    set_timeout(timeout)
     given = parse_settings(settings)
     attention = {key.removeprefix("msa."): text for key, text in given.items() if key.startswith("msa.")}
     changes = {key: text for key, text in given.items() if not key.startswith(("model.", "msa."))}

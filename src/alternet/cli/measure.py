@@ -25,6 +25,7 @@ from alternet.cli.options import (
     Rounded,
     Seed,
     Settings,
+    Timeout,
     cleared,
     for_loading,
     of_model,
@@ -32,6 +33,7 @@ from alternet.cli.options import (
     parse_workers,
     say,
     set_cache,
+    set_timeout,
     writable,
 )
 from alternet.errors import in_one_line
@@ -63,6 +65,7 @@ def measure(
     cache: Cache = None,
     precision: Rounded = "float32",
     compiled: Compiled = False,
+    timeout: Timeout = None,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Measure models; results lie in OUT/<model>/<instrument>/.
@@ -75,6 +78,7 @@ def measure(
     from alternet.subject.names import by_name, groups
 
     set_cache(cache)
+    set_timeout(timeout)
     given = parse_settings(settings)
     of_instruments = {key: text for key, text in given.items() if not key.startswith("model.")}
     chosen = choose(instruments, of_instruments, seed)

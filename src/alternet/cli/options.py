@@ -1,11 +1,12 @@
 """The options that several commands share, and how `--set` and `--out` are read."""
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -76,6 +77,16 @@ Rounded = Annotated[
 Compiled = Annotated[
     bool, typer.Option("--compile", help="Compile what goes forward and is not looked into, likewise.")
 ]
+Timeout = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=10**9 - 1,
+        metavar="SECONDS",
+        help="How long a process that reads images, or shares the work, is waited for while it finishes nothing, by "
+        "default 600.",
+    ),
+]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting. May be given several times.")
 ]
@@ -107,6 +118,15 @@ def set_cache(text: str | None) -> None:
         BUDGET.most = int(TypeAdapter(ByteSize).validate_python(text))
     except ValidationError as error:
         raise ValueError(f"--cache got {text!r}, expected a size such as 500MB, 2GiB or 0.") from error
+
+
+def set_timeout(seconds: int | None) -> None:
+    """Let `--timeout` say how long this process, and those that it starts, wait for one that finishes nothing."""
+    from alternet.patience import TIMEOUT, patience
+
+    if seconds is not None:
+        os.environ[TIMEOUT] = str(seconds)
+    patience()  # says now what is wrong with the variable
 
 
 def parse_settings(pairs: list[str]) -> dict[str, str]:
@@ -184,8 +204,20 @@ def writable(out: Path) -> Path:
 
 
 def say(line: str = "", *, err: bool = False) -> None:
-    """Print a line; names in it may be anything."""
-    typer.echo(as_text(line), err=err)
+    """Print a line; names in it may be anything. Where it cannot be written (a full disk), that is all."""
+    try:
+        typer.echo(as_text(line), err=err)
+    except BrokenPipeError:  # nobody reads any more
+        raise
+    except OSError:
+        forget_output(sys.stderr if err else sys.stdout)
+
+
+def forget_output(stream: TextIO) -> None:
+    """Let what Python still holds for an output go nowhere, so that it does not complain as it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        stream.flush()
 
 
 @contextmanager

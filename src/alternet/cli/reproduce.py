@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alternet.cli.options import Device, Out, writable
+from alternet.cli.options import Device, Out, Timeout, set_timeout, writable
 
 if TYPE_CHECKING:
     from alternet.studies.executor import Executor
@@ -50,6 +50,7 @@ def reproduce(
     cpus: Annotated[int, typer.Option(min=1, help="Of a job of the cluster.")] = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and what it costs.")] = False,
     device: Device = None,
+    timeout: Timeout = None,
     only: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Reproduce figures of the paper: train, measure, and draw ours beside what was published.
@@ -61,6 +62,7 @@ def reproduce(
     from alternet.studies.plan import Plan
     from alternet.studies.scale import scale_of
 
+    set_timeout(timeout)
     chosen = scale_of(scale)
     named = studies.studies_named(figures, chosen)
     again = ["reproduce", *figures, "--scale", scale, *(part for one in data for part in ("--data", one))]

@@ -11,12 +11,14 @@ from alternet.cli.options import (
     Out,
     Seed,
     Settings,
+    Timeout,
     Trained,
     Workers,
     cleared,
     of_model,
     parse_settings,
     say,
+    set_timeout,
     writable,
 )
 
@@ -36,6 +38,7 @@ def train(
     device: Device = None,
     seed: Seed = 0,
     workers: Workers = 0,
+    timeout: Timeout = None,
     settings: Settings = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Train a model; an interrupted training goes on where it stopped.
@@ -46,6 +49,7 @@ def train(
     from alternet.training import Recipe
     from alternet.training import train as train_model
 
+    set_timeout(timeout)
     given = parse_settings(settings)
     changes = {"seed": seed, **{key: text for key, text in given.items() if not key.startswith("model.")}}
     chosen, target = Recipe.load(recipe).with_settings(changes), local_device(device)

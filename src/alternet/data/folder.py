@@ -13,6 +13,7 @@ from timm.utils.misc import natural_key
 from alternet.data.decoding import EXTENSIONS, Bounds, decode
 from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample
 from alternet.files import open_file
+from alternet.patience import FINISHED
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -125,6 +126,7 @@ class Folder(ImageDataset):
         """Checksum over the files: path and size of each, and its content, of JPEG and PNG the beginning and end."""
         digest, largest = hashlib.sha256(), Bounds.set().bytes
         for index in indices:
+            FINISHED.one()
             digest.update(f"{self.label(index)}\0".encode("utf-8", "surrogateescape"))  # names need not be UTF-8
             try:
                 with open_file(self.root / self.files[index]) as file:

@@ -17,6 +17,7 @@ from alternet.data.kept import Frozen
 from alternet.data.loader import Batch
 from alternet.data.reading import Reading
 from alternet.data.shares import divide
+from alternet.patience import FINISHED
 from alternet.stamp import Stamp, stamp_of, versions_of
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ class Batches:
             images, targets = next(fresh) if number in drawn else self._kept.batch(number)
             if number in drawn and self.augment is not None:
                 self._kept.keep(number, images, targets)
+            FINISHED.one()
             if len(images):
                 yield images, targets
 

@@ -16,35 +16,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
+from alternet.patience import FINISHED, patience
+
 Batch = tuple[Tensor, Tensor]
 """Images [n, c, h, w] in [0, 1] and their targets; of no length where no picture could be read."""
 
-TIMEOUT = "ALTERNET_TIMEOUT"
 LOST = re.compile(
     r"DataLoader worker .*?(exited unexpectedly|is killed by signal: \w+)|DataLoader timed out after \d+ seconds"
 )
 """What torch says of a worker that is no more, or that nothing comes from."""
 
 
-def patience() -> int:
-    """Seconds that a batch of the workers is waited for: ten minutes, or what `ALTERNET_TIMEOUT` says.
-
-    Raises:
-        ValueError: It says no whole number above 0.
-    """
-    text = os.environ.get(TIMEOUT, "") or "600"
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) == int(text)):
-        raise ValueError(
-            f"{TIMEOUT} is {text[:40]!r}, expected a whole number of seconds above 0. Correct or unset it."
-        )
-    return int(text)
-
-
 class Loader:
     """Batches made of requests, in their order, with any number of workers; measuring and training read through it.
 
-    A worker that dies, as the kernel kills one for memory, or that gives nothing for ten minutes is replaced once in a
-    pass, and the batches that it had not made are made again.
+    A worker that dies, as the kernel kills one for memory, or that gives nothing for ten minutes (`--timeout`) is
+    replaced once in a pass, and the batches that it had not made are made again.
 
     Args:
         make: Makes what a request asks for, and notes in `skipped` what it cannot read. Workers get copies of it.
@@ -75,6 +62,7 @@ class Loader:
                 for batch, skipped in _received(batches):
                     self.skipped.update(skipped)
                     done += 1
+                    FINISHED.one()
                     yield batch
                 return
             except RuntimeError as error:
@@ -85,8 +73,8 @@ class Loader:
                 if again:
                     raise RuntimeError(
                         f"A process that reads images was lost twice ({lost[0]}), now at batch {done + 1}. Lower "
-                        f"--workers or --batch-size if memory was short; if images come slowly, set {TIMEOUT} to "
-                        f"more than {patience()} seconds."
+                        f"--workers or --batch-size if memory was short; if images come slowly, raise "
+                        f"--timeout, now {patience()} seconds."
                     ) from error
                 again = True
                 batches = self._loader(list(islice(self._requests, done, None)))

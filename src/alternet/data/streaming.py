@@ -16,6 +16,7 @@ from alternet.data.decoding import decode
 from alternet.data.image_dataset import Sample, UnreadableImage
 from alternet.data.loader import Batch
 from alternet.data.timm_sets import StreamedImages, Undecoded
+from alternet.patience import FINISHED, patience
 
 T = TypeVar("T")
 
@@ -70,6 +71,7 @@ class AugmentedStream:
         try:
             for batch, skipped in loader:
                 self.skipped.update(skipped)
+                FINISHED.one()
                 yield batch
         except Exception:
             del self._kept[key]  # its workers may be gone
@@ -86,6 +88,7 @@ class AugmentedStream:
             num_workers=workers,
             collate_fn=_as_it_is,
             persistent_workers=workers > 0,
+            timeout=patience() if workers else 0,
             generator=torch.Generator(),
         )
         return number, loader

@@ -1,7 +1,7 @@
 """Passes: how work meets the data, as sums over one pass or item by item, shared among all processes."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from alternet.distributed import rank, together, world_size
 from alternet.instruments.moments import double
 from alternet.instruments.work import Batch, OnePass, PerItem, Row, Tables
+from alternet.memory import AtOnce, reason, short_of_memory
 from alternet.probe.probe import Probe
 from alternet.progress import track
 from alternet.seeding import noise
@@ -28,8 +29,8 @@ def stream(works: Sequence[OnePass], *, label: str) -> list[Tables | Exception]:
     Every process sums over its shard of the batches, those of the first work; all of them get the tables. A work that
     fails takes no further part, and costs the others nothing.
     """
-    members = [_Member(work) for work in works]
-    together(lambda: _pass(members, label))
+    members: list[_Member] = []
+    together(lambda: members.extend(_passed(works, label)))
     outcomes: list[Tables | Exception] = []
     for member in members:
         try:
@@ -52,6 +53,8 @@ class _Member:
             try:
                 step(*given)
             except Exception as error:
+                if short_of_memory(error):
+                    raise  # with fewer images at a time it may go
                 self.error = error
 
     def read(self, tap: Tap, feature: Tensor) -> None:
@@ -79,7 +82,28 @@ class _Member:
         return {key: value.cpu() for key, value in self.sums.items()}
 
 
-def _pass(members: Sequence[_Member], label: str) -> None:
+def _passed(works: Sequence[OnePass], label: str) -> list[_Member]:
+    """The works after a pass, which is made again with batches in smaller parts where the memory was too small."""
+    at_once = AtOnce(works[0].subject.name)
+    while True:
+        members = [_Member(work) for work in works]
+        try:
+            _pass(members, label, at_once)
+            return members
+        except RuntimeError as error:
+            if not short_of_memory(error):
+                raise
+            said = reason(error)  # not the error, which holds what was computed
+        tried = at_once.most or works[0].batches.batch_size
+        if compared := [work.instrument.spec.name for work in works if work.compares]:
+            raise MemoryError(
+                f"Out of memory with {tried} images of {at_once.name} at a time ({said}), which {compared[0]} compares "
+                "with one another. Free memory on the device, or give smaller batches, which are another measurement."
+            )
+        at_once.halve(tried, said)
+
+
+def _pass(members: Sequence[_Member], label: str, at_once: AtOnce) -> None:
     """Show this process's share of the batches to all members."""
     subject, batches = members[0].work.subject, members[0].work.batches
     shard, reading = batches.shard(rank(), world_size()), [member for member in members if member.work.reads_features]
@@ -98,12 +122,17 @@ def _pass(members: Sequence[_Member], label: str) -> None:
             for member in reading:
                 member.attempt(member.read, tap, feature)
 
-        for images, targets in track(shard, label=label, total=len(shard)):
+        for images, targets in _in_parts(track(shard, label=label, total=len(shard)), at_once.most):
             if all(member.error for member in members):
                 break
             logits = probe.observe(images, visit) if reading else probe.logits(images)
             for member in members:
                 member.attempt(member.add, Batch(images, targets, logits), probe)
+
+
+def _in_parts(batches: Iterable[tuple[Tensor, Tensor]], most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for images, targets in batches:
+        yield from zip(images.split(most or len(images)), targets.split(most or len(images)), strict=True)
 
 
 def _add(total: Sums, part: Mapping[str, Tensor]) -> None:

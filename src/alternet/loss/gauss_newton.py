@@ -15,9 +15,10 @@ from typing import Any, Literal
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from alternet.loss.curvature import Batch, Curvature
 from alternet.loss.derivatives import refused_in_a_line, require_second_derivative
+from alternet.loss.krylov import Vector
 from alternet.loss.likelihood import nll
-from alternet.loss.risk import Batch, Curvature, Vector
 
 Part = Literal["loss", "gauss-newton", "residual"]
 
@@ -32,13 +33,16 @@ class GaussNewton:
 
     def __call__(self, vector: Vector) -> Vector:
         """Jᵀ·(∂²ℓ/∂z²)·J times a vector [p]."""
+        return self._curvature.fitting(lambda: self._product(vector))
+
+    def _product(self, vector: Vector) -> Vector:
         total = torch.zeros_like(vector)
         parts = self._curvature.parts
+        kept, self._kept = self._kept, None  # where it fails, the graph of parts that are too large is let go
         for part in parts:
-            graph = self._kept or self._graph(part)
-            if len(parts) == 1:
-                self._kept = graph
+            graph = kept if kept and len(parts) == 1 else self._graph(part)
             total += self._times(graph, vector)
+            self._kept = graph if len(parts) == 1 else None
         return total
 
     def _graph(self, part: Batch) -> tuple[Any, ...]:

@@ -6,32 +6,32 @@ differentiated, the penalty's derivatives are written out. The model itself is n
 parameters in place of its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from math import isfinite
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from alternet.data.image_batches import Batches
-from alternet.loss.derivatives import refused_in_a_line, require_second_derivative
+from alternet.loss.curvature import Curvature
+from alternet.loss.krylov import Vector
 from alternet.loss.likelihood import nll
 from alternet.loss.parameters import ParameterVector, chosen, decayed
 from alternet.loss.penalty import Penalty, SquaredNorm, SumOfNorms
-from alternet.shapes import Logits
+from alternet.memory import AtOnce
+from alternet.shapes import Images, Logits
 from alternet.subject.architecture import device_caches
 from alternet.subject.subject import Subject, logits_of
 from alternet.taps.trace import nothing_hidden
 from alternet.untouched import no_inference, untouched
 
-Vector = Float[Tensor, " p"]
-Batch = tuple[Tensor, Tensor]
 T = TypeVar("T")
 
 
@@ -137,6 +137,7 @@ class Risk:
         held = (item for module in subject.model.modules() for item in vars(module).items())
         self._may_cache = any(isinstance(value, dict) and not name.startswith("_") for name, value in held)
         self._undo = ExitStack()
+        self._at_once = AtOnce(subject.name)
 
     def __enter__(self) -> Self:
         """Switch to evaluation mode.
@@ -182,7 +183,9 @@ class Risk:
             """NLL and right answers, summed over the images, and the number of these."""
             sums, images = torch.zeros(2, dtype=torch.float64, device=self._theta.device), 0
             for pictures, targets in data:
-                logits, truth = self._answer(pictures, forward=True), targets.to(self._theta.device)
+                answer = partial(self._answer, forward=True)
+                logits = answer(pictures) if self.batch_norm == "batch" else self._at_once(answer, pictures)
+                truth = targets.to(self._theta.device)
                 hits = logits.argmax(1) == (truth if truth.ndim == 1 else truth.argmax(1))
                 sums += torch.stack([nll(logits, targets).double(), hits.sum()])
                 images += len(pictures)
@@ -219,9 +222,24 @@ class Risk:
         parts = self._penalty.product(parameters, self.space.split(vectors.contiguous()))
         return self.weight_decay * self.space.join(parts)
 
-    def on(self, images: Tensor, targets: Tensor, theta: Vector | None = None) -> "Curvature":
+    def on(self, images: Tensor, targets: Tensor, theta: Vector | None = None) -> Curvature:
         """The derivatives of the risk on one batch."""
         return Curvature(self, images, targets, theta)
+
+    def within_memory(self, tried: int, said: str) -> None:
+        """Let half as many images pass at a time from now on, after so many of them were too many.
+
+        Raises:
+            MemoryError: It was one, or the statistics of batches would be others.
+        """
+        if self.batch_norm == "batch":
+            raise MemoryError(
+                f"Out of memory with {tried} images of {self.subject.name} at a time ({said}), whose statistics "
+                "batch_norm=batch asks for. Free memory on the device, or give batch_norm=running or smaller batches, "
+                "which are another measurement."
+            )
+        self._at_once.halve(tried, said)
+        self.micro_batch = self._at_once.most
 
     def _converted(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to(self.dtype if tensor.is_floating_point() else tensor.dtype).clone()
@@ -268,7 +286,11 @@ class Risk:
         if first is None:
             raise ValueError(f"{self.batches.name!r} holds no image to measure. Give a larger limit or other data.")
         images = first[0][: self.micro_batch or None]
-        once, again = (self._logits(self._parameters(None) | self._buffers(), images) for _ in range(2))
+
+        def plain(pictures: Images) -> Logits:
+            return self._logits(self._parameters(None) | self._buffers(), pictures)
+
+        once, again = (plain(images) if self.batch_norm == "batch" else self._at_once(plain, images) for _ in range(2))
         difference = float((once - again).abs().max())
         if not isfinite(difference):
             raise ValueError(
@@ -309,91 +331,3 @@ def _places(model: nn.Module) -> dict[str, str]:
             module.named_buffers(recurse=False, remove_duplicate=False),
         )
     }
-
-
-class Curvature:
-    """Derivatives of the risk on one batch at one point; the graph of the gradient is kept for further products.
-
-    Attributes:
-        products: How many Hessian-vector products were made, the honest unit of cost.
-        parts: The images and targets that pass the network at a time.
-        images: How many images the batch has.
-    """
-
-    def __init__(self, risk: Risk, images: Tensor, targets: Tensor, theta: Vector | None = None) -> None:
-        """Prepare the batch; nothing is computed yet."""
-        self.risk, self.theta, self.products = risk, theta, 0
-        size = risk.micro_batch or len(images)
-        self.parts: list[Batch] = list(zip(images.split(size), targets.split(size), strict=True))
-        self.images = len(images)
-        self._kept: tuple[list[Tensor], list[Tensor]] | None = None
-
-    @property
-    def gradient(self) -> Vector:
-        """Derivative of NLL + L2; of a batch in one part its graph is kept, and costs no product another time."""
-        return self._nll_gradient(create=len(self.parts) == 1) + self.risk._penalty_gradient(self.theta)
-
-    @property
-    def nll_gradient(self) -> Vector:
-        """Derivative of the NLL alone, without a graph."""
-        return self._nll_gradient(create=False)
-
-    def _nll_gradient(self, *, create: bool) -> Vector:
-        total = torch.zeros_like(self.risk._theta)
-        for part in self.parts:
-            with self._graph(part, create=create) as (_, gradients):
-                total += _flat(gradients)
-        return total
-
-    def __call__(self, vectors: Tensor) -> Tensor:
-        """Hessian of NLL + L2 times a vector [p], or each column of [p, k]."""
-        return self.nll_product(vectors) + self.risk.penalty_product(vectors, self.theta)
-
-    def nll_product(self, vectors: Tensor) -> Tensor:
-        """Hessian of the NLL alone times a vector [p], or each column of [p, k]."""
-        columns = [vectors] if vectors.ndim == 1 else list(vectors.unbind(1))
-        self.products += len(columns)
-        totals = [torch.zeros_like(self.risk._theta) for _ in columns]
-        for part in self.parts:
-            with self._graph(part, create=True) as (leaves, gradients):
-                for total, column in zip(totals, columns, strict=True):
-                    total += self._times(leaves, gradients, column)
-        return totals[0] if vectors.ndim == 1 else torch.stack(totals, dim=1)
-
-    # a function of its own, so that what one product took is free again before the next one
-    def _times(self, leaves: list[Tensor], gradients: list[Tensor], vector: Vector) -> Vector:
-        directions = list(self.risk.space.split(vector.to(self.risk._theta)).values())
-        reached = [(g, d) for g, d in zip(gradients, directions, strict=True) if g.requires_grad]
-        if not reached:  # the loss is linear in all of them
-            return torch.zeros_like(vector)
-        outputs, grads = zip(*reached, strict=True)
-        with sdpa_kernel(SDPBackend.MATH), refused_in_a_line(self.risk.subject.name):
-            products = torch.autograd.grad(
-                outputs, leaves, grads, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-        return _flat(products)
-
-    @contextmanager
-    def _graph(self, part: Batch, *, create: bool) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-        """The parameters as leaves and the gradients by them; of a batch in one part the graph is kept."""
-        if self._kept is not None:
-            yield self._kept
-            return
-        images, targets = part
-        with torch.enable_grad():
-            with sdpa_kernel(SDPBackend.MATH):
-                leaves, logits = self.risk.answer(images, self.theta)
-            loss = nll(logits, targets) / self.images
-            with refused_in_a_line(self.risk.subject.name):
-                gradients: Any = torch.autograd.grad(
-                    loss, leaves, create_graph=create, allow_unused=True, materialize_grads=True
-                )
-                if create:
-                    require_second_derivative(gradients)
-        if create and len(self.parts) == 1:
-            self._kept = (leaves, list(gradients))
-        yield leaves, list(gradients)
-
-
-def _flat(tensors: Any) -> Vector:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any, Self
 
 import torch
 
 from alternet.arithmetic import computed_in
+from alternet.memory import AtOnce
 from alternet.probe.edits import Change, Edits, bypassed, changed, silenced
 from alternet.probe.replay import Replay, trusted_timeline
 from alternet.probe.timeline import Timeline
@@ -43,6 +45,7 @@ class Probe:
         chosen = subject.taps if taps is None else [self._known(tap) for tap in taps]
         self.taps: tuple[Tap, ...] = tuple(sorted(chosen, key=lambda tap: tap.unit))
         self._edits: Edits = {}
+        self._at_once = AtOnce(subject.name)
         self._timelines: dict[tuple[torch.Size, frozenset[Address]], Timeline] = {}
         self._undo = ExitStack()
 
@@ -64,9 +67,7 @@ class Probe:
         Raises:
             ValueError: The pass went by an edit.
         """
-        if not self._edits:
-            return self.subject.logits(images)
-        return logits_of(self._run(images, (), lambda tap, feature: None), self.subject.name)
+        return self._at_once(self._answer if self._edits else self.subject.logits, images)
 
     def observe(self, images: Images, visit: Visit) -> Logits:
         """Run a batch and hand over each feature map as soon as it arises; none is kept.
@@ -156,12 +157,24 @@ class Probe:
         if timeline is None:  # surveyed once for images of this size
             timeline = trusted_timeline(self.subject, few, addresses)
             self._timelines[few.shape, addresses] = timeline
-        replay = Replay(self.subject, self.subject.normalise(images), self._edits, timeline)
+        whole: list[Replay] = []
+
+        def answer(one: Edits, part: Images) -> Logits:
+            if len(part) == len(images) and whole:
+                return whole[0].logits(one)
+            whole.clear()  # where there was no memory for all images
+            replay = Replay(self.subject, self.subject.normalise(part), self._edits, timeline)
+            whole.extend([replay] if len(part) == len(images) else [])
+            return replay.logits(one)
+
         for one in variants:
-            yield replay.logits(one)
+            yield self._at_once(partial(answer, one), images)
 
     def _known(self, tap: Tap | str) -> Tap:
         return find_tap(self.subject.taps, tap) if isinstance(tap, str) else tap
+
+    def _answer(self, images: Images) -> Logits:
+        return logits_of(self._run(images, (), lambda tap, feature: None), self.subject.name)
 
     def _run(self, images: Images, taps: Sequence[Tap], visit: Visit) -> Any:
         """What the model returns in one observed pass, under the edits that are on."""

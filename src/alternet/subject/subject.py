@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from alternet.arithmetic import Precision, computed_in, known_precision
 from alternet.errors import Doubt, in_one_line, not_seen, shortened
+from alternet.patience import FINISHED
 from alternet.seeding import noise
 from alternet.shapes import Images, Logits
 from alternet.stamp import stamp_of
@@ -330,6 +331,7 @@ def logits_of(output: Any, name: str = "the model") -> Logits:
         >>> logits_of((torch.zeros(2, 5), "auxiliary")).shape
         torch.Size([2, 5])
     """
+    FINISHED.one()
     if (logits := _logits_in(output)) is None:
         raise ValueError(
             f"{name} returned {_said(output)}, expected logits [n, classes]. Wrap the model so that it returns its "

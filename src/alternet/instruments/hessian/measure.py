@@ -21,10 +21,10 @@ from torch import Tensor
 
 from alternet.instruments.loss_work import PRECISIONS, CurvatureWork
 from alternet.instruments.work import Tables
+from alternet.loss.curvature import Curvature
 from alternet.loss.gauss_newton import part_of
 from alternet.loss.krylov import Vector
 from alternet.loss.norms import norm, unit
-from alternet.loss.risk import Curvature
 from alternet.loss.spectrum import summary
 from alternet.seeding import derived_seed
 

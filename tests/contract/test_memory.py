@@ -1,0 +1,118 @@
+"""Memory does not grow with the data; where a device has too little, fewer images at a time give the same numbers."""
+
+import ctypes
+import gc
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.contract.networks import CLASSES, IMAGES, data, network
+from tests.contract.optional import cases
+from tests.contract.test_instruments import KINDS, SMALL, assert_same, measure
+
+from alternet.data.datasets import batches
+from alternet.data.kept import BUDGET
+from alternet.errors import Doubt
+
+SIDE, FEW, MANY = 64, 128, 512
+PICTURE = 3 * SIDE * SIDE
+"""Bytes of a picture; of floats it has four times as many."""
+
+LESS = {
+    "hessian": {"k": 1, "batch_size": 64, "augment": "none"},
+    "spectral_density": {"draws": 1, "steps": 2, "exact": 0, "augment": "strong"},
+    "landscape": {"points": 3, "draws": 2, "augment": "none"},
+    "frequency_noise": {"bands": 2, "repeats": 1},
+}
+"""Settings with which an instrument does little, and all that it does with all images."""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of noise in ten classes, called so that each instrument can read them."""
+    folder, draws = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for number in range(MANY):
+        kind = folder / "train" / f"{number % CLASSES}-{(number + 1) % CLASSES}"
+        kind.mkdir(parents=True, exist_ok=True)
+        levels = draws.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        Image.fromarray(levels).save(kind / f"{number}.bmp")
+    return folder
+
+
+def peak(work: Callable[[], object]) -> int:
+    """The most memory that a child of this process has, in bytes, while it does some work."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what is free here shall not hide what is taken there
+    receive, send = os.pipe()
+    if not (child := os.fork()):
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the parent's peak
+            work()
+            os.write(send, str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024).encode())
+        finally:
+            os._exit(0)
+    os.close(send)
+    with os.fdopen(receive) as said:
+        os.waitpid(child, 0)
+        return int(said.read())
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("room", [0, 20 * PICTURE], ids=["nothing kept", "some pictures kept"])
+@pytest.mark.parametrize("name", cases(KINDS))
+def test_four_times_the_data_take_no_more_memory(name: str, room: int, pictures: Path, monkeypatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(BUDGET, "_most", room)
+    subject = network("handwritten")
+
+    def run(limit: int) -> None:
+        measure(name, subject, batches(str(pictures), split="train", limit=limit, batch_size=32), **LESS.get(name, {}))
+
+    run(FEW)  # once here, for what is imported and compiled
+    few, many = peak(lambda: run(FEW)), peak(lambda: run(MANY))
+    assert many < 1.1 * few
+    assert many - few < (MANY - FEW) * PICTURE / 2
+
+
+def narrow(most: int) -> Callable[..., None]:
+    """A device on which no more images than so many find room."""
+
+    def check(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB. GPU 0 has 10 GiB in all.")
+
+    return check
+
+
+COMPARING = {"similarity"}
+"""Instruments that compare the images of a batch."""
+
+
+@pytest.mark.parametrize("name", cases(KINDS))
+def test_half_as_many_images_at_a_time_give_the_same_numbers(name: str) -> None:
+    subject = network("handwritten")
+    whole = data(subject, batch_size=IMAGES)
+    before = measure(name, subject, whole)
+    if name == "trajectory":
+        return  # no image passes
+    subject.model.stem.register_forward_pre_hook(narrow(2))
+    if name in COMPARING:
+        with pytest.raises(MemoryError, match=r"Out of memory with 4 images .*compares.*give smaller batches"):
+            measure(name, subject, whole, **SMALL.get(name, {}))
+        return
+    with pytest.warns(Doubt, match=r"out of memory with \d images at a time \(CUDA out of memory\), so \d are taken"):
+        assert_same(before, measure(name, subject, whole), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["variance", "landscape", "hessian", "frequency_noise"])
+def test_a_single_image_that_is_too_much_is_said_with_what_to_do(name: str) -> None:
+    subject = network("handwritten")
+    _ = subject.taps
+    subject.model.stem.register_forward_pre_hook(narrow(0))
+    with pytest.warns(Doubt), pytest.raises(MemoryError, match=r"Out of memory with a single image of .*--img-size"):
+        measure(name, subject, data(subject, batch_size=2))
