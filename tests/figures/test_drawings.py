@@ -327,6 +327,21 @@ def test_fourier_heatmap_that_gains_costs_nothing_or_was_not_measured():
     assert not any("black" in axis.get_ylabel() for axis in draw(one).axes)
 
 
+def test_shape_bias_of_many_models_is_a_panel_a_model_on_one_axis_beside_all_classes():
+    names = [f"net {number}" for number in range(5)]
+    made = panels(Measurement.concat(shape_bias("ViT", name) for name in names))
+    assert [panel.title for panel in made] == ["All classes", *names]
+    figure = Figure()
+    for place, panel in enumerate(made):
+        axis = figure.add_subplot(2, 3, place + 1)
+        targets = panel.draw(axis)
+        assert axis.get_xlim() == (-0.02, 1.02)
+        own = names if place == 0 else [panel.title]
+        assert [target.name for target in targets] == own
+        assert all(target.boxes[0, 0] == 42 / 88 for target in targets)  # all classes lead
+        assert [len(target.boxes) for target in targets] == [1] * 5 if place == 0 else [3]
+
+
 def test_shape_bias_draws_shares_with_their_intervals():
     figure = draw(several("shape_bias", "ResNet", "ViT"))
     axis = axes(figure, "Shape or texture?")

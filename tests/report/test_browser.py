@@ -424,7 +424,7 @@ def test_rows_are_sorted_by_any_number_and_narrowed_by_name(visit, three: Path):
 
 
 def test_a_number_leads_to_its_figure(visit, three: Path):
-    page = visit(1440, 900, three)
+    page = visit(1440, 900, three, reduced_motion="reduce")
     page.locator(".key td a").first.click()
     place = page.evaluate("location.hash")
     assert page.locator(place).locator("h2").inner_text() == "Calibration"

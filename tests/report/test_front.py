@@ -23,7 +23,7 @@ from tests.report.page import Page
 from alternet.instruments import figures
 from alternet.instruments.key_number import KeyNumber, Topic, interval
 from alternet.measurement import Measurement
-from alternet.report.contents import contents
+from alternet.report.contents import Study, contents
 from alternet.report.front import Front, Row, best, over_runs
 from alternet.report.render import html as to_html
 
@@ -241,3 +241,13 @@ def test_key_numbers_of_every_instrument_are_numbers_of_the_log_as_well():
         stated = exhibit.numbers(made) if exhibit.numbers else {}
         assert figures.numbers(made).keys() <= stated.keys()
         assert len({one.title for one in figures.key_numbers(made)}) == len(figures.key_numbers(made))
+
+
+def test_figures_of_studies_stand_ahead_of_what_numbers_lead_to():
+    study = Study(
+        figure="8", title="Where", arms=("ViT",), panels=(), entries=(), sentences=("One seed.",), note="", tables={}
+    )
+    shown = contents([scored("ViT", 0.5, 0.01)], (), studies=[study])
+    assert shown.front is not None
+    assert column(shown.front, "Accuracy")["ViT"][3] == "section-2"
+    assert [section.instrument for section in shown.sections] == ["figure 8", "calibration"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib.text import Text
 from tests.figures.crafted import fourier, provenance
-from tests.report.page import Page
+from tests.report.page import Page, embedded, read
 
 import alternet as an
 from alternet.instruments import figures
@@ -73,7 +73,10 @@ def test_the_report_marks_and_explains_in_its_section(tmp_path: Path):
     source = render([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "How ViT (random weights) and ResNet work inside" in source
     assert "ViT (random weights): the weights are random, so the numbers say how the architecture starts" in source
-    assert "ViT (random weights),0" in source  # in the table that can be saved
+    (saved,) = [
+        link["href"] for link in read(tmp_path / "report.html").all("a") if link.get("download") == "fourier.csv.gz"
+    ]
+    assert "ViT (random weights),0" in embedded(saved)
     assert source.count("ResNet (random") == 0
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import hypot, inf, isfinite, nan
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from alternet.student import reach
 
@@ -61,7 +61,14 @@ class KeyNumber:
         return other.value - self.value > hypot(self.high - self.value, other.value - other.low)
 
 
-def interval(value: float, error: float, freedom: float = inf) -> dict[str, float]:
+class Ends(TypedDict, total=False):
+    """The ends of an interval, if there is one."""
+
+    low: float
+    high: float
+
+
+def interval(value: float, error: float, freedom: float = inf) -> Ends:
     """`low` and `high` from a standard error, which is over images unless its degrees of freedom are given.
 
     An error of 0, as where all answers are right, says nothing of other images and makes no interval.

@@ -1,6 +1,7 @@
 """Fourier figure: Δ log amplitude against frequency (Fig 2a) and, at the highest frequency, against depth (Fig 8)."""
 
 from functools import partial
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,6 @@ def numbers(measurement: Measurement) -> dict[str, float | KeyNumber]:
     steps = steps[(steps["kind"] == "msa") & steps["change"].notna()]
     if len(steps):
         sure = "step_low" in steps and bool(steps["step_low"].notna().all())
-        interval = {"low": (steps["step_high"] < 0).mean(), "high": (steps["step_low"] <= 0).mean()} if sure else {}
         found["share of msa that lowers high frequencies"] = KeyNumber(
             value=(steps["change"] < 0).mean(),
             title="Attention low-pass",
@@ -155,7 +155,8 @@ def numbers(measurement: Measurement) -> dict[str, float | KeyNumber]:
             "clearly to those that may",
             topic="feature maps",
             percent=True,
-            **interval,
+            low=(steps["step_high"] < 0).mean() if sure else nan,
+            high=(steps["step_low"] <= 0).mean() if sure else nan,
         )
     return found
 
