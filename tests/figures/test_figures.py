@@ -99,6 +99,7 @@ def test_six_models_with_hostile_names_are_drawn_and_named_in_full(instrument: s
     if instrument not in (
         "buildup",
         "claims",
+        "comparison",
         "variance",
         "similarity",
         "fourier_heatmap",

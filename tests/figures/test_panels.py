@@ -136,6 +136,16 @@ LABELS = {
     "buildup": {f"Validation accuracy of what was tried · {model}": ("", "validation accuracy") for model in TWO}
     | {f"Accuracy on the test images · {model}": ("", "test accuracy") for model in TWO},
     "claims": {f"{topic} · {model}": ("", "") for topic in ("Feature maps", "Loss landscape") for model in TWO},
+    "comparison": {
+        f"{title}: {model}": (f"B {words}", "")
+        for title, words in {
+            "Shares": "less A, percentage points",
+            "Losses": "less A, nat",
+            "Ratios": "over A, times as much",
+            "Other numbers": "less A, each in its own unit",
+        }.items()
+        for model in TWO
+    },
 }
 
 
@@ -191,8 +201,8 @@ def test_what_belongs_to_a_model_has_its_colour_and_is_told_from_what_belongs_to
     for title, panel in drawn(measurement).items():
         if any(isinstance(target, Cells) for target in panel.targets) or not panel.targets:
             continue  # matrices and surfaces have colours of their own
-        if instrument == "fourier" and title in TWO:
-            continue
+        if (instrument == "fourier" and title in TWO) or instrument == "comparison":
+            continue  # spectra, and rows, have the colour of their depth, or of the network that is better
         for place, model in enumerate(TWO):
             found = [colour for artist in panel.artists(model) for colour in colours(artist)]
             of_models = {colour for colour in found if colour in map(to_rgb, COLOURS)}
@@ -411,6 +421,7 @@ def test_missing_values_are_neither_drawn_nor_said():
 def test_a_table_in_another_order_gives_the_same_panels():
     for instrument in set(MAKERS) - {
         "claims",
+        "comparison",
         "corruption",
         "shape_bias",
     }:  # whose rows stand in the order of the table

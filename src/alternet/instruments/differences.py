@@ -46,7 +46,7 @@ AXES = {
     "points": Axis("Shares", "percentage points", factor=100),
     "nat": Axis("Losses", "nat"),
     "ratio": Axis("Ratios", "times as much", null=1.0, log=True),
-    "plain": Axis("Other numbers", "difference, each in its own unit"),
+    "plain": Axis("Other numbers", "each in its own unit"),
 }
 """In the order of the panels, by `axis_of`."""
 

@@ -26,6 +26,10 @@ class Entry(NamedTuple):
     model: str = ""
 
 
+NARROW = 4.0
+"""Inches below which two columns of a legend are as many as fit: one column of a paper."""
+
+
 def models(looks: Mapping[str, Mapping[str, Any]], facts: Mapping[str, str] | None = None) -> list[Entry]:
     """An entry a model, with what there is to say about it in a word.
 
@@ -46,6 +50,9 @@ def put(part: FigureBase, entries: Sequence[Entry], *, width: int = 34, columns:
     """Put entries into a figure, below it unless said otherwise, in columns of equal length."""
     if not entries:
         return
+    whole = part.get_figure(root=True)
+    if whole is not None and whole.get_figwidth() < NARROW:
+        columns = min(columns, 2)
     place: dict[str, Any] = {"loc": "outside lower center", "ncols": style.columns(len(entries), columns)} | where
     part.legend(
         handles=[entry.handle for entry in entries], labels=[label(entry.text, width) for entry in entries], **place

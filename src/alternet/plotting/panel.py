@@ -12,7 +12,7 @@ from matplotlib.figure import FigureBase
 from numpy.typing import ArrayLike, NDArray
 
 from alternet.plotting.legend import Entry, put
-from alternet.plotting.style import Drawing, grid, title
+from alternet.plotting.style import Drawing, grid, per_inch, title
 
 
 class Points(NamedTuple):
@@ -171,6 +171,6 @@ def sheet(
     height = alone * panels[0].size[1] * rows + 0.2 * (1 + -(-len(entries) // columns))
     columns_of_paper = 2 if across > 1 or panels[0].wide else 1
     figure = Drawing(figsize=(width, height), columns=columns_of_paper, layout="constrained")
-    lay(figure, panels, titles=int(10.5 * width / across), **axes)
+    lay(figure, panels, titles=int(per_inch() * figure.get_figwidth() / across), **axes)
     put(figure, entries, width=names, columns=columns)
     return figure

@@ -173,6 +173,11 @@ def letters(points: float) -> float:
     return points * (PAPER["font.size"] / RC["font.size"] if _STYLE.get() != SCREEN else 1.0)
 
 
+def per_inch() -> float:
+    """Letters of a title that stand in an inch."""
+    return 10.5 if _STYLE.get() == SCREEN else 15.0
+
+
 @contextmanager
 def cast(models: Iterable[str]) -> Iterator[None]:
     """Give each model the same look in every figure drawn inside, also in those that lack some of the models."""

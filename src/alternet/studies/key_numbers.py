@@ -79,7 +79,11 @@ def networks(measurements: Iterable[Measurement], names: Sequence[str] = ()) -> 
         model: str(name) for by in found.values() for model, m in by.items() if (name := m.provenance.get("group"))
     }
     runs = list(groups.values())
-    of = {model: groups[model] if runs.count(groups.get(model)) > 1 else model for by in found.values() for model in by}
+    of = {
+        model: groups[model] if runs.count(groups.get(model, "")) > 1 else model
+        for by in found.values()
+        for model in by
+    }
     seeds = {model: seed for by in found.values() for model, one in by.items() if (seed := _seed(one)) is not None}
     there = dict.fromkeys(of.values())
     if missing := [name for name in names if name not in there and name not in of]:
