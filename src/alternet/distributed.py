@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from alternet.errors import LostProcess
 from alternet.meeting import Meeting
@@ -44,12 +45,11 @@ def processes(device: torch.device) -> Iterator[None]:
         yield
         return
     limit = patience()
-    store, number, size = next(dist.rendezvous("env://"))
+    store, number, size = next(rendezvous("env://"))
     # gloo beside nccl, because `gather` sends objects that lie in the memory of the CPU
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    group = dist.PrefixStore("group", store)
-    dist.init_process_group(backend, store=group, rank=number, world_size=size, timeout=timedelta(seconds=limit))
-    meeting = Meeting(dist.PrefixStore("meeting", store), number, size, limit)
+    dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=timedelta(seconds=limit))
+    meeting = Meeting(store, number, size, limit)
     _MEETINGS.append(meeting)
     try:
         with _cut_off_told():

@@ -5,13 +5,16 @@ import time
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
-import torch.distributed as dist
+from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage] - documented all the same
 
 from alternet.errors import LostProcess
 from alternet.patience import FINISHED
 
 SHORTEST, LONGEST = 0.001, 1.0
 """Seconds between two looks at the others: at first, and when there was long nothing new."""
+
+KEY, LOST = "alternet/{}", "alternet/lost"
+"""Under which a process says how far it is, and the first that gives up says whom."""
 
 HOST = 0
 """The process that keeps what all of them say, unless torchrun does."""
@@ -46,7 +49,7 @@ class Meeting:
         limit: Seconds after which one that has finished nothing is lost.
     """
 
-    def __init__(self, store: dist.Store, rank: int, size: int, limit: float) -> None:
+    def __init__(self, store: Store, rank: int, size: int, limit: float) -> None:
         self.rank, self.size, self.limit = rank, size, limit
         self._store, self._arrived, self._turns, self._left = store, 0, 0, False
         self._others = {other: Said() for other in range(size) if other != rank}
@@ -119,7 +122,7 @@ class Meeting:
         """End this process; whoever is the first to give up says why, the others only end."""
         speaker = self.rank
         if not self._broken and lost != HOST:
-            verdict = self._store.compare_set("lost", "", f"{lost} {self.rank}").decode()
+            verdict = self._store.compare_set(LOST, "", f"{lost} {self.rank}").decode()
             lost, speaker = map(int, verdict.split())
             if self.rank == HOST:
                 time.sleep(2 * LONGEST)  # the others read it here
@@ -145,16 +148,16 @@ class Meeting:
     def _turn(self, passed: float) -> None:
         """Say how far this process is, and look how far the others have come in the seconds that have passed."""
         mine = Said(self._arrived, FINISHED.count, self._turns, int(self._left))
-        self._store.set(str(self.rank), " ".join(map(str, mine)))
+        self._store.set(KEY.format(self.rank), " ".join(map(str, mine)))
         for other, before in self._others.items():
             now = self._said(other)
             self._idle[other] = 0.0 if now[:2] != before[:2] else self._idle[other] + passed
             self._still[other] = 0.0 if now.turns != before.turns else self._still[other] + passed
             self._others[other] = now
-        if self._store.check(["lost"]):
-            self._verdict = self._store.get("lost").decode()
+        if self._store.check([LOST]):
+            self._verdict = self._store.get(LOST).decode()
         self._turns += 1
 
     def _said(self, other: int) -> Said:
-        key = str(other)
+        key = KEY.format(other)
         return Said(*map(int, self._store.get(key).split())) if self._store.check([key]) else Said()
