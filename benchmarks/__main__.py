@@ -24,6 +24,7 @@ BENCHMARKS = (
     "loading",
     "calls",
     "steps",
+    "exports",
 )
 RESULTS = Path(__file__).with_name("results.md")
 REMARKS = Path(__file__).with_name("remarks.md")

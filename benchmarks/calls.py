@@ -14,10 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import timm
 import torch
-from PIL import Image
 
 from alternet.data import batches
 from alternet.data.image_batches import Batches
@@ -31,6 +29,7 @@ from alternet.instruments.runner import measure_each
 from alternet.instruments.similarity import Similarity
 from alternet.instruments.variance import Variance
 from alternet.subject.subject import Subject
+from benchmarks.pictures import made
 from benchmarks.turns import bare_passes, in_turns, row
 
 IMAGES, CLASSES, MODEL, SIDE = 256, 8, "resnet18", 224
@@ -58,7 +57,7 @@ IMPORTS = "import torch, torchvision, timm"
 def rows() -> list[dict[str, Any]]:
     """A row a call, then whole commands."""
     with TemporaryDirectory() as folder:
-        made(Path(folder) / "test")
+        pictures(Path(folder) / "test", IMAGES)
         return [*_calls(folder), *_commands(folder)]
 
 
@@ -105,15 +104,10 @@ def measured(instruments: Sequence[Instrument], subject: Subject, data: Batches)
             raise result
 
 
-def made(folder: Path) -> None:
-    """Pictures of soft blobs with some grain, about as large on the disk as photographs are."""
-    noise = np.random.RandomState(0)
-    for number in range(IMAGES):
-        coarse = Image.fromarray(noise.randint(0, 256, (24, 32, 3), dtype=np.uint8)).resize((500, 375))
-        grain = noise.normal(0, 8, (375, 500, 3))
-        file = folder / str(number % CLASSES) / f"{number}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8)).save(file, quality=90)
+def pictures(folder: Path, count: int) -> None:
+    """As many as that, in classes."""
+    files = (folder / str(number % CLASSES) / f"{number}.jpg" for number in range(count))
+    made(files, size=(500, 375), coarse=(32, 24), grain=8)
 
 
 def _run(call: list[str]) -> None:

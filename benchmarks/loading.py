@@ -16,14 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from timm.data import create_dataset, create_loader  # pyright: ignore[reportPrivateImportUsage]
 from timm.data.mixup import Mixup
 
 from alternet.data import batches
 from alternet.training import Recipe, TrainData
+from benchmarks.pictures import made
 from benchmarks.turns import in_turns, row
 
 TARGET = ">= 0.95"
@@ -36,7 +35,7 @@ def rows() -> list[dict]:
     """One row a recipe and number of workers."""
     torch.set_num_threads(1)  # as a worker has it; all that counts here is decoding and varying
     with TemporaryDirectory() as folder, TemporaryDirectory() as shards:
-        made(Path(folder))
+        pictures(Path(folder))
         packed(Path(folder), Path(shards))
         places = {"folder of JPEGs": ("", folder), "the same in shards": ("wds/jpegs", shards)}
         return [
@@ -100,16 +99,11 @@ def exhausted(loader: Any) -> None:
     assert images == IMAGES // BATCH * BATCH
 
 
-def made(folder: Path) -> None:
-    """Pictures of soft blobs with some grain, about as large on the disk as photographs are."""
-    noise = np.random.RandomState(0)
-    for number in range(IMAGES + CLASSES):
-        coarse = Image.fromarray(noise.randint(0, 256, (16, 16, 3), dtype=np.uint8)).resize((256, 256))
-        grain = noise.normal(0, 12, (256, 256, 3))
-        picture = Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8))
-        file = folder / ("train" if number < IMAGES else "test") / str(number % CLASSES) / f"{number}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file, quality=90)
+def pictures(folder: Path) -> None:
+    """Four for testing behind those to train on, since either loader wants some."""
+    split = ("train" if number < IMAGES else "test" for number in range(IMAGES + CLASSES))
+    files = (folder / part / str(number % CLASSES) / f"{number}.jpg" for number, part in enumerate(split))
+    made(files, size=(256, 256), coarse=(16, 16), grain=12)
 
 
 def packed(folder: Path, shards: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 import benchmarks.gpu
 from benchmarks.__main__ import machine, reached
-from benchmarks.gpu import checks, rows
+from benchmarks.gpu import checks, curvature, rows, whole
 from benchmarks.gpu.measuring import (
     DEVICE,
     DONE,
@@ -31,7 +31,9 @@ from benchmarks.gpu.measuring import (
     Row,
     alarm,
     last_line,
+    pick,
     scratch,
+    tf32,
 )
 
 PARTS: dict[str, tuple[Part, int]] = {
@@ -42,12 +44,16 @@ PARTS: dict[str, tuple[Part, int]] = {
     "layouts": (checks.layouts, 60),
     "fourier": (rows.fourier, 45),
     "attention": (rows.attention, 75),
-    "hessian": (rows.hessian, 45),
+    "cnn": (whole.cnn, 20),
+    "hessian": (curvature.hessian, 60),
     "landscape": (rows.landscape, 40),
     "lesion": (rows.lesion, 50),
     "similarity": (rows.similarity, 40),
     "noise": (rows.noise, 40),
-    "throughput": (rows.throughput, 40),
+    "folder": (whole.folder, 40),
+    "throughput": (whole.throughput, 40),
+    "precisions": (checks.precisions, 30),
+    "compiled": (whole.compiled, 120),
 }
 """What is run, and for how many seconds at most."""
 
@@ -61,6 +67,7 @@ FATAL = "CUDA error"
 def run(name: str, seconds: float) -> Iterator[Line]:
     """The lines of a part, and a failure at its end if there was one."""
     part, most = PARTS[name]
+    most *= pick(1, 20)  # toys are for what breaks, on a machine that may be busy
     UNTIL[0] = time.monotonic() + min(most, seconds)
     try:
         with alarm(min(most, seconds)):
@@ -158,12 +165,12 @@ def main() -> None:
     asked = parser.parse_args()
     if DEVICE == "cpu" and not SMOKE:
         sys.exit("There is no GPU. Try --smoke for toy sizes on the CPU.")
-    torch.backends.cuda.matmul.allow_tf32 = False
     progress = Progress(asked.parts or list(PARTS), time.time() + asked.seconds, [], {})
     if asked.resume:
         progress = pickle.loads((asked.resume / "progress").read_bytes())
         DONE.update(line.what for _, line in progress.lines if isinstance(line, Check))
-    work_through(progress)
+    with tf32(False):  # as every measurement has it; where rivals round, the row says so
+        work_through(progress)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,22 @@
 """What must hold on a GPU: training, every instrument as on the CPU, and whatever surrounds a call."""
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 from typing import Any
+from unittest.mock import patch
 
 import torch
+import torch.distributed as dist
 
 from alternet.data import batches
 from alternet.data.image_batches import Batches
+from alternet.distributed import processes
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
 from alternet.instruments.fourier import Fourier
@@ -124,7 +129,7 @@ def _agreement(
     if what in DONE:
         return
     try:
-        with tf32(False), alarm(60):
+        with tf32(False), alarm(pick(60, 600)):
             finding = agreement().compared(name, make, data, settings, device=DEVICE)
     except Exception as error:
         if isinstance(error, TimeoutError) and time.monotonic() >= UNTIL[0]:
@@ -158,6 +163,7 @@ def layouts() -> Iterator[Line]:
 def surroundings() -> Iterator[Line]:
     """What surrounds a call: autocast, inference mode, TF32 as PyTorch has it, half precision, another device."""
     yield _many_windows()
+    yield one_process()
     far, data = agreement().furthest, _cues(pick(32, 16))
     both: list[Instrument] = [
         Fourier(),
@@ -176,16 +182,16 @@ def surroundings() -> Iterator[Line]:
         yield Check(
             f"{one.instrument} inside autocast and inference mode", apart < 1e-3, f"apart {apart:.1e} ({where})"
         )
-    with tf32(True):
+    with tf32(True):  # as PyTorch has it by default
         for one, other in zip(measure_all(both, subject, data), plain, strict=True):
             apart, where = far(one, other)
             found = f"apart {apart:.1e} ({where}){_eigenvalues(one, other)}"
-            yield Check(f"{one.instrument} with TF32 convolutions, as by default, over without", None, found)
+            yield Check(f"{one.instrument} where the caller lets convolutions round", apart < 1e-3, found)
     half = replace(subject, model=subject.model.bfloat16())
-    for one, other in zip(measure_all(both[:3], half, data), plain, strict=False):
-        yield Check(
-            f"{one.instrument} of a bfloat16 model over float32", None, "apart {:.1e} ({})".format(*far(one, other))
-        )
+    whole = {one.instrument: one for one in plain}
+    for one in measure_all(both[:3], half, data):
+        found = "apart {:.1e} ({})".format(*far(one, whole[one.instrument]))
+        yield Check(f"{one.instrument} of a bfloat16 model over float32", None, found)
     beside = load(f"run:{_folder('preresnet_mini')}", device="cpu")
     across = Similarity(batch_size=16, other=beside).measure(load(f"run:{_folder('alternet_mini')}"), data)
     yield Check(
@@ -195,6 +201,37 @@ def surroundings() -> Iterator[Line]:
         first = Lesion().measure(load(f"run:{_folder('vit_mini')}"), data, out=out)
         again = Lesion().measure(load(f"run:{_folder('vit_mini')}"), data, out=out)
     yield Check("a stored measurement is taken up again", far(first, again)[0] == 0, first.provenance["device"])
+
+
+def precisions() -> Iterator[Line]:
+    """How far another precision moves the numbers of a trained network; told, not judged."""
+    subject, data = load(f"run:{_folder('alternet_mini')}", device=DEVICE), _cues(pick(64, 16))
+    quick = agreement().QUICK
+    for name, kind in list(instruments().items())[:: pick(1, 6)]:
+        if kind.spec.exact:
+            continue
+        asked = kind(**quick.get(name, {}))
+        for precision in ("tf32", "bfloat16"):
+            (found,) = measure_all([asked], subject.in_arithmetic(precision), data)
+            apart = found.provenance["rounding"]["apart"]
+            moved = ", ".join(f"{c} {v or 0:.1e}" for table in apart.values() for c, v in table.items() if v != 0)
+            yield Check(f"{name} in {precision}, over float32", None, moved or "the same")
+
+
+def one_process() -> Check:
+    """What is measured in a group of one process, whose parts go by NCCL on a GPU and by gloo on a CPU."""
+    subject, data = load(f"run:{_folder('alternet_mini')}", device=DEVICE), _cues(pick(32, 16))
+    alone, device = measure_all([Lesion(), Variance()], subject, data), torch.device(DEVICE)
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    with patch.dict(os.environ, {"RANK": "0", "WORLD_SIZE": "1", **place}), processes(device):
+        one = torch.ones(1, device=device)
+        dist.all_reduce(one)
+        grouped = measure_all([Lesion(), Variance()], subject, data)
+        backend = dist.get_backend_config() if DEVICE == "cuda" else dist.get_backend()
+    apart, where = max(agreement().furthest(*pair) for pair in zip(grouped, alone, strict=True))
+    return Check(f"one process, {backend}", apart < 1e-6 and one.item() == 1, f"apart {apart:.1e} ({where})")
 
 
 def _many_windows() -> Check:

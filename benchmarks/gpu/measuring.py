@@ -147,12 +147,13 @@ def measured(
 @contextmanager
 def tf32(on: bool) -> Iterator[None]:
     """Let convolutions round to TF32, as PyTorch does by default, or not; matrix products never do here."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = on
+    cudnn: Any = torch.backends.cudnn
+    conv = cudnn.conv
+    before, conv.fp32_precision = conv.fp32_precision, "tf32" if on else "ieee"
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        conv.fp32_precision = before
 
 
 def agreement() -> ModuleType:

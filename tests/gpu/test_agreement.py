@@ -15,7 +15,7 @@ from alternet.subject.subject import Subject
 
 LAYOUTS = ("post-activation-resnet", "vit-with-registers", "channels-last-swin", "torch-encoder", "handwritten")
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+GPU = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"))
 
 
 def on(layout: str, device: str, **facts: Any) -> Subject:
@@ -24,16 +24,7 @@ def on(layout: str, device: str, **facts: Any) -> Subject:
     return replace(subject, model=subject.model.to(device), **facts)
 
 
-@pytest.fixture
-def _precise(monkeypatch):
-    """Convolutions and matrix products in full single precision, as on a CPU."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-
-
-@needs_gpu
-@pytest.mark.usefixtures("_precise")
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [pytest.param(layout, marks=GPU) for layout in LAYOUTS])
 @pytest.mark.parametrize("name", cases(instruments()))
 def test_a_gpu_gives_what_the_cpu_gives(name, layout, tmp_path):
     plain = network(layout)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.functional import hessian
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
 
 from alternet.models.attention import (
     ConvAttention,
@@ -182,6 +183,25 @@ def test_second_derivatives_of_the_bias(size: tuple[int, int]) -> None:
     assert isinstance(exact, Tensor)
     torch.testing.assert_close(exact, torch.stack(rows), rtol=1e-5, atol=1e-7)
     assert exact.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 5)])
+def test_evaluation_attends_in_one_kernel(size: tuple[int, int]) -> None:
+    """A learnt bias has no gradient there, which fused kernels cannot give; its padding is part of it."""
+    attention = strong(WindowAttention(4, 6, heads=2, head_dim=8, window_size=4)).float()
+    image = torch.randn(2, 4, *size)
+
+    def kernels() -> set[str]:
+        with profile(activities=[ProfilerActivity.CPU]) as trace:
+            attention(image)
+        return {event.name for event in trace.events() if "_scaled_dot_product" in event.name}
+
+    with torch.no_grad():
+        assert kernels() == {"aten::_scaled_dot_product_flash_attention_for_cpu"}
+        fused = attention(image)
+        with sdpa_kernel(SDPBackend.MATH):
+            torch.testing.assert_close(fused, attention(image))
+    assert "aten::_scaled_dot_product_attention_math" in kernels()  # what learns is derived
 
 
 def test_gradients_are_exact() -> None:

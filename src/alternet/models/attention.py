@@ -53,13 +53,18 @@ def window_of(size: tuple[int, int], most: int) -> tuple[int, int]:
 
 
 def tiled(size: tuple[int, int], window: tuple[int, int]) -> bool:
-    """Whether windows cover a map without padding; where `torch.export` leaves a side open, that is not known.
+    """Whether windows cover a map without padding; of a side that an export or a compiler leaves open it is not known.
+
+    Nothing is asked there that would hold for some sizes alone, or each of them would be compiled anew.
 
     Examples:
         >>> tiled((4, 6), (2, 3)), tiled((4, 7), (2, 3))
         (True, False)
     """
-    return not any(isinstance(side, torch.SymInt) or side % part for side, part in zip(size, window, strict=True))
+    known = bool
+    if torch.compiler.is_compiling():
+        from torch.fx.experimental.symbolic_shapes import statically_known_true as known
+    return all(known(side % part == 0) for side, part in zip(size, window, strict=True))
 
 
 def corner(x: Float[Tensor, "n c h w"], size: tuple[int, int]) -> Float[Tensor, "n c p q"]:
