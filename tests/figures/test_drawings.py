@@ -27,7 +27,7 @@ from tests.figures.crafted import (
 )
 
 from alternet.instruments.calibration.figure import overconfidence
-from alternet.instruments.figures import draw, sentences
+from alternet.instruments.figures import draw, panels, sentences
 from alternet.instruments.fourier_heatmap.figure import limits as heat_limits
 from alternet.instruments.fourier_heatmap.figure import maps, once
 from alternet.instruments.lesion.figure import LEFT_ALONE

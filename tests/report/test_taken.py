@@ -10,9 +10,9 @@ from tests.figures.crafted import calibration, fourier, hessian, training
 from alternet import Measurement
 from alternet.cli import run
 from alternet.instruments.figures import as_shown
+from alternet.report.model_table import model_table
 from alternet.report.tables import write_table
 from alternet.report.taken import take_away
-from alternet.studies.model_table import in_columns, model_table
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_every_figure_lies_there_with_its_numbers(results: Path, tmp_path: Path,
         "ViT",
         "ResNet",
     }
-    assert (folder / "models.md").read_text().startswith("| model")
+    assert (folder / "models.md").read_text().startswith("|  ")
     latex = (folder / "models.tex").read_text()
     assert latex.isascii() and latex.count("&") % (latex.count(r"\\")) == 0
 
@@ -68,12 +68,13 @@ def test_the_table_of_models_has_errors_over_runs_or_images():
         logs.append(
             Measurement(instrument="training", tables=one.tables, provenances=({**one.provenance, "group": "a"},))
         )
-    table = model_table([*logs, calibration("ViT")])
-    accuracy = table[table["quantity"] == "accuracy"].set_index("model")
-    assert accuracy.loc["a (3 runs)", ["value", "unit", "runs"]].tolist() == [pytest.approx(0.7), "3 seeds", 3]
-    assert accuracy.loc["a (3 runs)", "standard_error"] == pytest.approx(0.1 / 3**0.5)
-    words = in_columns(table).set_index("model")
-    assert words.loc["a (3 runs)", "accuracy"] == "70.0% ± 5.8%" and words.loc["ViT", "parameters"] == "25.56 M"
+    numbers, texts = model_table([Measurement.concat(logs), calibration("ViT")])
+    accuracy = numbers[numbers["number"] == "Accuracy"].set_index("model")
+    assert accuracy.loc["a", ["value", "runs"]].tolist() == [pytest.approx(0.7), 3]
+    assert accuracy.loc["a", "high"] - 0.7 == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)  # Student's, two degrees
+    assert accuracy.loc["a 1", ["value", "runs"]].tolist() == [pytest.approx(0.7), 0]
+    words = texts.set_index("")
+    assert words.loc["a (3 runs)", "Accuracy"].startswith("70 % (45") and words.loc["ViT", "Parameters"] == "25.6 M"
     assert words.loc["a (3 runs)", "ECE"] == "–"
 
 

@@ -44,16 +44,16 @@ def report(
 
 def _take_away(measurements: "list[Measurement]", folder: Path) -> list[Path]:
     """Figures and their numbers, and the table of models."""
+    from alternet.report.model_table import model_table
     from alternet.report.tables import write_table
     from alternet.report.taken import take_away
     from alternet.sharing.index import model_index
     from alternet.storage import write_atomically
-    from alternet.studies.model_table import in_columns, model_table
 
     files = take_away(measurements, folder)
-    table = model_table(measurements)
-    files.append(write_table(table, folder / "models.csv"))
-    if len(table):
-        files += [write_table(in_columns(table), folder / f"models{ending}") for ending in (".tex", ".md")]
+    numbers, texts = model_table(measurements)
+    files.append(write_table(numbers, folder / "models.csv"))
+    if len(texts):
+        files += [write_table(texts, folder / f"models{ending}") for ending in (".tex", ".md")]
     write_atomically(folder / "model-index.yml", model_index(measurements))
     return [*files, folder / "model-index.yml"]

@@ -115,9 +115,7 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
         notes: What a reader must know first.
         studies: What is shown ahead of them.
     """
-    place = {name: number for number, name in enumerate(figures.FIGURES)}
-    shown_as = [measurement.marked() for measurement in measurements]
-    ordered = sorted(shown_as, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
+    ordered = in_order(measurements)
     names = in_one_order([figures.as_shown(one) for one in ordered], studies)
 
     measured = [p for one in ordered if one.instrument not in NOT_MEASURED for p in one.provenances]
@@ -159,6 +157,13 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
         ],
         several=len(names) > 1,
     )
+
+
+def in_order(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Measurements in the order in which a report shows them, models that were not trained marked as such."""
+    place = {name: number for number, name in enumerate(figures.FIGURES)}
+    shown_as = [measurement.marked() for measurement in measurements]
+    return sorted(shown_as, key=lambda one: (place.get(one.instrument, len(place)), one.instrument))
 
 
 def in_one_order(measurements: Iterable[Measurement], studies: Sequence[Study] = ()) -> list[str]:

@@ -21,11 +21,11 @@ NETWORKS = "networks"
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A number in the table: as a text, with its interval, by what it is sorted, and where its figure is."""
+    """A number in the table: as a text, with its interval, the number itself, and where its figure is."""
 
     text: str
     interval: str
-    sort: float
+    number: KeyNumber
     link: str
     best: bool
 
@@ -179,7 +179,7 @@ def _cell(number: KeyNumber, decimals: int | None, link: str, marked: bool) -> C
         low, high = _said(number, number.low, decimals), _said(number, number.high, decimals)
         reach = f"{low} to {high}" if low.startswith("−") else f"{low}–{high}"
     text = _said(number, number.value, decimals) + (" %" if number.percent else "")
-    return Cell(text=text, interval=reach, sort=float(number.value), link=link, best=marked)
+    return Cell(text=text, interval=reach, number=number, link=link, best=marked)
 
 
 def _said(number: KeyNumber, value: float, decimals: int | None) -> str:

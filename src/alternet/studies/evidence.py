@@ -44,7 +44,6 @@ class Quantity(NamedTuple):
         compared: By which summaries (`claim.Reading`) `alternet compare` reads it; none where two networks cannot be
             compared by it, or another quantity says the same.
         over: What a standard error of one network is taken over.
-        heading: Its column in a table of models; empty of what is not in it.
     """
 
     title: str
@@ -54,7 +53,6 @@ class Quantity(NamedTuple):
     scale: Scale = "plain"
     compared: tuple[Summary, ...] = ("value",)
     over: str = "images"
-    heading: str = ""
 
 
 IN_POINTS: Any = {"scale": "points"}
@@ -62,16 +60,14 @@ NOT_COMPARED: Any = {"compared": ()}
 UNIT_BY_UNIT: Any = {"x": "depth", **NOT_COMPARED}
 RISE: Any = {"unit": "nat", "better": "lower", "x": "radius", "over": "directions"}
 QUANTITIES = {
-    "accuracy": Quantity("Accuracy", better="higher", heading="accuracy", **IN_POINTS),
+    "accuracy": Quantity("Accuracy", better="higher", **IN_POINTS),
     "test_error": Quantity("Test error", better="lower", **IN_POINTS, **NOT_COMPARED),
     "nll_train": Quantity("NLL on augmented training data", "nat", "lower"),
-    "nll_test": Quantity("NLL on test data", "nat", "lower", heading="NLL"),
-    "ece": Quantity("Expected calibration error", better="lower", heading="ECE", **IN_POINTS),
+    "nll_test": Quantity("NLL on test data", "nat", "lower"),
+    "ece": Quantity("Expected calibration error", better="lower", **IN_POINTS),
     "confidence": Quantity("Accuracy at a confidence", x="confidence", **IN_POINTS, **NOT_COMPARED),
     "overconfidence": Quantity("Mean confidence less accuracy", **IN_POINTS),
-    "corruption_accuracy": Quantity(
-        "Mean accuracy on corrupted images", better="higher", heading="robustness", **IN_POINTS
-    ),
+    "corruption_accuracy": Quantity("Mean accuracy on corrupted images", better="higher", **IN_POINTS),
     "noise_drop": Quantity(
         "Change of accuracy under noise of one band",
         better="higher",
@@ -80,13 +76,13 @@ QUANTITIES = {
         **IN_POINTS,
     ),
     "wave_drop": Quantity("Change of accuracy under one wave, mean over waves", better="higher", **IN_POINTS),
-    "shape_bias": Quantity("Shape bias", heading="shape bias", **IN_POINTS),
-    "nep": Quantity("Negative eigenvalue proportion", better="lower", heading="NEP", **IN_POINTS),
-    "ape": Quantity("Average positive eigenvalue", better="lower", scale="ratio", heading="APE"),
+    "shape_bias": Quantity("Shape bias", **IN_POINTS),
+    "nep": Quantity("Negative eigenvalue proportion", better="lower", **IN_POINTS),
+    "ape": Quantity("Average positive eigenvalue", better="lower", scale="ratio"),
     "hessian_trace": Quantity("Trace of the Hessian", better="lower", scale="ratio", over="random vectors"),
     "mean_positive": Quantity("Mean of the plotted positive spectrum", better="lower", scale="ratio"),
     "mode_positive": Quantity("Mode of the plotted positive spectrum", scale="ratio"),
-    "rise_nll": Quantity("Rise of the NLL", compared=("edge",), heading="rise of NLL", **RISE),
+    "rise_nll": Quantity("Rise of the NLL", compared=("edge",), **RISE),
     "rise_l2": Quantity("Rise of the L2 part", **RISE, **NOT_COMPARED),  # the weights' length, by identity
     "rise_loss": Quantity("Rise of NLL + L2", **RISE, **NOT_COMPARED),
     "barrier": Quantity("Barrier of the NLL on a line", "nat"),
@@ -96,9 +92,7 @@ QUANTITIES = {
     "attention_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of attention"),
     "mlp_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of MLPs"),
     "conv_high_step": Quantity("Δ log amplitude at 1.0 π, mean step of convolutions"),
-    "attention_high_lowered": Quantity(
-        "Share of attention units that lower the high frequencies", heading="low-pass attention"
-    ),
+    "attention_high_lowered": Quantity("Share of attention units that lower the high frequencies"),
     "mlp_high_raised": Quantity("Share of MLPs that raise the high frequencies"),
     "conv_high_raised": Quantity("Share of convolutional units that raise the high frequencies"),
     "variance": Quantity("Feature map variance", **UNIT_BY_UNIT),
