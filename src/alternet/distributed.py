@@ -68,7 +68,7 @@ def processes(device: torch.device) -> Iterator[None]:
 _MEETINGS: list[Meeting] = []
 """That of this process, while it has joined others."""
 
-CUT_OFF = re.compile(r"Timed out waiting|Connection (closed|reset)|[Bb]roken pipe|Socket closed")
+CUT_OFF = re.compile(r"Timed out waiting|[Aa]pplication timeout|Connection (closed|reset)|[Bb]roken pipe|Socket closed")
 """What gloo says where another process does not answer any more."""
 
 

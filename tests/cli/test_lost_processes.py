@@ -78,7 +78,7 @@ def told(out: Path, lost: int, how: str, call: tuple[str, ...]) -> str:
             running.callback(processes[-1].kill)
         said = processes[1 - lost].communicate(timeout=150)[1]
         assert processes[1 - lost].returncode == 1, said
-        assert processes[lost].poll() is None and (out / "lost").exists()
+        assert processes[lost].poll() is None and (out / "lost").exists(), said
     return said.splitlines()[-1]
 
 
