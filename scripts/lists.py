@@ -32,9 +32,12 @@ def exports() -> str:
 
 
 def asked() -> str:
-    """The table of the README: what one asks, and the command that answers."""
-    rows = [f"| {kind.spec.question} | `{kind.spec.example}` |" for kind in instruments().values()]
-    return "\n".join(["| you ask | you run |", "|---|---|", *rows])
+    """The table of the README: what one asks, where the paper does, and the page of the instrument that answers."""
+    rows = [
+        f"| {kind.spec.question} | {kind.spec.paper or '–'} | [`{name}`](docs/instruments/{name}.md) |"
+        for name, kind in instruments().items()
+    ]
+    return "\n".join(["| you ask | in the paper | NAME |", "|---|---|---|", *rows])
 
 
 def index() -> str:
