@@ -14,9 +14,9 @@ from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.spec import Spec, integer, number, text
 from alternet.instruments.verdicts import interval, records, say
 from alternet.measurement import Measurement
-from alternet.plotting.legend import Entry, put
-from alternet.plotting.panel import Panel, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, INK, Drawing, label, letters, model_styles, short, title
+from alternet.plotting.legend import Entry
+from alternet.plotting.panel import Panel, Targets, belongs_to, points, stacked
+from alternet.plotting.style import FAINT, INK, Drawing, label, letters, model_styles, short
 
 CLEAR = 0.05
 """A difference is clear where p, corrected after Holm for all rows of its table, is below this."""
@@ -232,15 +232,7 @@ def _lowered(what: str) -> str:
 
 def draw(measurement: Measurement) -> Drawing:
     """All panels, one above the other."""
-    made = panels(measurement)
-    heights = [panel.size[1] for panel in made] or [1.0]
-    figure = Drawing(figsize=(9.5, sum(heights) + 0.4), layout="constrained")
-    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, panel in zip(axes, made, strict=False):
-        panel.draw(axis)
-        axis.set_title(title(panel.title, 60))
-    put(figure, legend(measurement), columns=3)
-    return figure
+    return stacked(panels(measurement), legend(measurement), columns=3)
 
 
 SPEC = Spec(

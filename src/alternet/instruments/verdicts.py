@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.spec import Spec, integer, number, text
 from alternet.measurement import Measurement
-from alternet.plotting.legend import Entry, put
-from alternet.plotting.panel import Panel, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, INK, Drawing, label, letters, model_styles, title
+from alternet.plotting.legend import Entry
+from alternet.plotting.panel import Panel, Targets, belongs_to, points, stacked
+from alternet.plotting.style import FAINT, INK, Drawing, label, letters, model_styles
 
 WORDS = ("supported", "contradicted", "undecided", "undefined", "not measured", "not published")
 """Verdicts, without what stands behind them in brackets."""
@@ -203,15 +203,7 @@ def sentences(measurement: Measurement) -> list[str]:
 
 def draw(measurement: Measurement) -> Drawing:
     """All topics, one above the other."""
-    made = panels(measurement)
-    heights = [panel.size[1] for panel in made]
-    figure = Drawing(figsize=(9.5, sum(heights) + 0.4), layout="constrained")
-    axes = figure.subplots(len(made), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, panel in zip(axes, made, strict=True):
-        panel.draw(axis)
-        axis.set_title(title(panel.title, 60))
-    put(figure, legend(measurement), columns=4)
-    return figure
+    return stacked(panels(measurement), legend(measurement), columns=4)
 
 
 SPEC = Spec(

@@ -154,6 +154,24 @@ def lay(part: FigureBase, panels: Sequence[Panel], *, titles: int = 36, **axes: 
     return shown
 
 
+def stacked(panels: Sequence[Panel], entries: Sequence[Entry] = (), *, columns: int = 3) -> Drawing:
+    """Panels of different heights, one above the other, and one legend below.
+
+    Args:
+        panels: Each as high as its size says.
+        entries: Of the legend.
+        columns: Of the legend, at most.
+    """
+    heights = [panel.size[1] for panel in panels] or [1.0]
+    figure = Drawing(figsize=(9.5, sum(heights) + 0.4), layout="constrained")
+    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, panel in zip(axes, panels, strict=False):
+        panel.draw(axis)
+        axis.set_title(title(panel.title, 60))
+    put(figure, entries, columns=columns)
+    return figure
+
+
 def sheet(
     panels: Sequence[Panel], entries: Sequence[Entry] = (), *, columns: int = 3, names: int = 34, **axes: Any
 ) -> Drawing:
