@@ -95,7 +95,7 @@ def test_variance_panels_hold_the_numbers_and_the_shading():
 
 
 def test_variance_says_where_it_is_largest():
-    said, _ = sentences(variance("ResNet"))
+    (said,) = sentences(variance("ResNet"))
     assert said.endswith("; it is largest, 0.836, at depth 0.81 (blocks.13).")
     empty = variance("ResNet").table.assign(variance=np.nan)
     nothing = Measurement(instrument="variance", tables={"table": empty}, provenances=variance("ResNet").provenances)

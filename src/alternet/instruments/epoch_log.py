@@ -58,7 +58,7 @@ def _epochs(axis: Axes, measurement: Measurement, name: str) -> Targets:
         texts = [f"epoch {at}: {value:.4g}" for at, value in zip(rows["epoch"], rows["value"], strict=True)]
         targets.append(points(axis, rows["epoch"], rows["value"], texts, name=model))
     axis.set_xlabel("epoch")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return list(targets)
 
 

@@ -69,6 +69,10 @@ STEP = {
 """The columns of what a unit changes, image by image."""
 
 
+CLEARLY = "A unit's step is called clear where its 95 % interval, paired image by image, leaves 0 out."
+"""What sentences about steps mean by clearly."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """One instrument, as everybody but its mathematics knows it.

@@ -53,7 +53,7 @@ def _epochs(axis: Axes, measurement: Measurement, column: str) -> Targets:
         texts = [f"epoch {at}: {value:{'.1%' if accuracy else '.4g'}}" for at, value in zip(x, y, strict=True)]
         targets.append(points(axis, x, y, texts, name=model))
     axis.set_xlabel("epoch")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if accuracy:
         axis.set_ylim(0, 1)
         axis.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")

@@ -62,8 +62,8 @@ def tally(points: pd.DataFrame, value: str, *, quantity: str) -> str:
     return "; ".join(clauses) if kinds else "only one unit, so nothing to compare"
 
 
-def clearly(points: pd.DataFrame) -> list[str]:
-    """What `tally` means by clearly, or that there are too few images to say so; nothing of results without intervals.
+def too_few(points: pd.DataFrame) -> list[str]:
+    """That there are too few images to say which steps are clear, if so; nothing of results without intervals.
 
     Args:
         points: The rows of all models, one a unit.
@@ -72,7 +72,7 @@ def clearly(points: pd.DataFrame) -> list[str]:
         return []
     if points["step_low"].isna().all():
         return ["There are too few images for intervals of these steps."]
-    return ["Clearly: the 95 % interval of the unit's step, paired image by image, leaves 0 out."]
+    return []
 
 
 def _clear(steps: pd.DataFrame, *, lowers: bool) -> str:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from alternet.instruments.base import TwoConventions
-from alternet.instruments.spec import STEP, UNIT, Spec, number
+from alternet.instruments.spec import CLEARLY, STEP, UNIT, Spec, number
 from alternet.settings import settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Fourier(TwoConventions):
             "Each curve is relative to the mean (frequency 0) of the same feature map, so only the step from one unit"
             " to the next means something: do not compare the amplitudes of different networks, nor of maps of "
             "different size. A step shows what a unit does to these images in this network; it does not show that the"
-            " kind of unit is the cause, nor that more or less detail makes a better classifier."
+            f" kind of unit is the cause, nor that more or less detail makes a better classifier. {CLEARLY}"
         ),
         paper="Fig. 2a, 8",
         cost="one forward pass",

@@ -19,7 +19,7 @@ from alternet.plotting import depth_axis
 from alternet.plotting.legend import Entry, models, put
 from alternet.plotting.panel import ColourBar, Panel, Targets, belongs_to, lay, points
 from alternet.plotting.style import Drawing, grid, model_styles, say_empty
-from alternet.plotting.units import changes, clearly, tally
+from alternet.plotting.units import changes, tally, too_few
 
 VALUE = "delta_log_amplitude"
 DEPTHS: Colormap = ListedColormap(colormaps["plasma"](np.linspace(0.0, 0.88, 256)), name="depth")
@@ -134,7 +134,7 @@ def sentences(measurement: Measurement) -> list[str]:
     points = highest(measurement.table)
     parts = ((model, points[points["model"] == model]) for model in measurement.models)
     said = [f"{m}: {tally(part, VALUE, quantity='the high-frequency amplitude')}." for m, part in parts]
-    return said + clearly(points)
+    return said + too_few(points)
 
 
 def numbers(measurement: Measurement) -> dict[str, float | KeyNumber]:
@@ -152,7 +152,7 @@ def numbers(measurement: Measurement) -> dict[str, float | KeyNumber]:
             value=(steps["change"] < 0).mean(),
             title="Attention low-pass",
             says="share of the attention units that lower the highest frequency of their map; from those that do so "
-            "clearly to those that may",
+            "too_few to those that may",
             topic="feature maps",
             percent=True,
             low=(steps["step_high"] < 0).mean() if sure else nan,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from alternet.instruments.base import Instrument
-from alternet.instruments.spec import STEP, UNIT, Spec, number
+from alternet.instruments.spec import CLEARLY, STEP, UNIT, Spec, number
 from alternet.settings import settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Variance(Instrument):
         caution=(
             "Variance has the scale of the activations, which normalisation layers and weights set freely: compare "
             "units of one network, not networks. A falling variance is what averaging does, but other operations "
-            "lower it too, so it does not show by itself that a unit averages."
+            f"lower it too, so it does not show by itself that a unit averages. {CLEARLY}"
         ),
         paper="Fig. 9, D.1",
         cost="one forward pass, shared with fourier",

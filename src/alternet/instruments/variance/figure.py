@@ -13,7 +13,7 @@ from alternet.plotting import depth_axis
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, Targets
 from alternet.plotting.style import model_styles, say_empty
-from alternet.plotting.units import clearly, tally
+from alternet.plotting.units import tally, too_few
 
 VALUE = "variance"
 
@@ -55,7 +55,7 @@ def sentences(measurement: Measurement) -> list[str]:
         top = known.sort_values(VALUE, kind="stable").iloc[-1]
         peak = f"it is largest, {top[VALUE]:.3g}, at depth {top['depth']:.2f} ({top['tap']})"
         said.append(f"{model}: {tally(points, VALUE, quantity='the variance of feature maps')}; {peak}.")
-    return said + clearly(measurement.table)
+    return said + too_few(measurement.table)
 
 
 def numbers(measurement: Measurement) -> dict[str, float]:
