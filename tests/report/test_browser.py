@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.figures.crafted import MAKERS, calibration, claims, fourier, landscape, variance
+from tests.figures.crafted import MAKERS, calibration, claims, comparison, fourier, landscape, variance
 
 from alternet.instruments import figures
 from alternet.measurement import Measurement
@@ -335,12 +335,12 @@ SINGLE = ("claims", "buildup", "epochs")
 
 
 def written(file: Path, networks: int, *, without: tuple[str, ...] = ("landscape",)) -> Path:
-    """A report on so many networks by every instrument, and the claims, without the figures beside it."""
+    """A report on so many networks by every instrument, the claims and a comparison of two, without files beside it."""
     published = ("ResNet", "ViT", "PiT", "Swin")
     names = [published[turn % 4] + (f" {turn // 4 + 1}" if turn > 3 else "") for turn in range(networks)]
-    made = [claims("measured")]
+    made = [claims("measured"), comparison("ViT − ResNet")]
     for instrument, make in MAKERS.items():
-        if instrument not in (*SINGLE, *without):
+        if instrument not in (*SINGLE, "comparison", *without):
             parts = [make(name.split()[0]).renamed({name.split()[0]: name}) for name in names]
             made.append(Measurement.concat(parts))
     with figures.cast(in_one_order(made)):
