@@ -59,7 +59,7 @@ class Loader:
         batches = self._batches
         while True:
             try:
-                for batch, skipped in _received(batches):
+                for batch, skipped in received(batches):
                     self.skipped.update(skipped)
                     done += 1
                     FINISHED.one()
@@ -86,7 +86,7 @@ class Loader:
             batch_size=None,
             sampler=requests,
             num_workers=self._workers,
-            collate_fn=_as_it_is,  # torch's own would make lists of the tuples
+            collate_fn=as_it_is,
             persistent_workers=self._lasting and self._workers > 0,
             pin_memory=self._lasting and torch.cuda.is_available(),
             timeout=patience() if self._workers else 0,
@@ -98,7 +98,7 @@ _waiting = False
 """Whether a batch is waited for, which is when a death may be told."""
 
 
-def _received(batches: Iterable[Any]) -> Iterator[Any]:
+def received(batches: Iterable[Any]) -> Iterator[Any]:
     """What the workers hand over, with the death of one told here and nowhere else.
 
     torch makes an error of a death by a signal handler, so it comes up wherever this process is at that moment, which
@@ -120,7 +120,7 @@ def _received(batches: Iterable[Any]) -> Iterator[Any]:
             return
         except (ConnectionError, EOFError) as error:
             time.sleep(1)
-            raise RuntimeError("DataLoader worker exited unexpectedly") from error
+            raise RuntimeError("DataLoader worker (pid not told) exited unexpectedly") from error
         finally:
             _waiting = False
         yield batch
@@ -158,5 +158,6 @@ class _Made(Dataset):
         return self.make(request), dict(self.skipped)  # what a worker notes would stay with it
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
+    """A batch, which torch's own collation would make lists of."""
     return batch

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from alternet.data.augment import Augmented
 from alternet.data.decoding import decode
 from alternet.data.image_dataset import Sample, UnreadableImage
-from alternet.data.loader import Batch
+from alternet.data.loader import Batch, as_it_is, received
 from alternet.data.timm_sets import StreamedImages, Undecoded
 from alternet.patience import FINISHED, patience
 
@@ -69,7 +69,7 @@ class AugmentedStream:
         number, loader = self._kept[key]
         number.fill_(epoch)
         try:
-            for batch, skipped in loader:
+            for batch, skipped in received(loader):
                 self.skipped.update(skipped)
                 FINISHED.one()
                 yield batch
@@ -86,7 +86,7 @@ class AugmentedStream:
             _Made(make),
             batch_size=None,
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
             persistent_workers=workers > 0,
             timeout=patience() if workers else 0,
             generator=torch.Generator(),
@@ -150,7 +150,3 @@ class _Made(IterableDataset):
 
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, str]]]:
         return self.make()
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

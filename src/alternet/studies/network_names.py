@@ -1,6 +1,5 @@
 """Names of networks in folders of results: FOLDER/NAME is a model or a group of runs in what was measured there."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from glob import glob
 from pathlib import Path
@@ -45,7 +44,7 @@ def _found(text: str, notes: dict[str, None]) -> Network:
     measured, said = gather(runs or [folder])
     notes |= dict.fromkeys(said)
     if runs:
-        (one,) = networks(_each(measured, lambda m: _of_group(m, called or path.name)))
+        (one,) = networks([_of_group(m, called or path.name) for m in measured])
     elif path.is_dir():
         one = _only(networks(measured), folder)
     else:
@@ -86,14 +85,10 @@ def _named(network: Network, name: str) -> Network:
     measurements = [one for by in network.measured.values() for one in by.values()]
     models = network.models
     if len(models) == 1:
-        (one,) = networks(_each(measurements, lambda m: m.renamed({models[0]: name})))
+        (one,) = networks([m.renamed({models[0]: name}) for m in measurements])
     else:
-        (one,) = networks(_each(measurements, lambda m: _of_group(m, name)))
+        (one,) = networks([_of_group(m, name) for m in measurements])
     return one
-
-
-def _each(measurements: list[Measurement], change: Callable[[Measurement], Measurement]) -> list[Measurement]:
-    return [change(one) for one in measurements]
 
 
 def _of_group(measurement: Measurement, name: str) -> Measurement:
