@@ -126,6 +126,15 @@ class TrainingRun:
         return facts
 
     @property
+    def grown(self) -> list[dict[str, int]]:
+        """Each time that it became longer: `epochs` of its recipe before, and how many were `done`."""
+        stored = self.facts.get("grown", []) if self.begun else []
+        try:
+            return [{"epochs": int(part["epochs"]), "done": int(part["done"])} for part in stored]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(RUN, error) from error
+
+    @property
     def model(self) -> ModelFacts:
         """The model's part of `run.json`."""
         facts = self.facts

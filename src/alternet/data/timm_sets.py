@@ -6,7 +6,7 @@ import os
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from functools import cached_property, partial
 from importlib import import_module
 from itertools import islice
@@ -20,6 +20,7 @@ from timm.data.dataset_factory import create_dataset
 from alternet.data.decoding import as_rgb, bounded, decode, unreadable
 from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample, UnreadableImage, checksum
 from alternet.data.shards import counted
+from alternet.hub import one_try
 
 PREFIXES = {
     "torch": "a data set of torchvision, already downloaded: torch/NAME:PATH",
@@ -341,9 +342,13 @@ def timm_set(text: str, split: str, default_root: Path) -> TimmImages:
 def _opened(name: str, root: str | None, split: str) -> Any:
     """The data set under the first name of the split that it knows."""
     reasons = []
+    if asks_the_hub := name.startswith(("hfds/", "hfids/")):
+        with suppress(ImportError):  # which timm tells; imported while the hub is out of reach it would stay without
+            import_module("datasets")
     for called in SPLIT_NAMES.get(split, (split,)):
         try:
-            with redirect_stdout(io.StringIO()):  # timm prints what to install; so do we
+            # timm prints what to install; so do we
+            with redirect_stdout(io.StringIO()), one_try() if asks_the_hub else nullcontext():
                 return create_dataset(name, root=root, split=called, is_training=False, download=False)
         except ImportError as error:
             raise ValueError(
@@ -351,6 +356,8 @@ def _opened(name: str, root: str | None, split: str) -> Any:
             ) from error
         except Exception as error:  # every library behind timm has errors of its own
             reasons.append((error, str(error).strip().partition("\n")[0] or type(error).__name__))
+            if isinstance(error, ConnectionError):  # by another name of the split it would not answer either
+                break
     error, reason = reasons[0]
     where = "" if root is None else f" in {root}"
     raise ValueError(

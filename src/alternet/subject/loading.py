@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.distributed import local_device
 from alternet.errors import shortened, unknown
+from alternet.hub import one_try
 from alternet.models.transplanted import as_data, grafted
 from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
@@ -301,10 +302,13 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None,
         raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
     options: dict[str, Any] = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
     safe = {"trust_remote_code": False}  # where nothing is said, transformers asks at a terminal
+    elsewhere = not path_of(name).is_dir()
     try:
-        config = transformers.AutoConfig.from_pretrained(name, **safe)
-        kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
-        model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **safe, **own)
+        with one_try() if elsewhere else nullcontext():
+            config = transformers.AutoConfig.from_pretrained(name, **safe)
+            kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
+            model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **safe, **own)
+            mean, std = _processed(transformers.AutoImageProcessor, name)
     except (OSError, ValueError) as error:
         raise ValueError(unreachable(f"hf:{name}", error)) from error
     if getattr(model, "main_input_name", "pixel_values") != "pixel_values" and not tower_of(model):
@@ -316,7 +320,6 @@ def _from_transformers(name: str, img_size: int | None, num_classes: int | None,
     if drawn := sorted(key for key in {*told.get("missing_keys", ()), *mismatched} if not key.startswith(unused)):
         weights["drawn"] = drawn
         note_missing([key for key in drawn if key in told.get("missing_keys", ())], f"hf:{name}")
-    mean, std = _processed(transformers.AutoImageProcessor, name)
     if mean is None:
         return model, {"origin": {"weights": weights}}
     return model, {"mean": mean, "std": std, "origin": {"weights": weights, "normalisation": "its image processor"}}

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alternet.errors import Doubt
+from alternet.hub import one_try
 from alternet.models import NAMES, load_released
 from alternet.models.alternet import AlterNet
 from alternet.models.released import CLASSIFIERS, implied
@@ -123,15 +125,17 @@ def from_folder(folder: str, img_size: Side, num_classes: int | None, given: Map
 def _create_timm(name: str, img_size: Side, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module:
     wanted = {"num_classes": num_classes, "img_size": img_size}
     options = {**options, **{key: value for key, value in wanted.items() if value is not None}}
+    published = options.get("pretrained") and "pretrained_cfg_overlay" not in options
     try:
-        return create(name, **options)[0]
+        with one_try() if published else nullcontext():
+            return create(name, **options)[0]
     except TypeError as error:
         own = [key for key in options if key not in ("pretrained", "pretrained_cfg_overlay", *wanted)]
         if not own:
             raise
         raise ValueError(f"{name} cannot be built with {', '.join(own)} ({error}). Look at its arguments.") from error
     except (OSError, RuntimeError) as error:
-        if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
+        if published:
             raise ValueError(unreachable(name, error)) from error
         raise
 

@@ -18,6 +18,7 @@ from alternet.subject.starting import Start, as_json, start, taken_up
 from alternet.training.callback import Callback, Moment
 from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
+from alternet.training.growing import epochs_before, goes_on
 from alternet.training.recipe import Recipe
 from alternet.training.run_writer import RunWriter, told
 from alternet.training.shortage import shortage_told
@@ -46,8 +47,9 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
     """Train a model by a recipe, or go on where an interrupted call with the same `out` stopped.
 
     After every epoch the model is tested and a checkpoint is written. On a CPU a run that was killed and started again
-    ends with the same bits as one that was not. A finished run is taken up as it is. Under `torchrun` the processes
-    share every batch; `docs/training.md` says what each file of `out` holds.
+    ends with the same bits as one that was not. A finished run is taken up as it is; where the recipe has more `epochs`
+    than it had, the run goes on. Under `torchrun` the processes share every batch; `docs/training.md` says what each
+    file of `out` holds.
 
     Args:
         model: `NAME[@WEIGHTS]` as `alternet.load` takes it, NAME of timm or ours, or `run:DIR[@SNAPSHOT]`, or one of
@@ -98,16 +100,19 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         begun = begun or start(model, images.input_size, len(images.classes), own, seed=recipe.seed)
         identity = _identity(begun, images, recipe)
 
+        shorter = epochs_before(run, recipe)
+        complete = run.finished and not shorter
+
         def begin() -> None:
-            if rank() == 0 and not run.finished:
+            if rank() == 0 and not complete:
                 with told(folder):
                     alone.enter_context(sole_writer(folder))
 
         together(begin)
         # a run that is older than this option goes on, since it decides what is kept and not what is trained
-        run.require_same(identity, Recipe().as_dict() | {"snapshot_warmup": recipe.snapshot_warmup})
-        if not run.finished:
-            gather(None)  # every process has looked before the first one writes
+        older = Recipe().as_dict() | {"snapshot_warmup": recipe.snapshot_warmup}
+        run.require_same(identity | {"recipe": identity["recipe"] | shorter}, older)
+        if not complete:
             with shortage_told(recipe, images.workers, epoch=0):
                 trainer = Trainer(
                     model=begun.model,
@@ -117,14 +122,17 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
                     mean=begun.mean or images.mean,
                     std=begun.std or images.std,
                 )
-            facts = {"parameters": trainer.parameters, **_about(images)}
+            rows = _resume(trainer, folder)
+            grew = [{**shorter, "done": len(rows)}] if shorter and rows else []
+            facts = {"parameters": trainer.parameters, **_about(images), "grown": [*run.grown, *grew]}
             if begun.origin is not None:
                 facts["origin"] = begun.origin
             if say is not None and rank() == 0:
-                for line in (*images.said, *begun.said, *trainer.said):
+                for line in (*images.said, *begun.said, *trainer.said, *(goes_on(part, recipe) for part in grew)):
                     say(line)
+            gather(None)  # every process has looked before the first one writes
             look = partial(_shown, callbacks, trainer, images, folder)
-            _run(trainer, images, folder, partial(RunWriter, folder, identity, facts), report, look)
+            _run(trainer, images, rows, partial(RunWriter, folder, identity, facts, rows), report, look)
             gather(None)
     return run
 
@@ -155,15 +163,14 @@ def _shown(
 def _run(
     trainer: Trainer,
     images: TrainData,
-    folder: Path,
-    write: Callable[[list[Row]], RunWriter],
+    rows: list[Row],
+    write: Callable[[], RunWriter],
     report: Report | None,
     look: Callable[[int], Mapping[str, float]],
 ) -> None:
-    rows = _resume(trainer, folder)
-    with write(rows) if rank() == 0 else nullcontext() as writer:
-        if writer is not None and not rows:
-            writer.keep_start(trainer)
+    with write() if rank() == 0 else nullcontext() as writer:
+        if writer is not None:
+            writer.keep_start(trainer, len(rows))
         if not rows and (numbers := look(0)) and writer is not None:
             writer.log.note(numbers, 0)
         for epoch in range(len(rows), trainer.recipe.total_epochs):
@@ -215,7 +222,6 @@ def _resume(trainer: Trainer, folder: Path) -> list[Row]:
         return []
     state = read_checkpoint(path)
     trainer.load(state)
-    gather(None)  # nobody writes while another still reads
     return [Row(**row) for row in state["rows"]]
 
 

@@ -1,6 +1,7 @@
 """Writing a run: everything that training stores, in an order in which a kill at any moment loses one epoch at most."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -51,13 +52,20 @@ class RunWriter:
             write_checkpoint(self.folder / CHECKPOINT, {"rows": [dict(row) for row in rows], **trainer.state()})
             self.log.write(rows)
 
-    def keep_start(self, trainer: Trainer) -> None:
-        """Store the weights that training begins with."""
+    def keep_start(self, trainer: Trainer, done: int) -> None:
+        """Store the weights that training begins with, and those that a longer one begins with as a snapshot as well.
+
+        What such a run came to before is `last` no more: from now on it is unfinished, and later has other weights.
+        """
         with told(self.folder):
-            self._snapshot(trainer, 0)
+            if done in {0, *self._grew}:
+                self._snapshot(trainer, done)
+            if done in self._grew:
+                for file in FILES.values():
+                    (self.folder / file).unlink(missing_ok=True)
 
     def finish(self, trainer: Trainer, rows: Sequence[Row], skipped: Sequence[str]) -> None:
-        """Store the weights, then that they are final; only then the checkpoint is of no more use."""
+        """Store the weights, then that they are final. The checkpoint stays, for a training of more epochs."""
         networks = trainer.networks()
         with told(self.folder):
             for name, file in FILES.items():
@@ -70,11 +78,10 @@ class RunWriter:
                 processes=world_size(),
                 skipped=list(skipped),
             )
-            (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _snapshot(self, trainer: Trainer, done: int) -> None:
         """Store the weights in `snapshots/` if this is the time for it, then list them in `snapshots.json`."""
-        names, folder = snapshot_names(trainer.recipe), self.folder / SNAPSHOTS
+        names, folder = snapshot_names(trainer.recipe, self._grew), self.folder / SNAPSHOTS
         if done not in names:
             return
         files = {epoch: f"{name}.safetensors" for epoch, name in names.items()}
@@ -87,6 +94,11 @@ class RunWriter:
             if epoch <= done and (folder / file).exists()  # a run that began by an older recipe may lack some
         ]
         write_json(folder / INDEX, index)
+
+    @property
+    def _grew(self) -> list[int]:
+        """Epochs done whenever the run became longer."""
+        return [part["done"] for part in self.facts.get("grown", ())]
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -124,19 +136,25 @@ class Log:
 
     def watch(self, row: Row) -> None:
         """Put one row into the events."""
+        scalars: dict[str, float] = {}
         for name, value in row.items():
             if value is not None and name != "epoch":
                 # TensorBoard groups by what is left of the slash: test_nll is drawn as test/nll
                 group, _, rest = name.partition("_")
                 tag = f"{group}/{rest}" if group in ("train", "test", "validation", "ema") else f"run/{name}"
-                self._events.add_scalar(tag, value, row["epoch"])
-        self._events.flush()
+                scalars[tag] = value
+        self.note(scalars, row["epoch"])
 
     def note(self, numbers: Mapping[str, float], epoch: int) -> None:
-        """Put what callbacks say of an epoch into the events."""
+        """Put what is known after an epoch, of the training or by callbacks, into the events.
+
+        A run of Weights & Biases that the process has begun gets the same.
+        """
         for name, value in numbers.items():
             self._events.add_scalar(name, value, epoch)
         self._events.flush()
+        if (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
+            wandb.run.log({"epoch": epoch, **numbers}, step=epoch)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Put all rows into the CSV file."""
@@ -148,8 +166,12 @@ class Log:
         self._events.close()
 
 
-def snapshot_names(recipe: Recipe) -> dict[int, str]:
+def snapshot_names(recipe: Recipe, grew: Collection[int] = ()) -> dict[int, str]:
     """The snapshots of a run: epochs done -> name. The final weights are not among them, they are a file of their own.
+
+    Args:
+        recipe: Its recipe.
+        grew: Epochs done whenever the run became longer.
 
     Examples:
         >>> snapshot_names(Recipe(epochs=6, warmup_epochs=1, snapshot_every=2))
@@ -160,6 +182,7 @@ def snapshot_names(recipe: Recipe) -> dict[int, str]:
     epochs = {*range(0, recipe.total_epochs, recipe.snapshot_every)} if recipe.snapshot_every else set()
     if recipe.snapshot_warmup:
         epochs |= {*range(recipe.warmup_epochs)}
+    epochs |= {*grew}
     names = {epoch: f"epoch-{epoch:04d}" for epoch in epochs} | {0: INIT}
     if recipe.warmup_epochs:
         names[recipe.warmup_epochs] = "warmup"
