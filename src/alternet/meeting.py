@@ -82,7 +82,10 @@ class Meeting:
             LostProcess: One of them is silent, or has left.
             BaseException: All of them still speak; the error as it came.
         """
+        turns = self._turns
         time.sleep(4 * LONGEST)  # so that who was lost just now has been silent for some turns
+        if self._turns == turns and not self._broken:  # what keeps all that is said does not answer either
+            self._give_up(HOST, "does not answer any more: it is stopped, or hangs")
         silent = [other for other, seconds in self._still.items() if seconds > 2 * LONGEST]
         gone = silent or [other for other, said in self._others.items() if said.left]
         if self._broken:
