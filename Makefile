@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 INSTALLED := .venv/installed
 
-.PHONY: demo test quick thorough verify hostile renew check same shape bench gpu docs format clean
+.PHONY: demo figures test quick thorough verify hostile renew check same shape bench gpu docs format clean
 
 demo: .venv/demo
 	$(BIN)/alternet demo --out runs/demo
@@ -38,6 +38,10 @@ verify: $(INSTALLED)
 # Bad inputs, interrupts, kills and simultaneous commands; writes the table of docs/promises.md (WHAT=inputs for a part)
 hostile: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/hostile.py $(WHAT)
+
+# The figures of the docs and the page that lists them, from committed tables
+figures: $(INSTALLED)
+	$(BIN)/python scripts/figures.py
 
 # Newest versions of everything, tested, then written into constraints.txt and docs/licences.md
 renew:

@@ -75,47 +75,69 @@ def put_out(plan: Plan) -> Collected:
     """
     results = collected(plan)
     write_evidence(plan.out / EVIDENCE, results.evidence)
-    printed, shown = published(), []
+    shown = []
     for study in plan.studies:
         own = results.evidence[results.evidence["figure"] == study.figure]
-        paper = printed[printed["figure"] == (study.published or study.figure)]
         folder = plan.out / FIGURES / study.figure
         if study.units:
             shown.append(_of_units(plan, study, folder))
         elif len(own):
             write_evidence(folder / EVIDENCE, own)
-            mine = {arm.name for arm in study.arms}
-            beside = paper[paper["arm"].isin(mine)].assign(figure=study.figure)
-            shown.append(_of_evidence(plan, study, pd.concat([own, beside], ignore_index=True), folder))
+            shown.append(_of_evidence(plan, study, own, folder))
     measurements = _of_networks(plan.wanted)
     if shown:
         write(measurements, results.missing, plan.out / "report.html", studies=shown)
     return results
 
 
-def _of_evidence(plan: Plan, study: Study, evidence: pd.DataFrame, folder: Path) -> Shown:
-    data = dict.fromkeys(without_path(plan.training(arm.of, 0).data) for arm in study.arms)
+def of_evidence(study: Study, own: pd.DataFrame, ours: str) -> Shown:
+    """A study from its evidence alone, beside what was published.
+
+    Args:
+        study: What is compared, and its panels.
+        own: The evidence of it that was measured, which may be none.
+        ours: What stands behind the title of our panels, as `smoke, photos`.
+
+    Examples:
+        >>> from alternet.studies.reproduce import studies_named
+        >>> from alternet.studies.scale import SMOKE
+        >>> (study,) = studies_named(["5a"], SMOKE)
+        >>> [panel.title for panel in of_evidence(study, published().iloc[:0], "").panels]
+        ['Test error against NLL on augmented training data: the paper']
+    """
     names = list(dict.fromkeys(arm.name for arm in study.arms))
+    paper = published()
+    paper = paper[(paper["figure"] == (study.published or study.figure)) & paper["arm"].isin(names)]
+    evidence = pd.concat([own, paper.assign(figure=study.figure)], ignore_index=True)
     with cast(names), style.context():
-        panels = drawing.panels(study, evidence, f"{plan.scale.name}, {', '.join(data)}")
-        entries = drawing.legend(evidence)
-        figure = sheet(panels, entries, columns=4) if panels else None
-    if figure is not None:
+        return Shown(
+            figure=study.figure,
+            title=study.title,
+            arms=names,
+            panels=drawing.panels(study, evidence, ours),
+            entries=drawing.legend(evidence),
+            sentences=drawing.sentences(evidence),
+            note=study.note,
+            tables={"evidence": evidence},
+        )
+
+
+def figure_of(shown: Shown) -> Figure | None:
+    """All panels of a study on one sheet."""
+    with cast(shown.arms), style.context():
+        return sheet(shown.panels, shown.entries, columns=4) if shown.panels else None
+
+
+def _of_evidence(plan: Plan, study: Study, own: pd.DataFrame, folder: Path) -> Shown:
+    data = dict.fromkeys(without_path(plan.training(arm.of, 0).data) for arm in study.arms)
+    shown = of_evidence(study, own, f"{plan.scale.name}, {', '.join(data)}")
+    if (figure := figure_of(shown)) is not None:
         _saved(figure, folder, study.figure)
     for instrument in study.exhibits:
         if measurements := _labelled(one for one in plan.wanted if one.study is study and _is_of(one, instrument)):
-            with cast(names):
+            with cast(shown.arms):
                 _saved(figures.draw(Measurement.concat(measurements)), folder, f"{study.figure}-{instrument}")
-    return Shown(
-        figure=study.figure,
-        title=study.title,
-        arms=names,
-        panels=panels,
-        entries=entries,
-        sentences=drawing.sentences(evidence),
-        note=study.note,
-        tables={"evidence": evidence},
-    )
+    return shown
 
 
 def _of_units(plan: Plan, study: Study, folder: Path) -> Shown:
