@@ -122,10 +122,28 @@ def of_evidence(study: Study, own: pd.DataFrame, ours: str) -> Shown:
         )
 
 
+def of_units(study: Study, units: pd.DataFrame) -> Shown:
+    """A study of what networks are made of, from the table of their units."""
+    with style.context():
+        return Shown(
+            figure=study.figure,
+            title=study.title,
+            arms=list(dict.fromkeys(units["arm"])),
+            panels=[drawing.units_panel(units, study.title)],
+            entries=drawing.units_legend(units),
+            sentences=[
+                "A box is a unit in forward order, a gap stands where the map becomes smaller; below is its side."
+            ],
+            note=study.note,
+            tables={"units": units},
+        )
+
+
 def figure_of(shown: Shown) -> Figure | None:
     """All panels of a study on one sheet."""
     with cast(shown.arms), style.context():
-        return sheet(shown.panels, shown.entries, columns=4) if shown.panels else None
+        columns = 6 if "units" in shown.tables else 4  # of the legend: kinds of units have short names
+        return sheet(shown.panels, shown.entries, columns=columns) if shown.panels else None
 
 
 def _of_evidence(plan: Plan, study: Study, own: pd.DataFrame, folder: Path) -> Shown:
@@ -144,19 +162,10 @@ def _of_units(plan: Plan, study: Study, folder: Path) -> Shown:
     units = units_of(plan, study)
     folder.mkdir(parents=True, exist_ok=True)
     units.to_csv(folder / "units.csv", index=False, lineterminator="\n")
-    with style.context():
-        panels, entries = [drawing.units_panel(units, study.title)], drawing.units_legend(units)
-        _saved(sheet(panels, entries, columns=6), folder, study.figure)
-    return Shown(
-        figure=study.figure,
-        title=study.title,
-        arms=list(dict.fromkeys(units["arm"])),
-        panels=panels,
-        entries=entries,
-        sentences=["A box is a unit in forward order, a gap stands where the map becomes smaller; below is its side."],
-        note=study.note,
-        tables={"units": units},
-    )
+    shown = of_units(study, units)
+    if (figure := figure_of(shown)) is not None:
+        _saved(figure, folder, study.figure)
+    return shown
 
 
 def _saved(figure: Figure, folder: Path, name: str) -> None:
