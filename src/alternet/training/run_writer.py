@@ -136,7 +136,7 @@ class Log:
 
     def watch(self, row: Row) -> None:
         """Put one row into the events."""
-        scalars: dict[str, float] = {}
+        scalars: dict[str, Any] = {}
         for name, value in row.items():
             if value is not None and name != "epoch":
                 # TensorBoard groups by what is left of the slash: test_nll is drawn as test/nll
