@@ -84,7 +84,8 @@ class Meeting:
         """
         turns = self._turns
         time.sleep(4 * LONGEST)  # so that who was lost just now has been silent for some turns
-        if self._turns == turns and not self._broken:  # what keeps all that is said does not answer either
+        # what keeps all that is said does not answer either
+        if self.rank != HOST and self._turns == turns and not self._broken:
             self._give_up(HOST, "does not answer any more: it is stopped, or hangs")
         silent = [other for other, seconds in self._still.items() if seconds > 2 * LONGEST]
         gone = silent or [other for other, said in self._others.items() if said.left]

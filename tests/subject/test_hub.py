@@ -1,6 +1,7 @@
 """Without a network the hub is asked once, for seconds, and the copies from before are taken."""
 
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,13 @@ def test_what_was_downloaded_before_is_taken(
 
 
 def test_an_address_that_never_answers_takes_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(60))
+    asked_long_enough = threading.Event()
+
+    def never(*_: Any, **__: Any) -> Any:
+        asked_long_enough.wait(60)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", never)
     monkeypatch.setattr(hub, "getproxies", dict)
     monkeypatch.setattr(hub, "SECONDS", 0.1)
     begun = time.monotonic()
@@ -79,6 +86,7 @@ def test_an_address_that_never_answers_takes_five_seconds_at_most(monkeypatch: p
     with pytest.raises(RuntimeError, match="as it is"), one_try():
         raise RuntimeError("as it is")
     assert not constants.HF_HUB_OFFLINE
+    asked_long_enough.set()
 
 
 def test_a_proxy_is_asked_and_not_the_hub(nobody: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
