@@ -46,8 +46,8 @@ DECIDING = ("instrument", "version", "settings", "model", "input", "dtype", "dat
 NAMES = ("model", "model_b", "tap", "tap_a", "tap_b", "kind", "metric", "corruption", "shape", "texture")
 """Columns of text in results of version 0.1.0, which did not say so."""
 
-# Reading a float back exactly is the default from pandas 3.1 on, which no longer wants to be asked for it.
-_EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+EXACT: Any = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+"""For `pandas.read_csv`: floats as they were written, which is its default from 3.1 on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -370,7 +370,7 @@ def _read(path: Path, types: Mapping[str, str] | None) -> pd.DataFrame:
         raise ValueError(f"{path.name} is cut off")
     words = NAMES if types is None else [name for name, kind in types.items() if kind == "text"]
     # Only \n ends a row: a name from outside may hold a carriage return.
-    options: Any = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n", **_EXACT}
+    options: Any = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n", **EXACT}
     table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(words, str), **options)
     if "model" not in table:
         raise ValueError(f"{path.name} has no column model, but {shortened(list(table.columns), 100)}")

@@ -294,6 +294,7 @@ def test_a_surface_turns_in_place_of_its_picture_and_the_picture_returns_in_prin
     panel.locator(".larger").click()
     assert page.locator("dialog[open] .turning").bounding_box()["height"] > 500
     page.keyboard.press("Escape")
+    page.locator("dialog[open]").wait_for(state="hidden")
     page.emulate_media(media="print")
     assert panel.locator(".plot > svg").is_visible() and not panel.locator(".turning").is_visible()
 

@@ -123,7 +123,8 @@ function enlarge(panel) {
   settle(panel);
 }
 function settle(panel) {
-  all(".turning", panel).forEach((surface) => Plotly.Plots.resize(surface));
+  // In print a surface is not displayed, and plotly refuses to fit it into nothing
+  all(".turning", panel).forEach((surface) => surface.offsetParent && Plotly.Plots.resize(surface));
   panel.querySelector(".larger").textContent = dialog.open ? "Close" : "Enlarge";
   panel.querySelector(dialog.open ? ".plot" : ".larger").focus({ preventScroll: true });
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from alternet.loss.flatness import COLUMNS, Heights, Ray, flatness
-from alternet.measurement import Measurement
+from alternet.measurement import EXACT, Measurement
 
 COLUMN = {"x": 0, "y": 1, "l2": 3, "nll": 4, "accuracy": 7}
 """Places in a line of the file, which has no header; the others hold metrics that a landscape does not show."""
@@ -37,7 +37,7 @@ def published_landscape(file: str | Path, model: str) -> Measurement:
         [9.0, 8.0, 9.0, 8.0, 7.0, 8.0, 9.0, 8.0, 9.0]
     """
     try:
-        raw = pd.read_csv(file, header=None).astype(float)
+        raw = pd.read_csv(file, header=None, **EXACT).astype(float)
         table = pd.DataFrame({name: raw[place] for name, place in COLUMN.items()})
         nll = table["nll"].where(table["nll"].map(isfinite))
         table = table.assign(model=model, nll=nll, loss=nll + WEIGHT_DECAY * table["l2"])
