@@ -24,8 +24,8 @@ PICTURE = 3 * SIDE * SIDE
 """Bytes of a picture; of floats it has four times as many."""
 
 LESS = {
-    "hessian": {"k": 1, "batch_size": 64, "augment": "none"},
-    "spectral_density": {"draws": 1, "steps": 2, "exact": 0, "augment": "strong"},
+    "hessian": {"k": 1, "batch_size": 16, "augment": "none"},
+    "spectral_density": {"draws": 1, "steps": 2, "exact": 0, "batch_size": 16, "augment": "strong"},
     "landscape": {"points": 3, "draws": 2, "augment": "none"},
     "frequency_noise": {"bands": 2, "repeats": 1},
 }
@@ -42,6 +42,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         levels = draws.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
         Image.fromarray(levels).save(kind / f"{number}.bmp")
     return folder
+
 
 M_MMAP_THRESHOLD = -3
 """Of malloc.h: from how many bytes on a piece of memory goes back to the system as soon as it is freed."""
