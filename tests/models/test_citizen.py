@@ -30,8 +30,15 @@ def alternet(**settings: Any) -> nn.Module:
 def test_an_export_takes_any_number_and_size_of_images(times, settings):
     """From those on whose last map has more than one window a side, as the example's."""
     net, free = alternet(**settings), torch.export.Dim.AUTO
+    sizes = ({0: free, 2: free, 3: free},)
+    pool = torch.export.export(nn.MaxPool2d(3, 2, 1), (torch.rand(2, 3, 37, 43),), dynamic_shapes=sizes).module()
+    try:
+        pool(torch.rand(2, 3, 32, 32))
+    except AssertionError:  # torch 2.9 and 2.10
+        if "stem" in settings:
+            pytest.skip("this torch exports a max pool for odd sides alone, or for even ones, alternet's or any other")
     example = torch.rand(2, 3, 37 * times, 43 * times)
-    exported = torch.export.export(net, (example,), dynamic_shapes=({0: free, 2: free, 3: free},))
+    exported = torch.export.export(net, (example,), dynamic_shapes=sizes)
     for count, channels, height, width in SIZES:
         images = torch.rand(count, channels, height * times, width * times)
         with torch.no_grad():
