@@ -1,19 +1,27 @@
-"""Draw every figure of the paper for the docs, and write the page that lists them: `make figures`.
+"""Draw the figures of the docs from committed tables, and write the pages that show them: `make figures`.
 
 Run it after a table or a drawing has changed; a test sees whether it was done. Nothing is measured here: the package
-holds what the paper published, and docs/results/smoke the evidence of the studies at smoke scale, where they were run.
+holds what the paper published, docs/results/smoke the evidence of the studies at smoke scale, and docs/results/photos
+what the instruments found in the networks of the demo.
 """
 
 import argparse
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 import marks
 import pandas as pd
 from matplotlib.figure import Figure
 
+from alternet.instruments.catalogue import instruments
+from alternet.instruments.figures import cast, draw, sentences
 from alternet.instruments.verdicts import interval, records, say
 from alternet.plotting.style import save
+from alternet.report.contents import in_one_order, in_order
+from alternet.report.gather import gather
+from alternet.report.model_table import model_table
+from alternet.report.tables import as_markdown
 from alternet.studies.claims import judged_claims
 from alternet.studies.declaration import Study
 from alternet.studies.evidence import COLUMNS, checked, read_evidence
@@ -25,6 +33,7 @@ from alternet.studies.units import units_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 EVIDENCE = DOCS / "results" / "smoke" / "evidence.csv"
+PHOTOS = DOCS / "results" / "photos"
 
 
 def of_study(study: Study, measured: pd.DataFrame) -> Figure | None:
@@ -67,8 +76,28 @@ def section(study: Study, drawn: bool) -> str:
     return "\n".join(lines)
 
 
-def main(docs: Path) -> None:
-    """Draw every figure that there are numbers for, then write the page."""
+def of_instruments(docs: Path) -> None:
+    """Draw what each instrument found in the networks of the demo; write what it says, and pictures that lead to it."""
+    measurements = in_order(gather([PHOTOS])[0])
+    pictures, sections = [], [as_markdown(model_table(measurements)[1].set_index("").T.reset_index(names=""))]
+    with cast(in_one_order(measurements)):
+        for one in measurements:
+            name, spec = one.instrument, instruments()[one.instrument].spec
+            save(draw(one), docs / "images" / f"{name}.svg")
+            pictures.append(f"[![{spec.question}](images/{name}.svg)](instruments/{name}.md)<br>{spec.question}")
+            sections += [f"## {spec.title}", f"[![{spec.question}](images/{name}.svg)](instruments/{name}.md)"]
+            sections.append("\n".join(f"- {line}" for line in sentences(one)))
+    rows = [
+        "| | |",
+        "|---|---|",
+        *(f"| {left} | {right} |" for left, right in zip_longest(*[iter(pictures)] * 2, fillvalue="")),
+    ]
+    marks.write(docs / "index.md", "pictures", "\n".join(rows))
+    marks.write(docs / "photos.md", "photos", "\n\n".join(sections))
+
+
+def of_paper(docs: Path) -> None:
+    """Draw every figure of the paper that there are numbers for; write the page that lists them."""
     measured = read_evidence(EVIDENCE) if EVIDENCE.exists() else checked(pd.DataFrame(columns=list(COLUMNS)))
     sections = []
     for study in studies_named([ALL], SMOKE):
@@ -83,4 +112,6 @@ def main(docs: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--docs", type=Path, default=DOCS, help="where to write")
-    main(parser.parse_args().docs)
+    where = parser.parse_args().docs
+    of_instruments(where)
+    of_paper(where)

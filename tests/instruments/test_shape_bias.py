@@ -12,7 +12,8 @@ from alternet.data import batches
 from alternet.data.image_batches import Batches
 from alternet.instruments.shape_bias import ShapeBias
 from alternet.instruments.shape_bias.entry_level import CATEGORIES
-from alternet.instruments.shape_bias.measure import cue_pairs, decisions, vocabulary, wilson
+from alternet.instruments.shape_bias.measure import cue_pairs, decisions, vocabulary
+from alternet.student import wilson
 from alternet.subject.subject import Subject
 
 CUES = ["bird", "cat", "dog"]

@@ -161,7 +161,7 @@ def test_a_dry_run_says_what_a_step_costs_and_what_is_there(capsys, tmp_path):
     ("line", "said"),
     [
         (["5z"], "There is no figure '5z'. "),
-        (["nothing.py"], "There is no file nothing.py"),
+        (["nothing.py"], "There is no Python file nothing.py"),
         (["5a", "--scale", "big"], "Invalid value for '--scale'"),
         (["5a", "--data", "elpv", "--data", "digits:x", "--data", "folder"], "names several in place of photos"),
     ],
@@ -175,7 +175,7 @@ def test_wrong_calls_are_one_line(line, said, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("x = 1", "declares no study"), ("import nothing_there", "cannot be run as a declaration")]
+    ("text", "said"), [("x = 1", "declares no study"), ("import nothing_there", "cannot be run for a declaration")]
 )
 def test_a_file_that_declares_nothing_is_refused(text, said, tmp_path):
     file = tmp_path / "mine.py"

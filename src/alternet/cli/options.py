@@ -18,10 +18,11 @@ Models = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="[CALLED=]NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID, run:DIR or local-dir:FOLDER; "
-        "WEIGHTS is a file or `pretrained`, or a snapshot of the run, such as run:DIR@warmup. CALLED is what tables "
-        "and figures call it, as in mine=run:DIR; mine=run:runs/a-* is all runs that match, as one model with an "
-        "interval, and run:DIR@* every snapshot of a run. May be given several times; the order is kept.",
+        help="[CALLED=]NAME[@WEIGHTS]: a timm name (ours included), tv:NAME, hf:ID, run:DIR, local-dir:FOLDER, or "
+        "FILE.py:NAME, a class or function of your own (the file is run); WEIGHTS is a file or `pretrained`, or a "
+        "snapshot of the run, such as run:DIR@warmup. CALLED is what tables and figures call it, as in mine=run:DIR; "
+        "mine=run:runs/a-* is all runs that match, as one model with an interval, and run:DIR@* every snapshot of a "
+        "run. May be given several times; the order is kept.",
     ),
 ]
 Model = Annotated[

@@ -22,9 +22,10 @@ def doubts(instruments: "Sequence[Instrument]", subject: Subject, batches: Batch
     """What one should know before one believes the numbers: of weights, normalisation and classes."""
     if subject.origin["weights"].get("from") == "random":
         model = subject.origin.get("model", "MODEL")
+        others = "" if "code" in subject.origin else f" or published ones, {model}@pretrained, where there are some,"
         yield (
-            f"{subject.name} has random weights; name a file, {model}@FILE, or published ones, {model}@pretrained, "
-            f"where there are some, or train it: alternet train -m {model}."
+            f"{subject.name} has random weights; name a file, {model}@FILE,{others} or train it: alternet train -m "
+            f"{model}."
         )
     if subject.doubt:
         yield subject.doubt

@@ -1,10 +1,10 @@
 """Reproduce: studies from their names to their figures, going on where an earlier call stopped."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from alternet.errors import in_one_line, unknown
+from alternet.errors import unknown
+from alternet.own_file import run_own
 from alternet.studies.declaration import Study
 from alternet.studies.executor import Executor
 from alternet.studies.figures import FIGURES
@@ -50,14 +50,7 @@ def studies_named(names: Sequence[str], scale: Scale) -> tuple[Study, ...]:
 
 def declared_in(file: Path) -> list[Study]:
     """The studies that a Python file declares; it is the user's own and is run."""
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if not file.is_file() or spec is None or spec.loader is None:
-        raise ValueError(f"There is no file {file}. Give a figure (alternet list figures), or a file of your studies.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"{file} cannot be run as a declaration of studies: {in_one_line(error)}") from error
+    module = run_own(file, "a declaration of studies; for a figure of the paper see alternet list figures")
     found = [value for value in vars(module).values() if isinstance(value, Study)]
     if not found:
         raise ValueError(f"{file} declares no study: expected STUDY = alternet.studies.Study(...) in it.")

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -15,19 +15,19 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.distributed import local_device
 from alternet.errors import shortened, unknown
-from alternet.hub import one_try
 from alternet.models.transplanted import as_data, grafted
 from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
-from alternet.subject.declared import tower_of
 from alternet.subject.ensemble import ensemble, members_of
 from alternet.subject.names import named
+from alternet.subject.own import OWN, check_own, from_own
 from alternet.subject.subject import Subject
 from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
+from alternet.subject.transformers_models import from_transformers
 from alternet.subject.transplant import Written, plan_transplant
-from alternet.subject.weight_checks import no_larger_than, note_missing
+from alternet.subject.weight_checks import no_larger_than
 from alternet.subject.weight_facts import facts_of, require_own, require_plain
 from alternet.subject.weights import (
     PREFIXES,
@@ -63,6 +63,7 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
             header of a file, or a `run.json` or timm's `config.json` beside it, says of model arguments, classes,
             size and normalisation is taken. After `run:DIR` it is a snapshot, such as `init`, `warmup` or
             `epoch-0100`; without it, or with `last`, weights are those that the training came to.
+            `FILE.py:NAME[@WEIGHTS]` is what a class or function in a Python file of your own makes; the file is run.
             `MODEL+msa(UNIT,...)` puts attention in the place of units of any of these, as `alternet.transplant` does:
             `resnet50@pretrained+msa(layer4.2,layer3.5:heads=12)`. `ensemble(MODEL,MODEL,...)` are several as one, whose
             probabilities are the mean of theirs. CALLED is a `name`, as in `mine=run:DIR`.
@@ -179,7 +180,7 @@ def check(model: str) -> None:
 
 def _check_one(kind: str, rest: str) -> None:
     name, at, weights = rest.partition("@")
-    if at and not weights and kind in ("", "tv"):
+    if at and not weights and kind in UNTRAINED:
         raise ValueError(
             f"{rest} names no weights behind the @. Write {name}@FILE, {name}@pretrained, or {name} for random ones."
         )
@@ -192,6 +193,8 @@ def _check_one(kind: str, rest: str) -> None:
         run.at(snapshot)
     elif kind == "local-dir":
         of_folder(rest)
+    elif kind == OWN:
+        check_own(rest)
     elif kind != "hf" and weights not in ("", "pretrained"):
         find_weights(path_of(weights))
 
@@ -207,7 +210,7 @@ def is_random(model: str) -> bool:
         return any(map(is_random, members))
     if written := Written.of(model):
         return is_random(written.base) and not written.weights
-    return kind_of(model) in ("", "tv") and "@" not in model
+    return kind_of(model) in UNTRAINED and "@" not in model
 
 
 def is_published(model: str) -> bool:
@@ -216,12 +219,14 @@ def is_published(model: str) -> bool:
 
 
 def kind_of(model: str) -> str:
-    """Whose model a MODEL is: `tv`, `hf`, `run`, or timm's and ours, which is nothing."""
+    """Whose model a MODEL is: `tv`, `hf`, `run`, the user's own, or timm's and ours, which is nothing."""
     return _split(model)[0]
 
 
 def _split(model: str) -> tuple[str, str]:
     kind, colon, rest = model.partition(":")
+    if OWN in model.partition("@")[0] and kind not in BUILDERS:
+        return OWN, model
     return (kind, rest) if colon and kind in BUILDERS else ("", model)
 
 
@@ -291,65 +296,6 @@ def _published(name: str, weights: Any, num_classes: int | None) -> nn.Module:
         raise ValueError(unreachable(f"tv:{name}", error)) from error
 
 
-def _from_transformers(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError("hf: models need transformers. Install it with: pip install 'alternet[hf]'") from error
-    if "@" in name and not path_of(name).is_dir():
-        raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
-    if given:
-        raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
-    options: dict[str, Any] = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
-    safe = {"trust_remote_code": False}  # where nothing is said, transformers asks at a terminal
-    elsewhere = not path_of(name).is_dir()
-    try:
-        with one_try() if elsewhere else nullcontext():
-            config = transformers.AutoConfig.from_pretrained(name, **safe)
-            kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
-            model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **safe, **own)
-            mean, std = _processed(transformers.AutoImageProcessor, name)
-    except (OSError, ValueError) as error:
-        raise ValueError(unreachable(f"hf:{name}", error)) from error
-    if getattr(model, "main_input_name", "pixel_values") != "pixel_values" and not tower_of(model):
-        raise ValueError(f"hf:{name} takes {model.main_input_name}, expected a network for images.")
-    weights = {"from": "hub", "id": name, "revision": getattr(model.config, "_commit_hash", None)}
-    mismatched = (key if isinstance(key, str) else key[0] for key in told.get("mismatched_keys", ()))
-    # without a classifier nothing reads what pools the features
-    unused = () if kind == CLASSIFIER else ("pooler.",)
-    if drawn := sorted(key for key in {*told.get("missing_keys", ()), *mismatched} if not key.startswith(unused)):
-        weights["drawn"] = drawn
-        note_missing([key for key in drawn if key in told.get("missing_keys", ())], f"hf:{name}")
-    if mean is None:
-        return model, {"origin": {"weights": weights}}
-    return model, {"mean": mean, "std": std, "origin": {"weights": weights, "normalisation": "its image processor"}}
-
-
-CLASSIFIER = "AutoModelForImageClassification"
-
-
-def _kind_of_transformer(config: Any, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The class of transformers that a model was saved as, so that no head is drawn that it does not have."""
-    saved_as = " ".join(getattr(config, "architectures", None) or (CLASSIFIER,))
-    if options or "ForImageClassification" in saved_as:
-        return CLASSIFIER, dict(options)
-    if "ForSemanticSegmentation" in saved_as:
-        return "AutoModelForSemanticSegmentation", {}
-    if config.model_type == "vit_mae":  # as it is, it hides patches at random and shuffles the others
-        return "ViTModel", {"add_pooling_layer": False}
-    return "AutoModel", {}
-
-
-def _processed(processors: Any, name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
-    """Mean and std of a transformers' image processor, if there is one and they are known."""
-    try:
-        processor = processors.from_pretrained(name, trust_remote_code=False)
-        mean, std = tuple(processor.image_mean), tuple(processor.image_std)
-    except (OSError, ValueError, AttributeError, TypeError, ImportError):
-        return None, None
-    return (mean, std) if getattr(processor, "do_normalize", True) else ((0.0,) * len(mean), (1.0,) * len(std))
-
-
 def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping[str, Any]) -> Built:
     run, snapshot = TrainingRun.named(name)
     file, facts = run.at(snapshot), run.model
@@ -359,7 +305,10 @@ def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping
     try:
         require_known(facts.model)
     except ValueError as error:
-        raise ValueError(f"{run.folder / RUN} names no model that is known here. {error}") from error
+        raise ValueError(
+            f"{run.folder / RUN} names no model that is known here. {error} One of a Python file of yours is "
+            f"FILE.py:{facts.model}@{file}."
+        ) from error
     arguments = {**require_plain(facts.model_args, str(run.folder / RUN)), **given}
     try:
         with no_larger_than(weights, str(run.folder / RUN)):
@@ -392,7 +341,11 @@ def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping
 BUILDERS: dict[str, Callable[..., Built]] = {
     "": from_timm,
     "tv": _from_torchvision,
-    "hf": _from_transformers,
+    "hf": from_transformers,
     "run": _from_run,
     "local-dir": from_folder,
+    OWN: from_own,
 }
+
+UNTRAINED = ("", "tv", OWN)
+"""Kinds of models whose weights are random where none are named."""

@@ -14,6 +14,7 @@ from alternet.storage import is_file, sha256_of
 from alternet.subject.creating import create, create_for_data, require_known, with_attention
 from alternet.subject.ensemble import members_of
 from alternet.subject.loading import build, check, is_random, kind_of
+from alternet.subject.own import OWN, registered
 from alternet.subject.subject import ASSUMED, Subject
 from alternet.subject.timm_models import of_file
 from alternet.subject.transplant import Written
@@ -60,8 +61,8 @@ def start(
     """The network that a training begins with.
 
     Args:
-        model: `NAME[@WEIGHTS]` as `alternet.load` takes it, of timm or ours, `run:DIR[@SNAPSHOT]`, or any of these with
-            attention put into it. Without weights they are random.
+        model: `NAME[@WEIGHTS]` as `alternet.load` takes it, of timm or ours, `run:DIR[@SNAPSHOT]`, what a file of the
+            user's own registers in timm, or any of these with attention put into it. Without weights they are random.
         input_size: Channels, height and width of the images.
         num_classes: Number of classes; if the weights know another number, the head is drawn anew.
         arguments: Keyword arguments of the model; they win over those that follow from the weights and the images.
@@ -78,6 +79,8 @@ def start(
     """
     if members_of(model):
         raise ValueError(f"An ensemble is trained member by member, got {model!r}. Train one of them.")
+    if kind_of(model) == OWN:
+        model = registered(model)
     if is_random(model):
         network, name, taken = create_for_data(model, input_size, num_classes, arguments, seed=seed)
         return Start(model=network, name=name, arguments=taken)

@@ -214,7 +214,7 @@ class Subject:
         """Two images of grey noise [2, c, h, w] of the declared size, the same at every call."""
         if self.input_size is None:
             raise ValueError(
-                f"The input size of {self.name!r} is not known: the model declares none. "
+                f"The input size of {self.name!r} is not known: the model declares none. Give --img-size, or in Python "
                 "State it: Subject(model, name=..., input_size=(3, 224, 224))."
             )
         return noise(self.input_size)

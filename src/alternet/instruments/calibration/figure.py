@@ -1,7 +1,7 @@
 """Calibration figure: reliability diagrams with their histograms of confidence (Fig F.1a of the paper)."""
 
 from functools import partial
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any
 
 import pandas as pd
@@ -11,11 +11,12 @@ from matplotlib.patches import Patch
 
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.exhibit import Exhibit
-from alternet.instruments.key_number import KeyNumber, interval
+from alternet.instruments.key_number import Ends, KeyNumber, interval
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, put
 from alternet.plotting.panel import Panel, Points, Targets, belongs_to, lay
 from alternet.plotting.style import FAINT, INK, Drawing, grid, letters, model_styles
+from alternet.student import wilson
 
 GAP: dict[str, Any] = {"facecolor": "none", "hatch": "////", "edgecolor": "#555555", "linewidth": 0.7}
 IDEAL = (0, (4, 2))
@@ -149,14 +150,17 @@ KEY: dict[str, dict[str, Any]] = {
 
 def numbers(measurement: Measurement) -> dict[str, KeyNumber]:
     """Accuracy, NLL and expected calibration error."""
-    table = measurement.table
+    table, images = measurement.table, measurement.provenance.get("images")
     errors = table["standard_error"] if "standard_error" in table else [nan] * len(table)
-    found = zip(table["metric"], table["value"].astype(float), errors, strict=True)
-    return {
-        metric: KeyNumber(value=value, topic="accuracy and calibration", **interval(value, error), **KEY[metric])
-        for metric, value, error in found
-        if metric in KEY
-    }
+    found = {}
+    for metric, value, error in zip(table["metric"], table["value"].astype(float), errors, strict=True):
+        if metric in KEY:
+            ends = interval(value, error)
+            if metric == "accuracy" and images and isfinite(value):  # few images are no reason for more than 100 %
+                low, high = wilson(round(value * images), images)
+                ends = Ends(low=low, high=high)
+            found[metric] = KeyNumber(value=value, topic="accuracy and calibration", **ends, **KEY[metric])
+    return found
 
 
 EXHIBIT = Exhibit(

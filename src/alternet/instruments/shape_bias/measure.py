@@ -23,6 +23,7 @@ from alternet.instruments.shape_bias.entry_level import CATEGORIES, IMAGENET_CLA
 from alternet.instruments.work import Batch, OnePass, Row, Tables
 from alternet.scores import require_numbers
 from alternet.shapes import Labels, Logits
+from alternet.student import wilson
 
 if TYPE_CHECKING:
     from alternet.instruments.shape_bias import ShapeBias
@@ -110,22 +111,6 @@ def decisions(logits: Logits, groups: Sequence[Sequence[int]]) -> Labels:
     """
     probabilities = logits.double().softmax(1)
     return torch.stack([probabilities[:, list(group)].mean(1) for group in groups], dim=1).argmax(1)
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; all of [0, 1] where nothing was tried.
-
-    Examples:
-        >>> low, high = wilson(5, 10)
-        >>> round(low, 4), round(high, 4), wilson(0, 0)
-        (0.2366, 0.7634, (0.0, 1.0))
-    """
-    from scipy.stats import binomtest  # takes most of a second to import
-
-    if trials == 0:
-        return 0.0, 1.0
-    low, high = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    return float(low), float(high)
 
 
 class ShapeBiasWork(OnePass):
