@@ -119,7 +119,7 @@ def test_every_number_comes_from_its_instrument_and_leads_to_its_figure():
         ("cost", 1),
     ]
     # by closed forms of the crafted numbers
-    share, images, z = 0.83, 1080, 1.95996
+    share, images, z = 897 / 1080, 1080, 1.95996
     centre, half = share + z**2 / images / 2, z * (share * (1 - share) / images + (z / images / 2) ** 2) ** 0.5
     low, high = (100 * (centre + side * half) / (1 + z**2 / images) for side in (-1, 1))  # Wilson (1927)
     assert column(front, "Accuracy")["ViT"] == ("83.0 %", f"{low:.1f}–{high:.1f}", False, links["calibration"])
