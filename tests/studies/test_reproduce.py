@@ -58,6 +58,13 @@ def test_studies_from_declarations_to_figures(done):
     for name in ("honest", "honest-calibration"):
         for ending in ("svg", "pdf", "png"):
             assert (plan.out / "figures" / "honest" / f"{name}.{ending}").stat().st_size > 1000
+    stated = json.loads((plan.out / "provenance.json").read_text(encoding="utf-8"))
+    assert stated["studies"] == ["honest", "varied"] and len(stated["versions"]) == 1
+    assert set(stated["networks"]) == {job.folder.name for job in plan.jobs}
+    first = stated["networks"][plan.jobs[0].folder.name]
+    assert first["recipe"]["epochs"] == plan.jobs[0].training.recipe.epochs
+    kinds = [one.instrument.spec.name for one in plan.jobs[0].measurements]
+    assert [one["instrument"] for one in first["measured"]] == kinds
     page = (plan.out / "report.html").read_text(encoding="utf-8")
     assert page.index("Is a tiny ViT honest?") < page.index("How do maps vary?")
     assert "the same ViT" in page

@@ -9,15 +9,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alternet.instruments import figures
-from alternet.measurement import Measurement
+from alternet.measurement import PROVENANCE, Measurement
 from alternet.plotting import style
 from alternet.plotting.panel import sheet
 from alternet.plotting.style import cast, save
 from alternet.report.contents import Study as Shown
 from alternet.report.render import write
+from alternet.storage import write_json
 from alternet.studies import drawing
 from alternet.studies.declaration import Study, Training
 from alternet.studies.evidence import COLUMNS, checked, published, write_evidence
+from alternet.studies.origin import origin
 from alternet.studies.plan import Plan, Wanted, trained
 from alternet.studies.readings import rows
 from alternet.studies.training_job import without_path
@@ -68,13 +70,14 @@ def collected(plan: Plan) -> Collected:
 
 
 def put_out(plan: Plan) -> Collected:
-    """Write the evidence, the figures and the report of what there is.
+    """Write the evidence, where it comes from, the figures and the report of what there is.
 
     Returns:
         What there is, and what is missing.
     """
     results = collected(plan)
     write_evidence(plan.out / EVIDENCE, results.evidence)
+    write_json(plan.out / PROVENANCE, origin(plan))
     shown = []
     for study in plan.studies:
         own = results.evidence[results.evidence["figure"] == study.figure]
