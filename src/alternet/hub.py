@@ -12,10 +12,13 @@ SECONDS = 5
 
 
 @contextmanager
-def one_try() -> Iterator[None]:
+def one_try(*, asked: bool = True) -> Iterator[None]:
     """Within it the libraries of Hugging Face do with what they downloaded before if the hub does not answer.
 
     By themselves they ask six times, for half a minute, a file.
+
+    Args:
+        asked: Whether what is done within asks the hub at all; otherwise nothing is tried.
 
     Raises:
         ConnectionError: It does not answer, and what is asked for was not downloaded before.
@@ -26,7 +29,7 @@ def one_try() -> Iterator[None]:
     """
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE or _answers(constants.ENDPOINT):
+    if not asked or constants.HF_HUB_OFFLINE or _answers(constants.ENDPOINT):
         yield
         return
     constants.HF_HUB_OFFLINE = True

@@ -6,7 +6,7 @@ import os
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, redirect_stdout, suppress
+from contextlib import redirect_stdout, suppress
 from functools import cached_property, partial
 from importlib import import_module
 from itertools import islice
@@ -348,7 +348,7 @@ def _opened(name: str, root: str | None, split: str) -> Any:
     for called in SPLIT_NAMES.get(split, (split,)):
         try:
             # timm prints what to install; so do we
-            with redirect_stdout(io.StringIO()), one_try() if asks_the_hub else nullcontext():
+            with redirect_stdout(io.StringIO()), one_try(asked=asks_the_hub):
                 return create_dataset(name, root=root, split=called, is_training=False, download=False)
         except ImportError as error:
             raise ValueError(

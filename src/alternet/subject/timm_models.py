@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -125,9 +124,9 @@ def from_folder(folder: str, img_size: Side, num_classes: int | None, given: Map
 def _create_timm(name: str, img_size: Side, num_classes: int | None, options: Mapping[str, Any]) -> nn.Module:
     wanted = {"num_classes": num_classes, "img_size": img_size}
     options = {**options, **{key: value for key, value in wanted.items() if value is not None}}
-    published = options.get("pretrained") and "pretrained_cfg_overlay" not in options
+    published = bool(options.get("pretrained")) and "pretrained_cfg_overlay" not in options
     try:
-        with one_try() if published else nullcontext():
+        with one_try(asked=published):
             return create(name, **options)[0]
     except TypeError as error:
         own = [key for key in options if key not in ("pretrained", "pretrained_cfg_overlay", *wanted)]

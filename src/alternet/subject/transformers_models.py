@@ -1,7 +1,6 @@
 """Models of transformers: what they were saved as, with the normalisation of their image processor."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from alternet.hub import one_try
@@ -23,9 +22,8 @@ def from_transformers(name: str, img_size: Side, num_classes: int | None, given:
         raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
     options: dict[str, Any] = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
     safe = {"trust_remote_code": False}  # where nothing is said, transformers asks at a terminal
-    elsewhere = not path_of(name).is_dir()
     try:
-        with one_try() if elsewhere else nullcontext():
+        with one_try(asked=not path_of(name).is_dir()):
             config = transformers.AutoConfig.from_pretrained(name, **safe)
             kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
             model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **safe, **own)
