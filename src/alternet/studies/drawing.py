@@ -171,7 +171,7 @@ def _levels(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Mapp
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.margins(x=0.12)
     axis.xaxis.set_major_locator(MaxNLocator(5))
-    axis.set_xlabel(_axis_name(show.y))
+    axis.set_xlabel(QUANTITIES[show.y].unit)  # what it is stands above
     axis.grid(axis="y")
     axis.set_axisbelow(True)
     if rows["value"].lt(0).any() and rows["value"].gt(0).any():

@@ -105,18 +105,10 @@ QUANTITIES = {
     "mlp_variance_raised": Quantity("Share of MLPs that raise the variance"),
     "conv_variance_raised": Quantity("Share of convolutional units that raise the variance"),
     "lesion": Quantity("Change of accuracy without a unit", **IN_POINTS, **UNIT_BY_UNIT),
-    "lesion_attention_end": Quantity(
-        "Change of accuracy without the last attention of a stage, mean over stages", **IN_POINTS
-    ),
-    "lesion_attention_start": Quantity(
-        "Change of accuracy without the first attention of a stage, mean over stages", **IN_POINTS
-    ),
-    "lesion_conv_end": Quantity(
-        "Change of accuracy without the last convolution of a stage, mean over stages", **IN_POINTS
-    ),
-    "lesion_conv_start": Quantity(
-        "Change of accuracy without the first convolution of a stage, mean over stages", **IN_POINTS
-    ),
+    "lesion_attention_end": Quantity("Change of accuracy without a stage's last attention", **IN_POINTS),
+    "lesion_attention_start": Quantity("Change of accuracy without a stage's first attention", **IN_POINTS),
+    "lesion_conv_end": Quantity("Change of accuracy without a stage's last convolution", **IN_POINTS),
+    "lesion_conv_start": Quantity("Change of accuracy without a stage's first convolution", **IN_POINTS),
     "cka_first_last": Quantity("CKA of the first and the last unit"),
     "block_structure": Quantity("CKA within stages less that across, at equal distance"),
     "images_per_second": Quantity("Training throughput", "images / s", "higher", **NOT_COMPARED),
