@@ -21,7 +21,7 @@ from alternet.plotting.style import save
 from alternet.report.contents import in_one_order, in_order
 from alternet.report.gather import gather
 from alternet.report.model_table import model_table
-from alternet.report.tables import as_markdown
+from alternet.report.tables import as_markdown, write_table
 from alternet.studies.claims import judged_claims
 from alternet.studies.declaration import Study
 from alternet.studies.evidence import COLUMNS, checked, read_evidence
@@ -60,8 +60,8 @@ def section(study: Study, drawn: bool) -> str:
     cases: dict[tuple[str, str], dict[str, str]] = {}
     for whose, table in verdicts().items():
         for row in records(table[table["figure"] == study.figure]):
-            said = f"{say(row['effect'], row['scale'])} {interval(row['low'], row['high'], row['scale'])}".strip()
-            verdict = f"{row['verdict']}: {said}" if said else row["verdict"]
+            ends, said = interval(row["low"], row["high"], row["scale"]), say(row["effect"], row["scale"])
+            verdict = ": ".join(filter(None, (row["verdict"], f"{said} ({ends})" if ends else said)))
             cases.setdefault((row["text"], row["case"]), {})[whose] = verdict
     if cases:
         lines += [f"| claim | case | {' | '.join(verdicts())} |", "|---|---" + "|---" * len(verdicts()) + "|"]
@@ -107,6 +107,8 @@ def of_paper(docs: Path) -> None:
             save(figure, docs / "paper" / f"{study.figure}.svg")
         sections.append(section(study, drawn=figure is not None))
     marks.write(docs / "paper.md", "figures", "\n\n".join(sections))
+    if "ours" in verdicts():
+        write_table(verdicts()["ours"], docs / EVIDENCE.relative_to(DOCS).with_name("claims.csv"))
 
 
 if __name__ == "__main__":
