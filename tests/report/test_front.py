@@ -254,3 +254,8 @@ def test_figures_of_studies_stand_ahead_of_what_numbers_lead_to():
     assert shown.front is not None
     assert column(shown.front, "Accuracy")["ViT"][3] == "section-2"
     assert [section.instrument for section in shown.sections] == ["figure 8", "calibration"]
+    assert (shown.headline, shown.sections[0].called) == ("Figures 8", "")
+    many = [replace(study, figure=str(number), arms=("ViT", f"{number}")) for number in range(7)]
+    shown = contents([scored("ViT", 0.5, 0.01)], (), studies=many)
+    assert shown.headline == "7 figures of 8 networks"
+    assert [section.called for section in shown.sections] == [*"0123456", ""]

@@ -42,12 +42,18 @@ class Table:
     link: str
 
 
+FEW = 6
+"""Figures of studies that a headline names, and a list of sections with their titles."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """One instrument."""
 
     instrument: str
     title: str
+    called: str = ""
+    """In the list of sections, where all titles would fill a screen."""
     question: str = ""
     sentences: list[str] = field(default_factory=list)
     caution: str = ""
@@ -126,7 +132,9 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     if not models and {one.instrument for one in ordered} == {"claims"}:
         headline = figures.exhibit("claims").spec.question
     elif studies:
+        arms = {arm for study in studies for arm in study.arms}
         headline = f"Figures {', '.join(study.figure for study in studies)}"
+        headline = headline if len(studies) <= FEW else f"{len(studies)} figures of {len(arms)} networks"
     elif len(shown) == 1:
         headline = f"How {shown[0]} works inside" if models else f"How {shown[0]} was trained"
     elif len(shown) <= 3:
@@ -152,7 +160,10 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
         claims=[claim for one in ordered if one.instrument == "claims" for claim in claims(one)],
         models=models,
         sections=[
-            *(_of_study(study, names, f"f{number}") for number, study in enumerate(studies, start=1)),
+            *(
+                _of_study(study, names, f"f{number}", short=len(studies) > FEW)
+                for number, study in enumerate(studies, start=1)
+            ),
             *(_section(one, names, f"s{number}") for number, one in enumerate(ordered, start=1)),
         ],
         several=len(names) > 1,
@@ -180,10 +191,11 @@ def in_one_order(measurements: Iterable[Measurement], studies: Sequence[Study] =
     return list(dict.fromkeys([*arms, *(name for one in largest_first for name in one.models)]))
 
 
-def _of_study(study: Study, names: Sequence[str], prefix: str) -> Section:
+def _of_study(study: Study, names: Sequence[str], prefix: str, *, short: bool) -> Section:
     return Section(
         instrument=f"figure {study.figure}",
         title=f"{study.figure}: {study.title}",
+        called=study.figure if short else "",
         sentences=list(study.sentences),
         caution=study.note,
         notes=[],
