@@ -84,7 +84,7 @@ def of_instruments(docs: Path) -> None:
         for one in measurements:
             name, spec = one.instrument, instruments()[one.instrument].spec
             save(draw(one), docs / "images" / f"{name}.svg")
-            pictures.append(f"[![{spec.question}](images/{name}.svg)](instruments/{name}.md)<br>{spec.question}")
+            pictures.append(f"[![{spec.question}](images/{name}.svg)](instruments/{name}.md)<br>{spec.title}")
             sections += [f"## {spec.title}", f"[![{spec.question}](images/{name}.svg)](instruments/{name}.md)"]
             sections.append("\n".join(f"- {line}" for line in sentences(one)))
     rows = [
