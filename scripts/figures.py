@@ -103,7 +103,6 @@ def of_paper(docs: Path) -> None:
     for study in studies_named([ALL], SMOKE):
         figure = of_study(study, measured)
         if figure is not None:
-            (docs / "paper").mkdir(parents=True, exist_ok=True)
             save(figure, docs / "paper" / f"{study.figure}.svg")
         sections.append(section(study, drawn=figure is not None))
     marks.write(docs / "paper.md", "figures", "\n\n".join(sections))
@@ -115,5 +114,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--docs", type=Path, default=DOCS, help="where to write")
     where = parser.parse_args().docs
+    for folder in ("images", "paper"):
+        (where / folder).mkdir(parents=True, exist_ok=True)
     of_instruments(where)
     of_paper(where)
