@@ -30,7 +30,7 @@ def error(values):
 def test_fourier(name, compare):
     """The whole two-dimensional transform by its matrices, then the diagonal of the shorter side's frequencies."""
     table = Fourier().measure(subject(name), data(NETWORKS[name].size, N, batch_size=4)).table
-    expected = []
+    expected, sure = [], []
     for x in maps(name, images(NETWORKS[name].size, N)):
         h, w = x.shape[2:]
         k = np.arange(min(h, w) // 2 + 1) / min(h, w)
@@ -38,13 +38,18 @@ def test_fourier(name, compare):
         amplitude = np.abs(np.einsum("kh,nchw,kw->nck", down, x, across))
         log = np.log(amplitude + 1e-6).mean(1)
         expected.append(log - log[:, :1])
+        rounding = 2.0**-24 * np.abs(x).sum((2, 3))[..., None]  # of a sum in single precision
+        sure.append((rounding / (amplitude + 1e-6)).max((0, 1)) < 0.05)
+    # The logarithm of what a channel of an image happens to have next to none of is rounding, so it is left out
+    sure = np.concatenate(sure)
+    assert sure.mean() > 0.95
     said = {"instrument": "fourier", "reference": "transform by matrices of waves", "on": f"{name} {NETWORKS[name]}"}
     for quantity, values in {
         "delta_log_amplitude": [x.mean(0) for x in expected],
         "standard_error": [error(x) for x in expected],
     }.items():
         found = np.concatenate(of_units(table, quantity))
-        compare(quantity, found, np.concatenate(values), most=2e-4, **said)
+        compare(quantity, found[sure], np.concatenate(values)[sure], most=2e-4, **said)
 
 
 @everywhere
