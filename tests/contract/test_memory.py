@@ -57,9 +57,9 @@ def peak(work: Callable[[], object]) -> int:
     receive, send = os.pipe()
     if not (child := os.fork()):
         try:
-            # By itself malloc keeps what was freed, up to 32 MB a piece, and the more the longer it runs: hold what is
-            # in use to account, not its habits
-            libc.mallopt(M_MMAP_THRESHOLD, 2**16)
+            # By itself malloc keeps what was freed, up to 32 MB a piece, and the more the longer it runs: what is in use
+            # shall count and not its habits, nor holes that small pictures leave
+            libc.mallopt(M_MMAP_THRESHOLD, 2**14)
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the parent's peak
             work()
             os.write(send, str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024).encode())
