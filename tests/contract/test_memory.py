@@ -57,7 +57,7 @@ def peak(work: Callable[[], object]) -> int:
     receive, send = os.pipe()
     if not (child := os.fork()):
         try:
-            # By itself malloc keeps what was freed, up to 32 MB a piece, and the more the longer it runs: what is in use
+            # By itself malloc keeps what was freed, up to 32 MB a piece, the more the longer it runs: what is in use
             # shall count and not its habits, nor holes that small pictures leave
             libc.mallopt(M_MMAP_THRESHOLD, 2**14)
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the parent's peak
