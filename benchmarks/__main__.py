@@ -72,9 +72,7 @@ def run(name: str) -> str:
     """One section of the results."""
     module = import_module(f"benchmarks.{name}")
     measured = f"Measured {date.today()}: {machine()}."
-    return "\n".join(
-        [f"## {name}", "", (module.__doc__ or "").strip(), "", measured, "", *table(list(module.rows())), ""]
-    )
+    return "\n".join([f"## {name}", "", (module.__doc__ or "").strip(), "", measured, "", *table(module.rows()), ""])
 
 
 def apart(name: str) -> str:

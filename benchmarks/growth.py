@@ -25,21 +25,25 @@ TURNS = 3
 MIB = 2**20
 
 
-def rows() -> Iterator[dict[str, Any]]:
+def rows() -> list[dict[str, Any]]:
     """Rows for images, networks and processes."""
+    return list(_rows())
+
+
+def _rows() -> Iterator[dict[str, Any]]:
     with TemporaryDirectory() as folder:
         files = (Path(folder, "test", str(n % CLASSES), f"{n}.jpg") for n in range(FEW * max(TIMES)))
         made(files, size=(160, 120), coarse=(16, 12), grain=8)
         start, _ = spent(folder, 2)
         few, least = spent(folder, FEW)
-        for times in TIMES:
-            seconds, peak = spent(folder, FEW * times)
+        larger = {times: spent(folder, FEW * times) for times in TIMES}
+        for times, (seconds, peak) in larger.items():
             grown = (seconds - start) / (few - start)
             yield row(f"{times} x {FEW} images", seconds - start, few - start, grown, f"<= {1.1 * times:.1f}")
             yield row(
                 f"peak memory with {times} x {FEW} images", peak / MIB, least / MIB, peak / least, "<= 1.1", "MiB"
             )
-        alone, held = spent(folder, FEW * 4)
+        alone, held = larger[4]
         for networks in NETWORKS:
             started, _ = spent(folder, 2, networks=networks)
             seconds, peak = spent(folder, FEW * 4, networks=networks)

@@ -129,19 +129,6 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     # where nothing was measured, the headline is of what was trained
     groups = {run: name for one in ordered for name, runs in one.groups.items() for run in runs}
     shown = list(dict.fromkeys(groups.get(row.name, row.name) for row in models)) or names
-    if not models and {one.instrument for one in ordered} == {"claims"}:
-        headline = figures.exhibit("claims").spec.question
-    elif studies:
-        arms = {arm for study in studies for arm in study.arms}
-        headline = f"Figures {', '.join(study.figure for study in studies)}"
-        headline = headline if len(studies) <= FEW else f"{len(studies)} figures of {len(arms)} networks"
-    elif len(shown) == 1:
-        headline = f"How {shown[0]} works inside" if models else f"How {shown[0]} was trained"
-    elif len(shown) <= 3:
-        headline = f"How {', '.join(shown[:-1])} and {shown[-1]} {'work inside' if models else 'were trained'}"
-    else:
-        headline = f"How {len(shown)} networks {'work inside' if models else 'were trained'}"
-
     data = [(p.get("data"), p.get("images")) for p in measured]
     sets = {str(facts["name"]) for facts, _ in data if isinstance(facts, Mapping) and "name" in facts}
     images = {count for _, count in data if isinstance(count, int)}
@@ -153,7 +140,7 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
     ]
     links = {one.instrument: f"section-{number}" for number, one in enumerate(ordered, start=len(studies) + 1)}
     return Contents(
-        headline=headline,
+        headline=_headline(shown, ordered, studies, measured=bool(models)),
         summary=f"Measured on {', '.join(sorted(sets))}{count}." if sets else "",
         notes=[*notes, *differ],
         front=front(ordered, names, links | {NETWORKS: NETWORKS}),
@@ -168,6 +155,21 @@ def contents(measurements: Iterable[Measurement], notes: Iterable[str], *, studi
         ],
         several=len(names) > 1,
     )
+
+
+def _headline(
+    shown: Sequence[str], measurements: Sequence[Measurement], studies: Sequence[Study], *, measured: bool
+) -> str:
+    if not measured and {one.instrument for one in measurements} == {"claims"}:
+        return figures.exhibit("claims").spec.question
+    if len(studies) > FEW:
+        return f"{len(studies)} figures of {len({arm for study in studies for arm in study.arms})} networks"
+    if studies:
+        return f"Figures {', '.join(study.figure for study in studies)}"
+    if len(shown) == 1:
+        return f"How {shown[0]} {'works inside' if measured else 'was trained'}"
+    names = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) <= 3 else f"{len(shown)} networks"
+    return f"How {names} {'work inside' if measured else 'were trained'}"
 
 
 def in_order(measurements: Iterable[Measurement]) -> list[Measurement]:

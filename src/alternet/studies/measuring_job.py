@@ -46,18 +46,22 @@ class MeasuringJob:
     def address(self) -> str:
         """Digest of all that decides the numbers; settings at their default are left out, so new ones cost none."""
         kind = type(self.instrument)
-        usual = kind().settings
-        settings = {name: value for name, value in self.instrument.settings.items() if usual.get(name, ...) != value}
         facts: dict[str, Any] = {
             "training": self.training.address,
             "snapshot": self.snapshot,
             "instrument": kind.spec.name,
             "version": kind.spec.version,
-            "settings": settings,
+            "settings": self.changed,
             "data": without_path(self.data),
             "limit": self.limit,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Settings of the instrument that are not at their default."""
+        usual = type(self.instrument)().settings
+        return {name: value for name, value in self.instrument.settings.items() if usual.get(name, ...) != value}
 
     @property
     def folder(self) -> Path:

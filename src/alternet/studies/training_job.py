@@ -58,11 +58,20 @@ class TrainingJob:
 
         Where a data set with a name lies does not count: the run compares the images themselves.
         """
-        usual = Recipe().as_dict()
-        recipe = {name: value for name, value in self.recipe.as_dict().items() if value != usual[name]}
-        facts = {"model": self.model, "data": without_path(self.data), "recipe": recipe, "img_size": self.img_size}
+        facts = {
+            "model": self.model,
+            "data": without_path(self.data),
+            "recipe": self.changed,
+            "img_size": self.img_size,
+        }
         facts |= {"model_args": dict(self.model_args)}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Options of the recipe that are not at their default."""
+        usual = Recipe().as_dict()
+        return {name: value for name, value in self.recipe.as_dict().items() if value != usual[name]}
 
     @property
     def folder(self) -> Path:
