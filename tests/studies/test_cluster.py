@@ -56,7 +56,7 @@ def wait_for(what, seconds: float = 240):
 
 def planned(out: Path, **more) -> Plan:
     again = ("reproduce", str(STUDIES), "--seeds", "2", "--out", str(out))
-    return Plan(studies=(HONEST, VARIED), scale=SMOKE, out=out, seeds=2, again=again, **more)
+    return Plan(studies=(HONEST, VARIED), scale=SMOKE, out=out, seeds=range(2), again=again, **more)
 
 
 @pytest.mark.thorough

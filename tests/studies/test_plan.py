@@ -38,9 +38,11 @@ def test_what_two_studies_need_is_planned_once():
 
 
 def test_every_seed_is_a_training_of_its_own():
-    jobs = plan(HONEST, seeds=3).jobs
+    jobs = plan(HONEST, seeds=range(3)).jobs
     assert [job.training.recipe.seed for job in jobs] == [0, 1, 2]
     assert len({job.folder for job in jobs}) == 3
+    later = plan(HONEST, seeds=range(1, 3)).jobs
+    assert [job.folder for job in later] == [job.folder for job in jobs[1:]]
 
 
 def test_the_paper_s_networks_are_shared_between_its_figures():
@@ -107,7 +109,7 @@ def test_a_figure_of_several_parts_is_all_of_them():
 
 
 def test_published_weights_are_measured_and_not_trained():
-    made = Plan(studies=studies_named(["E.1", "C.4"], IMAGENET), scale=IMAGENET, out=Path("out"), seeds=2)
+    made = Plan(studies=studies_named(["E.1", "C.4"], IMAGENET), scale=IMAGENET, out=Path("out"), seeds=range(2))
     (swin,) = (job for job in made.jobs if job.training.model.startswith("swin"))
     assert swin.training.given
     names = [one.instrument.spec.name for one in swin.measurements]

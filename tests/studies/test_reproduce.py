@@ -159,6 +159,7 @@ def test_a_dry_run_says_what_a_step_costs_and_what_is_there(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "2 figures, 2 trainings (0 there), 4 measurements (0 there)." in printed
     assert "2 epochs, adamw, seed 0, subset 1/8" in printed
+    assert "Scale smoke, seeds 0, in" in printed
     network = timm.create_model("test_vit", num_classes=10, img_size=32)
     assert f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} M" in printed
     assert "on this machine" in printed
@@ -170,6 +171,9 @@ def test_a_dry_run_says_what_a_step_costs_and_what_is_there(capsys, tmp_path):
         (["5z"], "There is no figure '5z'. "),
         (["nothing.py"], "There is no Python file nothing.py"),
         (["5a", "--scale", "big"], "Invalid value for '--scale'"),
+        (["5a", "--seeds", "0"], "--seeds got '0', expected a number of 1 or more, or FROM:TO such as 3:5."),
+        (["5a", "--seeds", "5:3"], "--seeds got '5:3'"),
+        (["5a", "--seeds", "1:"], "--seeds got '1:'"),
         (["5a", "--data", "elpv", "--data", "digits:x", "--data", "folder"], "names several in place of photos"),
     ],
 )

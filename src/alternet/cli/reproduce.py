@@ -39,7 +39,10 @@ def reproduce(
         list[str],
         typer.Option(help="Data in place of those of the scale, or where they lie: cifar100:PATH. May be given often."),
     ] = [],  # noqa: B006 - typer reads the default, nobody changes it
-    seeds: Annotated[int, typer.Option(min=1, help="How often each network is trained.")] = 1,
+    seeds: Annotated[
+        str,
+        typer.Option(metavar="N|FROM:TO", help="How often each network is trained; 3:5 trains seeds 3 and 4 alone."),
+    ] = "1",
     jobs: Annotated[int, typer.Option(min=1, help="Networks at a time, each in a process, or a job, of its own.")] = 1,
     cluster: Annotated[
         Cluster | None, typer.Option(help="Hand the networks to this, each a job; needs the extra `cluster`.")
@@ -66,12 +69,12 @@ def reproduce(
     chosen = scale_of(scale)
     named = studies.studies_named(figures, chosen)
     again = ["reproduce", *figures, "--scale", scale, *(part for one in data for part in ("--data", one))]
-    again += ["--seeds", str(seeds), "--out", str(out.resolve())]
+    again += ["--seeds", seeds, "--out", str(out.resolve())]
     plan = Plan(
         studies=named,
         scale=chosen,
         out=out,
-        seeds=seeds,
+        seeds=seeds_of(seeds),
         data=located(data, chosen.data, chosen.second, "cue-conflict", "corrupted"),
         again=tuple(again),
     )
@@ -106,6 +109,22 @@ def reproduce(
     )
     if failed is not None:
         raise failed
+
+
+def seeds_of(text: str) -> range:
+    """What `--seeds` asks for: so many from 0 on, or from one up to, and without, another, as Python counts.
+
+    Raises:
+        ValueError: It is neither, or no seed at all.
+
+    Examples:
+        >>> seeds_of("3"), seeds_of("3:5")
+        (range(0, 3), range(3, 5))
+    """
+    first, end = text.split(":", 1) if ":" in text else ("0", text)
+    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise ValueError(f"--seeds got {text!r}, expected a number of 1 or more, or FROM:TO such as 3:5.")
+    return range(int(first), int(end))
 
 
 def located(data: list[str], *own: str) -> dict[str, str]:

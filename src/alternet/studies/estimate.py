@@ -39,7 +39,7 @@ class Cost(NamedTuple):
 
 def described(plan: Plan) -> Iterator[str]:
     """What a plan would do, a line a network, study by study and in sum."""
-    yield f"Scale {plan.scale.name}, {plan.seeds} seeds, in {plan.out}:"
+    yield f"Scale {plan.scale.name}, seeds {', '.join(map(str, plan.seeds))}, in {plan.out}:"
     for study in plan.studies:
         arms = ", ".join(dict.fromkeys(arm.name for arm in study.arms))
         yield f"  {study.figure:<5} {study.title} [{arms}]"

@@ -24,7 +24,7 @@ def origin(plan: Plan) -> dict[str, Any]:
     return {
         "studies": [study.figure for study in plan.studies],
         "scale": plan.scale.name,
-        "seeds": plan.seeds,
+        "seeds": list(plan.seeds),
         **{name: _occurred(fact.get(name) for fact in facts) for name in CIRCUMSTANCES},
         "dates": sorted({fact["date"][:10] for fact in facts if "date" in fact}),
         "networks": {

@@ -125,7 +125,7 @@ class Plan:
         studies: What is asked for.
         scale: How large.
         out: Folder of all files.
-        seeds: How often each arm is trained.
+        seeds: Of the trainings of each arm.
         data: Where data sets lie, by name: `{"cifar100": "cifar100:/data"}`; the one under "" takes the place of the
             scale's own.
         again: Arguments of `alternet` that make this plan again.
@@ -134,7 +134,7 @@ class Plan:
     studies: tuple[Study, ...]
     scale: Scale
     out: Path
-    seeds: int = 1
+    seeds: Sequence[int] = (0,)
     data: Mapping[str, str] = field(default_factory=dict)
     again: tuple[str, ...] = ()
 
@@ -144,7 +144,7 @@ class Plan:
         found: list[Wanted] = []
         for study in self.studies:
             for arm in () if study.units else study.arms:
-                for seed in range(self.seeds):
+                for seed in self.seeds:
                     training = self.training(arm.of, seed)
                     for reading in study.readings:
                         if reading.only and arm.name not in reading.only:
