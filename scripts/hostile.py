@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -93,7 +94,9 @@ def started(out: Path, said: Path) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.argv = ["alternet", *CALL.split(), str(out)]
     from alternet_begin import main
+    from tqdm import tqdm
 
+    tqdm.set_lock(threading.RLock())  # its own is one of all forked processes, and stays locked if one is killed in it
     try:
         main()
     except SystemExit as end:
@@ -131,7 +134,7 @@ def finished(out: Path, said: Path, whole: dict[str, bytes]) -> Counter:
     code = ended(started(out, said))
     counted["hangs"] += code == -signal.SIGALRM
     counted["lost"] += code != 0 or tables(out) != whole
-    left = [file.name for file in out.rglob(".*") if file.is_file()]
+    left = [file.name for file in out.rglob("*") if file.is_file() and file.name.startswith((".", "items."))]
     counted["wrong without a word"] += bool(left) or "Traceback" in said.read_text()
     if code or left:
         print(f"{out}: {code}, left {left}: {said.read_text()[-500:]}")

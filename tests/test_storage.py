@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alternet.storage import Journal, safe_name, sole_writer, write_atomically, write_json
+from alternet.storage import Journal, safe_name, sole_writer, tidy, write_atomically, write_json
 
 
 @pytest.mark.parametrize(
@@ -160,6 +160,7 @@ def test_what_killed_writers_left_goes_with_the_next_one_and_nothing_else(tmp_pa
     (tmp_path / "snapshots" / "ema").mkdir(parents=True)
     left = [
         ".table.csv.ab12_x9z",
+        ".items.0.jsonl.abcdefgh",
         "snapshots/.warmup.safetensors.abcdefgh",
         "snapshots/ema/.epoch-0001.safetensors.abcdefgh",
     ]
@@ -184,6 +185,18 @@ def test_a_writer_that_is_refused_removes_nothing_of_another(tmp_path):
         with pytest.raises(ValueError, match="is being written"), sole_writer(tmp_path):
             pass
         assert (tmp_path / ".table.csv.abcdefgh").exists()
+
+
+def test_beside_a_finished_result_nothing_is_removed_while_somebody_writes(tmp_path):
+    for name in ("items.0.jsonl", ".table.csv.abcdefgh", "table.csv"):
+        (tmp_path / name).touch()
+    with sole_writer(tmp_path):
+        (tmp_path / ".run.json.abcdefgh").touch()
+        before = sorted(tmp_path.iterdir())
+        tidy(tmp_path)
+        assert sorted(tmp_path.iterdir()) == before
+    tidy(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 
 def test_a_rename_is_flushed_with_its_folder(tmp_path, monkeypatch):

@@ -24,6 +24,8 @@ LOG = logging.getLogger("alternet")
 
 LOCK, HOLDER = ".lock", ".lock-holder"
 """In a folder that is being written: what is locked, and who has locked it."""
+JOURNALS = "items.*.jsonl"
+"""What journals are called, with the number of their process."""
 
 
 def safe_name(name: str) -> str:
@@ -162,16 +164,14 @@ def _on_disk(folder: Path) -> None:
             os.close(descriptor)
 
 
-TEMPORARY = re.compile(r"\.[\w-]+\.(csv|json|jsonl|safetensors)\.[a-z0-9_]{8}")
+TEMPORARY = re.compile(r"\.[\w.-]+\.(csv|json|jsonl|safetensors)\.[a-z0-9_]{8}")
 """How a file is called that is not whole yet: a dot, the name that it will have, and eight characters of `mkstemp`."""
 
 
-def _remove_temporary(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder and below it, for whom has that to himself."""
+def _temporary(folder: Path) -> Iterator[Path]:
+    """What writers that were killed left in a folder and below it, or one that is at work is just filling."""
     for place in (folder, *(folder / below for below in ("snapshots", "snapshots/ema"))):
-        for file in place.glob(".*"):
-            if TEMPORARY.fullmatch(file.name) and file.is_file():
-                file.unlink(missing_ok=True)
+        yield from (file for file in place.glob(".*") if TEMPORARY.fullmatch(file.name) and file.is_file())
 
 
 def as_bytes(content: str | bytes) -> bytes:
@@ -211,13 +211,31 @@ def sole_writer(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             note.write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", encoding="utf-8")
         with suppress(OSError):
-            _remove_temporary(folder)
+            for file in _temporary(folder):
+                file.unlink(missing_ok=True)
         yield
     finally:
         for file in (note, folder / LOCK):  # filelock notices a file that was deleted while it waited for it
             with suppress(OSError):
                 file.unlink(missing_ok=True)
         lock.release()
+
+
+def tidy(folder: Path) -> None:
+    """Remove what stands beside a finished result because its writer was killed behind the last file.
+
+    Nothing is removed where somebody is writing, and nothing said where nothing may be.
+
+    Examples:
+        >>> folder = getfixture("tmp_path")
+        >>> (folder / LOCK).touch()
+        >>> tidy(folder)
+        >>> list(folder.iterdir())
+        []
+    """
+    if any((*_temporary(folder), *folder.glob(f"{LOCK}*"), *folder.glob(JOURNALS))):
+        with suppress(ValueError, OSError), sole_writer(folder):
+            Journal(folder, "").remove()
 
 
 def _holder(note: Path) -> str:
@@ -265,7 +283,7 @@ class Journal:
             ValueError: The folder holds items of another measurement.
         """
         rows: dict[str, list] = {}
-        for path in sorted(self.folder.glob("items.*.jsonl")):
+        for path in sorted(self.folder.glob(JOURNALS)):
             lines = list(_whole_lines(path))
             if lines and lines[0].get("identity") not in (self.identity, *self.older):
                 raise ValueError(
@@ -295,7 +313,7 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the journal files once the finished tables are safe."""
-        for path in self.folder.glob("items.*.jsonl"):
+        for path in self.folder.glob(JOURNALS):
             path.unlink(missing_ok=True)
 
 

@@ -315,6 +315,16 @@ def test_a_finished_measurement_leaves_no_journal(subject, batches, tmp_path):
     pd.testing.assert_frame_equal(Squares().measure(subject, batches).table, m.table)
 
 
+def test_what_a_kill_behind_the_last_table_left_goes_when_the_result_is_taken_up(subject, batches, tmp_path):
+    first = Squares().measure(subject, batches, out=tmp_path)
+    folder = tmp_path / "tiny_net" / "squares"
+    whole = sorted(folder.iterdir())
+    for name in (".lock", ".lock-holder", "items.0.jsonl", ".items.0.jsonl.abcdefgh"):
+        (folder / name).touch()
+    pd.testing.assert_frame_equal(Squares().measure(subject, batches, out=tmp_path).table, first.table)
+    assert sorted(folder.iterdir()) == whole
+
+
 def test_two_do_not_measure_into_one_folder_at_once(subject, batches, tmp_path):
     with sole_writer(tmp_path / "tiny_net" / "squares"):
         with pytest.raises(ValueError, match="squares is being written by process .* give another --out"):

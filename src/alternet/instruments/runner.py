@@ -27,7 +27,7 @@ from alternet.instruments.rounding import ROUNDING, moved
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of, keep_order
 from alternet.seeding import random_state_kept
-from alternet.storage import Journal, require_same, require_same_networks, sole_writer, versions
+from alternet.storage import Journal, require_same, require_same_networks, sole_writer, tidy, versions
 from alternet.subject.subject import Subject
 from alternet.untouched import AsFound, no_inference, untouched
 
@@ -252,6 +252,7 @@ class _Job:
             now = self.networks if "architectures" in found.provenance else {}  # a pass, which others do without
             if said := require_same_networks(folder, found.provenance, now, again="measure again"):
                 LOG.warning(said)
+            tidy(folder)
             return found
 
         return together(stored)[0]

@@ -13,7 +13,7 @@ from alternet.distributed import gather, local_device, processes, rank, together
 from alternet.progress import track
 from alternet.runs import CHECKPOINT, Row, TrainingRun
 from alternet.seeding import derived_seed, random_state_kept
-from alternet.storage import sole_writer
+from alternet.storage import sole_writer, tidy
 from alternet.subject.starting import Start, as_json, start, taken_up
 from alternet.training.callback import Callback, Moment
 from alternet.training.checkpoint import read_checkpoint
@@ -104,7 +104,9 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
         complete = run.finished and not shorter
 
         def begin() -> None:
-            if rank() == 0 and not complete:
+            if rank() == 0 and complete:
+                tidy(folder)
+            elif rank() == 0:
                 with told(folder):
                     alone.enter_context(sole_writer(folder))
 
