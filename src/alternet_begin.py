@@ -2,12 +2,20 @@
 
 import os
 import signal
+import sys
+import threading
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 LINE = "Stopped. What is finished is kept; start the same command again to go on."
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """Exit codes, as shells give them: Ctrl-C, and what schedulers send ahead of the end."""
+
+AGAIN = 0.05
+"""Seconds after which a stop that was lost comes again."""
 
 _met: list[int] = []
 
@@ -20,6 +28,7 @@ def code_of_end() -> int:
 def main() -> NoReturn:
     """Entry point: import the command and run it; stopped at any moment, it says so in one line."""
     _meet(_end_now)
+    sys.unraisablehook = _lost
     from alternet.cli import main as command
 
     try:
@@ -41,6 +50,20 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     del frame
     _met[:] = _met or [CODES[signal.Signals(number)]]
     raise KeyboardInterrupt
+
+
+def _lost(what: "UnraisableHookArgs") -> None:
+    """Let a stop that Python dropped come again, and what is half built end without a word once there was one.
+
+    Python goes on after whatever is raised while it finalises an object, or before and after it forks.
+    """
+    if not _met:
+        sys.__unraisablehook__(what)
+    elif issubclass(what.exc_type, KeyboardInterrupt):
+        number = next(number for number, code in CODES.items() if code == _met[0])
+        again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
 
 
 def _end_now(number: int, frame: FrameType | None) -> NoReturn:

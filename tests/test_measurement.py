@@ -204,3 +204,6 @@ def test_what_a_killed_call_left_beside_the_order_goes_with_the_next_one(tmp_pat
     os.utime(left, (0, 0))
     keep_order(tmp_path, ["a"])
     assert sorted(file.name for file in tmp_path.iterdir()) == [young.name, "models.json"]
+    os.utime(young, (0, 0))
+    keep_order(tmp_path, ["a"])  # also where the order stays
+    assert [file.name for file in tmp_path.iterdir()] == ["models.json"]

@@ -305,6 +305,10 @@ def keep_order(out: str | Path, models: Iterable[str]) -> None:
         ['c', 'a', 'b']
     """
     given = list(dict.fromkeys(models))
+    with suppress(OSError):
+        for left in Path(out).glob(f".{ORDER}.*"):  # by who was killed here; nobody takes a minute for it
+            if time.time() - left.stat().st_mtime > 60:
+                left.unlink(missing_ok=True)
     before = kept_order(out)
     turns = iter(given)
     names = [next(turns) if name in given else name for name in before]
@@ -315,9 +319,6 @@ def keep_order(out: str | Path, models: Iterable[str]) -> None:
         new = Path(out) / f".{ORDER}.{os.getpid()}"
         new.write_text(json.dumps({"models": names}, ensure_ascii=False, indent=2) + "\n", "utf-8", "backslashreplace")
         new.replace(Path(out) / ORDER)
-        for left in Path(out).glob(f".{ORDER}.*"):  # by who was killed here; nobody takes a minute for it
-            if time.time() - left.stat().st_mtime > 60:
-                left.unlink(missing_ok=True)
 
 
 def kept_order(out: str | Path) -> list[str]:

@@ -30,13 +30,48 @@ main()
 """A command that is sent a signal at the moment at which a module is imported."""
 
 
+def in_a_process(code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": SOURCES}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("module", ["alternet", "typer", "alternet.cli", "alternet.cli.options", "timm", "torch"])
 def test_a_command_that_is_stopped_while_it_begins(module: str, number: int) -> None:
-    code = STOPPED.format(module=module, number=int(number))
-    environment = {**os.environ, "PYTHONPATH": SOURCES}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = in_a_process(STOPPED.format(module=module, number=int(number)))
     assert (done.returncode, done.stderr) == (130 if number == signal.SIGINT else 143, LINE)
+
+
+LOST = """
+import os, signal, sys, time
+
+class Fallen:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+        time.sleep(1)
+
+def command():
+    {before}
+    Fallen()
+    time.sleep(60)
+
+sys.argv = ["alternet", "list", "models"]
+import alternet.cli, alternet_begin
+alternet.cli.app = lambda *_, **__: command()
+alternet_begin.main()
+"""
+"""A command that is sent a signal while Python finalises an object, where it drops what is raised."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_that_python_drops_comes_again(number: int) -> None:
+    done = in_a_process(LOST.format(number=int(number), before=""))
+    assert (done.returncode, done.stderr) == (130 if number == signal.SIGINT else 143, LINE)
+
+
+def test_without_a_stop_what_python_drops_is_said() -> None:
+    done = in_a_process(LOST.format(number=0, before="Fallen.__del__ = lambda self: 1 / 0; time.sleep = id"))
+    assert done.returncode == 0 and "ZeroDivisionError" in done.stderr
 
 
 def test_a_training_that_a_scheduler_ends_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from alternet.data.eval_transform import unit_range
-from alternet.data.loader import Batch, Loader
+from alternet.data.loader import Batch, Loader, outlive
 from alternet.patience import patience
 
 pytestmark = pytest.mark.slow
@@ -113,6 +114,15 @@ def test_a_worker_makes_its_floats_where_they_are_handed_over() -> None:
 def _in_a_worker(pixels: torch.Tensor) -> tuple[bool, tuple[int, ...], torch.Tensor]:
     images = unit_range(pixels)
     return images.is_shared(), images.stride(), images
+
+
+def test_a_worker_says_nothing_of_the_death_of_its_process_but_of_all_else(monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: said.append(kind))
+    outlive(0)
+    for error in (ConnectionResetError(), BrokenPipeError(), EOFError(), ValueError()):
+        sys.excepthook(type(error), error, None)
+    assert said == [ValueError]
 
 
 def test_an_error_within_a_worker_is_no_lost_worker() -> None:

@@ -3,12 +3,13 @@
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -90,8 +91,20 @@ class Loader:
             persistent_workers=self._lasting and self._workers > 0,
             pin_memory=self._lasting and torch.cuda.is_available(),
             timeout=patience() if self._workers else 0,
+            worker_init_fn=outlive,
             generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
         )
+
+
+def outlive(_: int) -> None:
+    """Have this worker end without a traceback when the process that it works for is killed: it has done no wrong."""
+    tell = sys.excepthook  # which the thread that hands tensors over calls for whatever it meets
+
+    def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, ConnectionError | EOFError):
+            tell(kind, error, trace)
+
+    sys.excepthook = told
 
 
 _waiting = False

@@ -102,15 +102,7 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
 
         shorter = epochs_before(run, recipe)
         complete = run.finished and not shorter
-
-        def begin() -> None:
-            if rank() == 0 and complete:
-                tidy(folder)
-            elif rank() == 0:
-                with told(folder):
-                    alone.enter_context(sole_writer(folder))
-
-        together(begin)
+        together(partial(_to_itself, folder, alone, complete))
         # a run that is older than this option goes on, since it decides what is kept and not what is trained
         older = Recipe().as_dict() | {"snapshot_warmup": recipe.snapshot_warmup}
         run.require_same(identity | {"recipe": identity["recipe"] | shorter}, older)
@@ -137,6 +129,15 @@ def train(  # noqa: PLR0913 - one verb with the facts of one run; the settings p
             _run(trainer, images, rows, partial(RunWriter, folder, identity, facts, rows), report, look)
             gather(None)
     return run
+
+
+def _to_itself(folder: Path, alone: ExitStack, complete: bool) -> None:
+    """Have the first process keep all others out of a folder, or leave it tidy where nothing is to be written."""
+    if rank() == 0 and complete:
+        tidy(folder)
+    elif rank() == 0:
+        with told(folder):
+            alone.enter_context(sole_writer(folder))
 
 
 def _fitting(data: TrainData, recipe: Recipe) -> TrainData:
