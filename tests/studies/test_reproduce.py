@@ -205,7 +205,7 @@ def test_two_studies_of_one_name_are_refused(tmp_path):
 @pytest.mark.slow
 def test_the_page_on_studies_of_one_s_own_runs(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "your-own-study.md").read_text(encoding="utf-8")
-    study, more = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    study, more = re.findall(r"^```python.*?\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
     (tmp_path / "my_study.py").write_text(study)
     assert run(["reproduce", str(tmp_path / "my_study.py"), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
     evidence = read_evidence(tmp_path / "out" / "evidence.csv")
