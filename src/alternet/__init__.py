@@ -17,7 +17,7 @@ from typing import Any
 import lazy_loader
 from wrapt import register_post_import_hook
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _lazily, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

@@ -82,7 +82,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 
     Examples:
         >>> run(["--version"])
-        alternet 0.1.0
+        alternet 1.0.0
         0
     """
     if debug:
