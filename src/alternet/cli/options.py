@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -196,9 +197,8 @@ def writable(out: Path) -> Path:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".alternet-{os.getpid()}"  # processes that measure together try at the same time
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=out):  # of no name, so that nothing is left of it, whatever happens
+            pass
     except OSError as error:
         raise ValueError(f"The folder {out} cannot be written ({error.strerror}). Give another --out.") from error
     return out
