@@ -24,7 +24,7 @@ from alternet.report.model_table import model_table
 from alternet.report.tables import as_markdown, write_table
 from alternet.studies.claims import judged_claims
 from alternet.studies.declaration import Study
-from alternet.studies.evidence import COLUMNS, checked, read_evidence
+from alternet.studies.evidence import gather_evidence
 from alternet.studies.plan import Plan
 from alternet.studies.reproduce import ALL, studies_named
 from alternet.studies.results import figure_of, of_evidence, of_units
@@ -32,7 +32,8 @@ from alternet.studies.scale import CIFAR, SMOKE
 from alternet.studies.units import units_of
 
 DOCS = Path(__file__).parents[1] / "docs"
-EVIDENCE = DOCS / "results" / "smoke" / "evidence.csv"
+SMOKE_RESULTS = DOCS / "results" / "smoke"
+"""A folder with `evidence.csv` and `provenance.json` for each call of `reproduce`, and the verdicts on all of them."""
 PHOTOS = DOCS / "results" / "photos"
 
 
@@ -44,12 +45,16 @@ def of_study(study: Study, measured: pd.DataFrame) -> Figure | None:
     return figure_of(of_units(study, units_of(Plan(studies=(own,), scale=CIFAR, out=Path()), own)))
 
 
+def parts() -> list[Path]:
+    """Where our evidence lies."""
+    return sorted(file.parent for file in SMOKE_RESULTS.glob("*/evidence.csv"))
+
+
 @cache
 def verdicts() -> dict[str, pd.DataFrame]:
     """The verdicts on all claims, of the paper's numbers and of ours."""
     paper = judged_claims(published=True)[0].table
-    ours = {"ours": judged_claims([EVIDENCE])[0].table} if EVIDENCE.exists() else {}
-    return {"the paper's numbers": paper, **ours}
+    return {"the paper's numbers": paper, "ours": judged_claims(parts())[0].table}
 
 
 def section(study: Study, drawn: bool) -> str:
@@ -98,16 +103,14 @@ def of_instruments(docs: Path) -> None:
 
 def of_paper(docs: Path) -> None:
     """Draw every figure of the paper that there are numbers for; write the page that lists them."""
-    measured = read_evidence(EVIDENCE) if EVIDENCE.exists() else checked(pd.DataFrame(columns=list(COLUMNS)))
-    sections = []
+    measured, sections = gather_evidence(parts()), []
     for study in studies_named([ALL], SMOKE):
         figure = of_study(study, measured)
         if figure is not None:
             save(figure, docs / "paper" / f"{study.figure}.svg")
         sections.append(section(study, drawn=figure is not None))
     marks.write(docs / "paper.md", "figures", "\n\n".join(sections))
-    if "ours" in verdicts():
-        write_table(verdicts()["ours"], docs / EVIDENCE.relative_to(DOCS).with_name("claims.csv"))
+    write_table(verdicts()["ours"], docs / SMOKE_RESULTS.relative_to(DOCS) / "claims.csv")
 
 
 if __name__ == "__main__":
