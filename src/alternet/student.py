@@ -5,6 +5,18 @@ from typing import Any
 LEVEL = 0.95
 
 
+def quantile(freedom: Any) -> Any:
+    """How many standard errors the interval of a mean reaches to either side; for a number or an array.
+
+    Examples:
+        >>> round(float(quantile(29)), 3)
+        2.045
+    """
+    from scipy.special import stdtrit  # scipy.stats takes most of a second to import, and asks this too
+
+    return stdtrit(freedom, (1 + LEVEL) / 2)
+
+
 def reach(error: Any, freedom: Any) -> Any:
     """Half the width of the interval of a mean, from its standard error and degrees of freedom; numbers or arrays.
 
@@ -12,9 +24,7 @@ def reach(error: Any, freedom: Any) -> Any:
         >>> round(float(reach(1.0, 2)), 2)
         4.3
     """
-    from scipy.stats import t  # takes most of a second to import
-
-    return t.ppf((1 + LEVEL) / 2, freedom) * error
+    return quantile(freedom) * error
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

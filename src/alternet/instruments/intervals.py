@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from alternet.instruments.moments import mean_and_error
-from alternet.student import LEVEL
+from alternet.student import LEVEL, quantile
 
 FEWEST = 30
 """Images below which the mean of a skewed quantity has no interval: it would cover too seldom."""
@@ -27,11 +27,9 @@ def mean_interval(sums: Float64[Tensor, "3 ..."]) -> Interval:
         >>> mean_interval(moments(torch.arange(5.0)))[0].item()
         nan
     """
-    from scipy.stats import t  # takes most of a second to import
-
     mean, error = mean_and_error(sums)
     count = sums[0]
-    reach = torch.as_tensor(t.ppf((1 + LEVEL) / 2, (count - 1).clamp(min=1).cpu().numpy())).to(error) * error
+    reach = torch.as_tensor(quantile((count - 1).clamp(min=1).cpu().numpy())).to(error) * error
     reach = torch.where(count >= FEWEST, reach, torch.nan)
     return mean - reach, mean + reach
 
@@ -52,11 +50,11 @@ def change_interval(sums: Float64[Tensor, "3 ..."]) -> Interval:
         >>> round(low.item(), 3), round(high.item(), 3)
         (-0.036, 0.036)
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     count, total, squares = sums
     mean = total / (count + 2)
-    reach = float(norm.ppf((1 + LEVEL) / 2)) * (((squares + 2) / (count + 2) - mean.square()) / (count + 2)).sqrt()
+    reach = float(ndtri((1 + LEVEL) / 2)) * (((squares + 2) / (count + 2) - mean.square()) / (count + 2)).sqrt()
     none = 1 - ((1 - LEVEL) / 2) ** (1 / count)
     low, high = (torch.where(squares == 0, side * none, mean + side * reach).clamp(-1, 1) for side in (-1, 1))
     return torch.where(count > 0, low, torch.nan), torch.where(count > 0, high, torch.nan)

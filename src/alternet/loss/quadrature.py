@@ -12,9 +12,10 @@ from math import fsum, inf, sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+from alternet.student import quantile
+
 Moment = tuple[str, float, float | None, float | None, float | None]
 
-LEVEL = 0.95
 FEWEST = 5
 """Random vectors below which there are no intervals: those would be far wider than the spread that they stand for."""
 
@@ -132,7 +133,5 @@ def _mean(values: Sequence[float]) -> tuple[float, float | None, float | None, f
     error = stdev(values) / sqrt(count)
     if count < FEWEST:
         return mean, error, None, None
-    from scipy.special import stdtrit
-
-    reach = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * error
+    reach = float(quantile(count - 1)) * error
     return mean, error, mean - reach, mean + reach

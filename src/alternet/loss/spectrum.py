@@ -12,7 +12,8 @@ is a share: its interval is Wilson's (1927) for as many independent eigenvalues 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-LEVEL = 0.95
+from alternet.student import quantile
+
 FEWEST = 5
 """Batches below which there are no intervals: those would be far wider than the spread that they stand for."""
 EITHER = 3
@@ -118,9 +119,7 @@ def jackknife_error(without: NDArray) -> float:
 
 def _spread(without: NDArray) -> float:
     """Half an interval: the jackknife's standard error times Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(len(without) - 1, 1), (1 + LEVEL) / 2) * jackknife_error(without))
+    return float(quantile(max(len(without) - 1, 1)) * jackknife_error(without))
 
 
 def _of_ratio(above: NDArray, below: NDArray) -> Interval:
@@ -136,11 +135,9 @@ def _of_ratio(above: NDArray, below: NDArray) -> Interval:
 
 def _of_share(some: NDArray, of: NDArray) -> Interval:
     """Wilson's interval of the share of some among all, with Student's t."""
-    from scipy.special import stdtrit
-
     if len(of) < FEWEST or (some > 0).sum() < EITHER or (some < of).sum() < EITHER:
         return NONE
-    share, square = _ratio(some, of), float(stdtrit(len(of) - 1, (1 + LEVEL) / 2) ** 2)
+    share, square = _ratio(some, of), float(quantile(len(of) - 1) ** 2)
     variance = _spread(left_out(some, of)) ** 2 / square
     size = min(float(of.sum()), share * (1 - share) / variance) if variance else float(of.sum())
     centre = (share + square / (2 * size)) / (1 + square / size)

@@ -31,7 +31,7 @@ from alternet.instruments.moments import double, require_finite
 from alternet.instruments.work import Batch, OnePass, Tables
 from alternet.probe.probe import Probe
 from alternet.shapes import FeatureMap
-from alternet.student import LEVEL
+from alternet.student import quantile
 from alternet.subject.subject import Subject
 from alternet.taps.find import Tap
 
@@ -147,8 +147,6 @@ def estimates(sums: Mapping[str, Tensor], images: int) -> Estimates:
         >>> estimates(sums, images=4)[:2]
         (tensor([[1.]], dtype=torch.float64), tensor([[0.]], dtype=torch.float64))
     """
-    from scipy.stats import t
-
     own = sums["hsic"].diagonal()
     scale = torch.outer(own, own).sqrt()
     cka = sums["hsic"] / scale
@@ -166,7 +164,7 @@ def estimates(sums: Mapping[str, Tensor], images: int) -> Estimates:
     error = (variance * images / max(images - 1, 1)).sqrt()
     error.diagonal().mul_(0)  # a unit is exactly like itself; the sums say so only up to rounding
     inside = cka.clamp(-1 + 1e-12, 1 - 1e-12)
-    reach = float(t.ppf((1 + LEVEL) / 2, images / 8)) * error / (1 - inside.square())
+    reach = float(quantile(images / 8)) * error / (1 - inside.square())
     low, high = (torch.where(error == 0, cka, (inside.atanh() + side * reach).tanh()) for side in (-1, 1))
     if images < FEWEST:
         low = high = torch.full_like(cka, torch.nan)
