@@ -21,7 +21,7 @@ from alternet.cli import run
 from alternet.cli.reproduce import located
 from alternet.runs import TrainingRun
 from alternet.studies import Arm
-from alternet.studies.evidence import read_evidence
+from alternet.studies.evidence import gather_evidence, read_evidence
 from alternet.studies.executor import InProcess, LocalProcesses
 from alternet.studies.plan import Plan
 from alternet.studies.reproduce import reproduce, studies_named
@@ -79,6 +79,16 @@ def test_started_again_it_does_nothing_again(done):
     assert stamps(plan.out) == times
     pd.testing.assert_frame_equal(after.evidence, before.evidence)
     assert not failed
+
+
+@pytest.mark.slow
+def test_another_seed_may_stand_alone_and_is_judged_beside_the_first(done, tmp_path):
+    results, failed = reproduce(replace(done[0], out=tmp_path, seeds=range(1, 2)), InProcess("cpu"))
+    assert not failed and set(results.evidence["seed"]) == {1}
+    assert json.loads((tmp_path / "provenance.json").read_text())["seeds"] == [1]
+    assert (tmp_path / "figures" / "honest" / "honest-calibration.svg").is_file()
+    both = gather_evidence([done[0].out, tmp_path])
+    assert len(both) == 2 * len(results.evidence) and set(both["seed"]) == {0, 1}
 
 
 @pytest.mark.slow

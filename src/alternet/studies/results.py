@@ -183,7 +183,9 @@ def _is_of(one: Wanted, instrument: str) -> bool:
 
 def _labelled(wanted: Iterable[Wanted]) -> list[Measurement]:
     """What was measured with the first seed, under the names of the arms."""
-    chosen = [one for one in wanted if one.seed == 0 and one.measurement is not None and _there(one)]
+    wanted = list(wanted)
+    first = min((one.seed for one in wanted), default=0)
+    chosen = [one for one in wanted if one.seed == first and one.measurement is not None and _there(one)]
     moments = {one.measurement.snapshot for one in chosen if one.measurement is not None}
     found: dict[str, Measurement] = {}
     for one in chosen:
