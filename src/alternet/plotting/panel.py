@@ -121,19 +121,20 @@ def belongs_to(model: str, *axes: Axes) -> Iterator[None]:
                 artist.set_label(model)
 
 
-def lay(part: FigureBase, panels: Sequence[Panel], *, titles: int = 36, **axes: Any) -> list[list[Axes]]:
+def lay(part: FigureBase, panels: Sequence[Panel], *, titles: int = 36, most: int = 3, **axes: Any) -> list[list[Axes]]:
     """Panels of one kind in rows and columns, each under its title; the left ones name the quantity for all.
 
     Args:
         part: Where to draw them.
         panels: One or more of the same ratios and projection.
         titles: Characters of a title in a line.
+        most: Panels in a row, 2 or 3.
         **axes: Passed to `subplots`, as `sharey`.
 
     Returns:
         The axes of each panel.
     """
-    first, (rows, across), high = panels[0], grid(len(panels)), len(panels[0].ratios)
+    first, (rows, across), high = panels[0], grid(len(panels), most), len(panels[0].ratios)
     options = {"subplot_kw": {"projection": first.projection}, "height_ratios": [*first.ratios] * rows} | axes
     made = part.subplots(high * rows, across, squeeze=False, **options)
     stacks = [list(made[high * row : high * (row + 1), column]) for row in range(rows) for column in range(across)]
@@ -173,7 +174,13 @@ def stacked(panels: Sequence[Panel], entries: Sequence[Entry] = (), *, columns: 
 
 
 def sheet(
-    panels: Sequence[Panel], entries: Sequence[Entry] = (), *, columns: int = 3, names: int = 34, **axes: Any
+    panels: Sequence[Panel],
+    entries: Sequence[Entry] = (),
+    *,
+    columns: int = 3,
+    names: int = 34,
+    most: int = 3,
+    **axes: Any,
 ) -> Drawing:
     """The figure that most instruments draw: their panels in rows and columns, and one legend below.
 
@@ -182,13 +189,14 @@ def sheet(
         entries: Of the legend.
         columns: Of the legend, at most.
         names: Characters of a name in a line of the legend.
+        most: Panels in a row, 2 or 3.
         **axes: Passed to `subplots`.
     """
-    rows, across = grid(len(panels))
+    rows, across = grid(len(panels), most)
     width, alone = (10.5, 1.0) if across > 1 else (7.0, 1.0 if panels[0].wide else 1.25)
     height = alone * panels[0].size[1] * rows + 0.2 * (1 + -(-len(entries) // columns))
     columns_of_paper = 2 if across > 1 or panels[0].wide else 1
     figure = Drawing(figsize=(width, height), columns=columns_of_paper, layout="constrained")
-    lay(figure, panels, titles=int(per_inch() * figure.get_figwidth() / across), **axes)
+    lay(figure, panels, titles=int(per_inch() * figure.get_figwidth() / across), most=most, **axes)
     put(figure, entries, width=names, columns=columns)
     return figure

@@ -276,14 +276,14 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
-def grid(panels: int) -> tuple[int, int]:
-    """Rows and columns for so many panels: at most three across, and few places empty.
+def grid(panels: int, most: int = 3) -> tuple[int, int]:
+    """Rows and columns for so many panels: at most two or three across, and few places empty.
 
     Examples:
-        >>> [grid(panels) for panels in (1, 2, 3, 4, 5)]
-        [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3)]
+        >>> [grid(panels) for panels in (1, 2, 3, 4, 5)], grid(5, most=2)
+        ([(1, 1), (1, 2), (1, 3), (2, 2), (2, 3)], (3, 2))
     """
-    across = 3 if panels in (3, 5, 6) else min(panels, 2)
+    across = 3 if most == 3 and panels in (3, 5, 6) else min(panels, 2)
     return -(-panels // across), across
 
 

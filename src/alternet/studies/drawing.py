@@ -21,7 +21,7 @@ PAPER = "the paper"
 
 
 def panels(study: Study, evidence: pd.DataFrame, ours: str) -> list[Panel]:
-    """The panels of a study: those of the paper's numbers, where there are some, then those of ours.
+    """The panels of a study: each quantity as the paper has it and as ours is, then what one side alone has.
 
     Args:
         study: Which quantities, and against what.
@@ -30,14 +30,22 @@ def panels(study: Study, evidence: pd.DataFrame, ours: str) -> list[Panel]:
     """
     looks = model_styles(arms(evidence), points=True)
     published = evidence["seed"] == PUBLISHED_SEED
-    made = []
-    for side, rows in ((PAPER, evidence[published]), (ours, evidence[~published])):
-        for show in study.shows:
-            shown = [show.y, *([show.over] if show.over else [])]
-            if set(shown) <= set(rows["quantity"]):
-                drawn = partial(_panel, rows=summarised(rows), show=show, looks=looks)
-                made.append(Panel(title=f"{_title(show)}: {side}", draw=drawn, size=(4.2, 3.2)))
-    return made
+    sides = {PAPER: evidence[published], ours: evidence[~published]}
+    made: list[list[Panel]] = []
+    for show in study.shows:
+        shown = {show.y, show.over} - {""}
+        made.append(
+            [
+                Panel(
+                    title=f"{_title(show)}: {side}",
+                    draw=partial(_panel, rows=summarised(rows), show=show, looks=looks),
+                    size=(4.2, 3.2),
+                )
+                for side, rows in sides.items()
+                if shown <= set(rows["quantity"])
+            ]
+        )
+    return [panel for pair in sorted(made, key=len, reverse=True) for panel in pair]
 
 
 def arms(evidence: pd.DataFrame) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from alternet.report.render import write
 from alternet.storage import write_json
 from alternet.studies import drawing
 from alternet.studies.declaration import Study, Training
-from alternet.studies.evidence import COLUMNS, checked, published, write_evidence
+from alternet.studies.evidence import COLUMNS, PUBLISHED_SEED, checked, published, write_evidence
 from alternet.studies.origin import origin
 from alternet.studies.plan import Plan, Wanted, trained
 from alternet.studies.readings import rows
@@ -145,8 +145,12 @@ def of_units(study: Study, units: pd.DataFrame) -> Shown:
 def figure_of(shown: Shown) -> Figure | None:
     """All panels of a study on one sheet."""
     with cast(shown.arms), style.context():
-        columns = 6 if "units" in shown.tables else 4  # of the legend: kinds of units have short names
-        return sheet(shown.panels, shown.entries, columns=columns) if shown.panels else None
+        if not shown.panels:
+            return None
+        if "units" in shown.tables:
+            return sheet(shown.panels, shown.entries, columns=6)  # kinds of units have short names
+        sides = (shown.tables["evidence"]["seed"] == PUBLISHED_SEED).nunique()  # the paper left, ours right
+        return sheet(shown.panels, shown.entries, columns=4, most=2 if sides == 2 else 3)
 
 
 def _of_evidence(plan: Plan, study: Study, own: pd.DataFrame, folder: Path) -> Shown:
