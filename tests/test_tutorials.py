@@ -70,7 +70,8 @@ def test_the_first_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         if kind == "python":
             exec(compile(block, "docs/start.md", "exec"), names)
             continue
-        for _, word, *rest in map(shlex.split, re.findall(r"^\$ (.*)$", block, re.MULTILINE)):
+        lines = re.findall(r"^\$ (.*)$", block.replace("\\\n", " "), re.MULTILINE)
+        for _, word, *rest in map(shlex.split, lines):
             assert command([word, *rest, *extra.get(word, ())]) == 0, capsys.readouterr().err
     assert "CNN" in Path("report.html").read_text() and "ViT" in capsys.readouterr().out
     assert "<img" in names["m"]._repr_html_() or "<svg" in names["m"]._repr_html_()
