@@ -17,12 +17,12 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 AGAIN = 0.05
 """Seconds after which a stop that was lost comes again."""
 
-_met: list[int] = []
+_met: list[signal.Signals] = []
 
 
 def code_of_end() -> int:
     """The exit code of what stopped the command: 143 after SIGTERM, else 130."""
-    return _met[0] if _met else CODES[signal.SIGINT]
+    return CODES[_met[0] if _met else signal.SIGINT]
 
 
 def main() -> NoReturn:
@@ -48,7 +48,7 @@ def _meet(handler: "signal._HANDLER") -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Let SIGTERM end the command as Ctrl-C does: what is finished is stored, the model put back."""
     del frame
-    _met[:] = _met or [CODES[signal.Signals(number)]]
+    _met[:] = _met or [signal.Signals(number)]
     raise KeyboardInterrupt
 
 
@@ -60,8 +60,7 @@ def _lost(what: "UnraisableHookArgs") -> None:
     if not _met:
         sys.__unraisablehook__(what)
     elif issubclass(what.exc_type, KeyboardInterrupt):
-        number = next(number for number, code in CODES.items() if code == _met[0])
-        again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
+        again = threading.Timer(AGAIN, os.kill, (os.getpid(), _met[0]))
         again.daemon = True
         again.start()
 
@@ -69,4 +68,4 @@ def _lost(what: "UnraisableHookArgs") -> None:
 def _end_now(number: int, frame: FrameType | None) -> NoReturn:
     del frame
     os.write(2, f"alternet: {LINE}\n".encode())
-    os._exit(_met[0] if _met else CODES[signal.Signals(number)])
+    os._exit(CODES[_met[0] if _met else signal.Signals(number)])
