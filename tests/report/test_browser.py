@@ -232,6 +232,7 @@ def test_a_panel_is_enlarged_and_put_back(visit, way: str):
     (curve,) = targets(large)
     assert "blocks.3" in hover(page, large, *curve["boxes"][3])
     page.keyboard.press("Escape")
+    page.locator("dialog .panel").wait_for(state="detached")
     assert page.locator("dialog[open]").count() == 0
     assert page.locator("h3").all_text_contents() == order
     assert plot(page, "resnet50", section=2).bounding_box()["width"] == small
@@ -294,7 +295,7 @@ def test_a_surface_turns_in_place_of_its_picture_and_the_picture_returns_in_prin
     panel.locator(".larger").click()
     assert page.locator("dialog[open] .turning").bounding_box()["height"] > 500
     page.keyboard.press("Escape")
-    page.locator("dialog[open]").wait_for(state="hidden")
+    page.locator("dialog .panel").wait_for(state="detached")  # closed first, then its panel goes back to the page
     page.emulate_media(media="print")
     assert panel.locator(".plot > svg").is_visible() and not panel.locator(".turning").is_visible()
 
