@@ -97,7 +97,7 @@ def of_instruments(docs: Path) -> None:
         "|---|---|",
         *(f"| {left} | {right} |" for left, right in zip_longest(*[iter(pictures)] * 2, fillvalue="")),
     ]
-    marks.write(docs / "index.md", "pictures", "\n".join(rows))
+    marks.write(docs / "which-instrument.md", "pictures", "\n".join(rows))
     marks.write(docs / "photos.md", "photos", "\n\n".join(sections))
 
 

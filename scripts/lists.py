@@ -106,7 +106,7 @@ def verdicts() -> str:
 LISTS: dict[Path, tuple[str, Callable[[], str]]] = {
     STUB: ("", exports),
     ROOT / "README.md": ("instruments", asked),
-    ROOT / "docs" / "index.md": ("instruments", index),
+    ROOT / "docs" / "which-instrument.md": ("instruments", index),
     ROOT / "docs" / "api.md": ("instruments", interface),
     ROOT / "docs" / "claims.md": ("verdicts", verdicts),
     ROOT / "docs" / "training.md": ("options", options),

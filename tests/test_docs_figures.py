@@ -10,7 +10,7 @@ import pytest
 from alternet.instruments.catalogue import instruments
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("index.md", "paper.md", "photos.md")
+PAGES = ("which-instrument.md", "paper.md", "photos.md")
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_rooms_are_independent():
 
 
 def fenced(kind: str) -> list[str]:
-    pages = [ROOT / "README.md", ROOT / "docs" / "index.md"]
+    pages = [ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs" / "which-instrument.md"]
     return [block for page in pages for block in re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.DOTALL)]
 
 
@@ -134,9 +134,10 @@ def test_python_blocks_run(block: str, tmp_path: Path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("block", fenced("console"), ids=["readme", "index"])
+@pytest.mark.parametrize("block", fenced("console"), ids=["readme", "index", "which instrument"])
 def test_console_blocks_run(block: str, tmp_path: Path):
-    commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+    lines = block.replace("\\\n", "").splitlines()
+    commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     assert commands
     for command in commands:
         words = [str(Path(sys.executable).parent / "alternet"), *command.split()[1:]]
