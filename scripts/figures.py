@@ -1,14 +1,15 @@
 """Draw the figures of the docs from committed tables, and write the pages that show them: `make figures`.
 
 Run it after a table or a drawing has changed; a test sees whether it was done. Nothing is measured here: the package
-holds what the paper published, docs/results/smoke the evidence of the studies at smoke scale, and docs/results/photos
-what the instruments found in the networks of the demo.
+holds what the paper published, docs/results/smoke the evidence of the studies at smoke scale, docs/results/smoke-elpv that
+of three of them on solar cells, and docs/results/photos what the instruments found in the networks of the demo.
 """
 
 import argparse
-from functools import cache
+from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import marks
 import pandas as pd
@@ -32,50 +33,70 @@ from alternet.studies.scale import CIFAR, SMOKE
 from alternet.studies.units import units_of
 
 DOCS = Path(__file__).parents[1] / "docs"
-SMOKE_RESULTS = DOCS / "results" / "smoke"
-"""A folder with `evidence.csv` and `provenance.json` for each call of `reproduce`, and the verdicts on all of them."""
 PHOTOS = DOCS / "results" / "photos"
 
 
-def of_study(study: Study, measured: pd.DataFrame) -> Figure | None:
+class Reproduced(NamedTuple):
+    """Studies that were run, and where they are shown.
+
+    Attributes:
+        results: In docs/results: a folder with `evidence.csv` and `provenance.json` for each call of `reproduce`, and
+            `claims.csv`, the verdicts on all of them.
+        page: In docs; the figures stand between its marks `figures`.
+        pictures: In docs.
+        ours: What the figures call these numbers.
+        options: Of the command that makes them.
+        figures: Which.
+    """
+
+    results: str
+    page: str
+    pictures: str
+    ours: str
+    options: str
+    figures: tuple[str, ...]
+
+
+REPRODUCED = (
+    Reproduced("smoke", "paper.md", "paper", "ours, smoke", "--out runs/paper", (ALL,)),
+    Reproduced(
+        "smoke-elpv",
+        "small-data.md",
+        "solar-cells",
+        "ours, solar cells",
+        "--data elpv --seeds 3 --out runs/solar-cells",
+        ("1a", "12b", "12c"),
+    ),
+)
+
+
+def of_study(study: Study, measured: pd.DataFrame, ours: str) -> Figure | None:
     """A figure of the paper, ours beside it; what networks are made of is drawn from the paper's own."""
     if not study.units:
-        return figure_of(of_evidence(study, measured[measured["figure"] == study.figure], "ours, smoke"))
+        return figure_of(of_evidence(study, measured[measured["figure"] == study.figure], ours))
     (own,) = studies_named([study.figure], CIFAR)
     return figure_of(of_units(study, units_of(Plan(studies=(own,), scale=CIFAR, out=Path()), own)))
 
 
-def parts() -> list[Path]:
-    """Where our evidence lies."""
-    return sorted(file.parent for file in SMOKE_RESULTS.glob("*/evidence.csv"))
-
-
-@cache
-def verdicts() -> dict[str, pd.DataFrame]:
-    """The verdicts on all claims, of the paper's numbers and of ours."""
-    paper = judged_claims(published=True)[0].table
-    return {"the paper's numbers": paper, "ours": judged_claims(parts())[0].table}
-
-
-def section(study: Study, drawn: bool) -> str:
+def section(study: Study, picture: str, verdicts: Mapping[str, pd.DataFrame], options: str) -> str:
     """A figure of the paper: what it shows, the drawing, the verdicts on what it is said to show, and the command."""
     lines = [f"## {study.figure} · {study.title}", ""]
-    if drawn:
-        lines += [f"![Figure {study.figure}: {study.title}](paper/{study.figure}.svg)", ""]
+    if picture:
+        lines += [f"![Figure {study.figure}: {study.title}]({picture})", ""]
     cases: dict[tuple[str, str], dict[str, str]] = {}
-    for whose, table in verdicts().items():
+    for whose, table in verdicts.items():
         for row in records(table[table["figure"] == study.figure]):
             ends, said = interval(row["low"], row["high"], row["scale"]), say(row["effect"], row["scale"])
             verdict = ": ".join(filter(None, (row["verdict"], f"{said} ({ends})" if ends else said)))
             cases.setdefault((row["text"], row["case"]), {})[whose] = verdict
     if cases:
-        lines += [f"| claim | case | {' | '.join(verdicts())} |", "|---|---" + "|---" * len(verdicts()) + "|"]
+        lines += [f"| claim | case | {' | '.join(verdicts)} |", "|---|---" + "|---" * len(verdicts) + "|"]
         lines += [
-            f"| {text} | {case} | {' | '.join(said.get(whose, '') for whose in verdicts())} |"
+            f"| {text} | {case} | {' | '.join(said.get(whose, '') for whose in verdicts)} |"
             for (text, case), said in cases.items()
         ]
         lines.append("")
-    lines += [f"`alternet reproduce {study.figure} --out runs/paper`"]
+    lines += [f"`alternet reproduce {study.figure} {options}`"]
     if study.note:
         lines += ["", study.note]
     return "\n".join(lines)
@@ -101,23 +122,26 @@ def of_instruments(docs: Path) -> None:
     marks.write(docs / "photos.md", "photos", "\n\n".join(sections))
 
 
-def of_paper(docs: Path) -> None:
-    """Draw every figure of the paper that there are numbers for; write the page that lists them."""
-    measured, sections = gather_evidence(parts()), []
-    for study in studies_named([ALL], SMOKE):
-        figure = of_study(study, measured)
+def of_studies(docs: Path, done: Reproduced) -> None:
+    """Draw every figure that there are numbers for; write them into their page, and the verdicts into a table."""
+    parts = sorted(file.parent for file in (DOCS / "results" / done.results).glob("*/evidence.csv"))
+    measured, ours = gather_evidence(parts), judged_claims(parts)[0].table
+    verdicts, sections = {"the paper's numbers": judged_claims(published=True)[0].table, "ours": ours}, []
+    for study in studies_named(done.figures, SMOKE):
+        figure, picture = of_study(study, measured, done.ours), f"{done.pictures}/{study.figure}.svg"
         if figure is not None:
-            save(figure, docs / "paper" / f"{study.figure}.svg")
-        sections.append(section(study, drawn=figure is not None))
-    marks.write(docs / "paper.md", "figures", "\n\n".join(sections))
-    write_table(verdicts()["ours"], docs / SMOKE_RESULTS.relative_to(DOCS) / "claims.csv")
+            save(figure, docs / picture)
+        sections.append(section(study, "" if figure is None else picture, verdicts, done.options))
+    marks.write(docs / done.page, "figures", "\n\n".join(sections))
+    write_table(ours[ours["verdict"] != "not measured"], docs / "results" / done.results / "claims.csv")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--docs", type=Path, default=DOCS, help="where to write")
     where = parser.parse_args().docs
-    for folder in ("images", "paper"):
+    for folder in ("images", *(done.pictures for done in REPRODUCED)):
         (where / folder).mkdir(parents=True, exist_ok=True)
     of_instruments(where)
-    of_paper(where)
+    for done in REPRODUCED:
+        of_studies(where, done)

@@ -10,7 +10,7 @@ import pytest
 from alternet.instruments.catalogue import instruments
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("which-instrument.md", "paper.md", "photos.md")
+PAGES = ("which-instrument.md", "paper.md", "photos.md", "small-data.md")
 
 
 @pytest.mark.slow
@@ -25,5 +25,6 @@ def test_figures_and_their_page_are_what_the_tables_give(tmp_path: Path) -> None
     subprocess.run(script, check=True, timeout=600)
     drawn = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert drawn == {path: (docs / path).read_bytes() for path in drawn}
-    assert {path.name for path in (docs / "paper").iterdir()} == {one.name for one in (tmp_path / "paper").iterdir()}
+    for folder in ("paper", "solar-cells"):
+        assert {path.name for path in (docs / folder).iterdir()} == {one.name for one in (tmp_path / folder).iterdir()}
     assert {f"{name}.svg" for name in instruments()} <= {path.name for path in drawn}

@@ -24,10 +24,11 @@ SMALL = {
     "paper_resnet": {"widths": [8, 8, 8, 8], "depths": [1, 1, 1, 1]},
     "preresnet": {"widths": [8, 8, 8, 8], "depths": [1, 1, 1, 3]},
     "resnet50": {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]},
+    "paper_vit": {"embed_dim": 12, "depth": 1, "num_heads": 3},
     "vit_": {"embed_dim": 12, "depth": 1, "num_heads": 3},
     "conv_vit": {"embed_dim": 8, "depth": 1, "head_dim": 4},
-    "pit": {"base_dims": [8, 8, 8], "depth": [1, 1, 1], "heads": [1, 1, 1]},
-    "swin": {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]},
+    "paper_pit": {"base_dims": [8, 8, 8], "depth": [1, 1, 1], "heads": [1, 1, 1]},
+    "paper_swin": {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]},
 }
 # no less than 8 channels: torch 2.15 on a CPU writes beyond its memory in a convolution of 4, channels last
 QUICK = {"epochs": 1, "warmup_epochs": 0, "batch_size": 2, "snapshot_every": 0}

@@ -31,7 +31,7 @@ class Network(NamedTuple):
     settings: Mapping[str, Any] = {}
 
 
-TIMM_VIT = "vit_tiny_patch16_224"
+PAPER_VIT, TIMM_VIT = "paper_vit_ti", "vit_tiny_patch16_224"
 SMALL_CNN = {"widths": [16, 32, 64, 128]}
 IMAGENET = {"stem": "imagenet"}
 EVEN = {"depths": [3, 4, 6, 4]}
@@ -66,10 +66,10 @@ def transplanted(attention: str) -> dict[Scale, Network]:
 
 
 def vit(**changes: Any) -> dict[Scale, Network]:
-    """ViT-Ti: patches of 2 at 32 pixels, no bias of queries, keys and values, and a class token."""
+    """ViT-Ti, at 32 pixels the paper's own."""
     return {
         "smoke": Network("vit_mini", changes),
-        "cifar": Network(TIMM_VIT, {"patch_size": 2, "qkv_bias": False, **changes}),
+        "cifar": Network(PAPER_VIT, changes),
         "imagenet": Network(TIMM_VIT, changes),
     }
 
@@ -112,7 +112,7 @@ NETWORKS: dict[str, dict[Scale, Network]] = {
     "ViT (GAP)": vit(global_pool="avg"),
     "ViT (depth 6)": {
         "smoke": Network("vit_mini", {"depth": 3}),
-        "cifar": Network(TIMM_VIT, {"patch_size": 2, "qkv_bias": False, "depth": 6}),
+        "cifar": Network(PAPER_VIT, {"depth": 6}),
         "imagenet": Network(TIMM_VIT, {"depth": 6}),
     },
     "ViT-S": {
@@ -125,12 +125,12 @@ NETWORKS: dict[str, dict[Scale, Network]] = {
             "pit_ti_224",
             {"patch_size": 4, "stride": 2, "base_dims": [16, 16, 16], "depth": [1, 3, 2], "heads": [2, 4, 8]},
         ),
-        "cifar": Network("pit_ti_224", {"patch_size": 2, "stride": 1}),
+        "cifar": Network("paper_pit_ti"),
         "imagenet": Network("pit_ti_224@pretrained"),
     },
     "Swin": {
         "smoke": Network("swin_tiny_patch4_window7_224", MINI_SWIN),
-        "cifar": Network("swin_tiny_patch4_window7_224", {"patch_size": 1, "window_size": 4}),
+        "cifar": Network("paper_swin_ti"),
         "imagenet": Network("swin_tiny_patch4_window7_224@pretrained"),
     },
     "Twins": {
@@ -210,33 +210,31 @@ BUILDUP: dict[Scale, dict[str, Network]] = {
 
 def patches(*sides: int, **small: Any) -> dict[float, Network]:
     """ViTs that differ by their patches."""
-    model = "vit_mini" if small else TIMM_VIT
-    return {float(side): Network(model, {"patch_size": side, "qkv_bias": False, **small}) for side in sides}
+    model = "vit_mini" if small else PAPER_VIT
+    return {float(side): Network(model, {"patch_size": side, **small}) for side in sides}
 
 
 def headed(widths: Mapping[float, tuple[int, int]], **settings: Any) -> dict[float, Network]:
     """ViTs of half the depth (C.5, C.6), each with so many heads of such a width."""
-    model = "vit_mini" if settings["depth"] == 3 else TIMM_VIT
+    model = "vit_mini" if settings["depth"] == 3 else PAPER_VIT
     return {
         x: Network(model, {**settings, "num_heads": heads, "embed_dim": heads * width})
         for x, (heads, width) in widths.items()
     }
 
 
-HALF = {"depth": 6, "qkv_bias": False, "patch_size": 2}
-
 SERIES: dict[str, dict[Scale, dict[float, Network]]] = {
     "C.3": {
-        "smoke": patches(2, 4, 8, embed_dim=48, depth=4, num_heads=3),
+        "smoke": patches(2, 4, 8, qkv_bias=False, embed_dim=48, depth=4, num_heads=3),
         "cifar": patches(2, 4, 8),
     },
     "C.5": {
         "smoke": headed({heads: (heads, 32) for heads in (1, 2, 3, 4)}, depth=3),
-        "cifar": headed({heads: (heads, 64) for heads in range(1, 10)}, **HALF),
+        "cifar": headed({heads: (heads, 64) for heads in range(1, 10)}, depth=6),
     },
     "C.6": {
         "smoke": headed({width: (3, width) for width in (8, 16, 32, 48)}, depth=3),
-        "cifar": headed({width: (3, width) for width in range(22, 199, 22)}, **HALF),
+        "cifar": headed({width: (3, width) for width in range(22, 199, 22)}, depth=6),
     },
 }
 """Figure, scale, and the network at each x: patches, heads each 64 wide, and the width of each of 3 heads."""
@@ -249,8 +247,8 @@ def network(arm: str, scale: Scale) -> Network:
         ValueError: There is no such arm.
 
     Examples:
-        >>> network("Swin", "cifar").settings
-        {'patch_size': 1, 'window_size': 4}
+        >>> network("ViT (depth 6)", "cifar")
+        Network(model='paper_vit_ti', settings={'depth': 6})
     """
     if arm not in NETWORKS:
         raise unknown("No network is called", arm, NETWORKS)
