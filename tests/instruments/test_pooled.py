@@ -9,7 +9,8 @@ import pytest
 from tests.figures.crafted import calibration, hessian, variance
 
 from alternet.instruments import figures
-from alternet.instruments.pooled import pooled
+from alternet.instruments.catalogue import instruments
+from alternet.instruments.pooled import ERROR, pooled
 from alternet.instruments.variance import Variance
 from alternet.measurement import Measurement
 from alternet.report.contents import contents
@@ -57,6 +58,51 @@ def test_an_interval_is_that_of_students_t():
     np.testing.assert_allclose(made["standard_error"], error)
     np.testing.assert_allclose(made["high"] - made["delta_accuracy"], 4.302652729749462 * error)
     np.testing.assert_allclose(made["delta_accuracy"] - made["low"], 4.302652729749462 * error)
+
+
+STEPS = dict.fromkeys(("step_error", "step_low", "step_high"), "step")
+OWNERS = {
+    ("fourier", "table"): {"standard_error": "delta_log_amplitude", **STEPS},
+    ("variance", "table"): {"standard_error": "variance", **STEPS},
+    ("similarity", "table"): dict.fromkeys(("standard_error", "low", "high"), "cka"),
+    ("lesion", "table"): {
+        **dict.fromkeys(("standard_error", "low", "high"), "delta_accuracy"),
+        "nll_error": "delta_nll",
+    },
+    ("frequency_noise", "table"): dict.fromkeys(("standard_error", "low", "high"), "delta_accuracy"),
+    ("fourier_heatmap", "table"): dict.fromkeys(("standard_error", "low", "high"), "delta_accuracy"),
+    ("shape_bias", "bias"): dict.fromkeys(("low", "high"), "shape_bias"),
+    ("calibration", "table"): {"standard_error": "value"},
+    ("corruption", "table"): {"standard_error": "accuracy", "nll_standard_error": "nll"},
+    ("corruption", "summary"): {"standard_error": "value"},
+}
+"""Every column of errors of what pools, and the number that it is the error of."""
+
+
+def test_no_table_has_errors_that_are_not_listed_here():
+    tables = {(name, key): set(one.spec.tables[key]) for name, one in instruments().items() for key in one.spec.tables
+              if one.spec.pools}  # fmt: skip
+    errors = {where: {name for name in names if ERROR.fullmatch(name)} for where, names in tables.items()}
+    errors.pop(("calibration", "reliability"))  # edges of bins
+    assert {where: names for where, names in errors.items() if names} == {key: set(own) for key, own in OWNERS.items()}
+
+
+@pytest.mark.parametrize(("name", "key"), OWNERS)
+def test_every_error_is_that_of_its_own_number(name: str, key: str):
+    spec, draw = instruments()[name].spec, np.random.default_rng(0)
+    columns = spec.tables[key]
+    drawn = {column: draw.normal(size=(2, 5)) for column, facts in columns.items() if facts.type == "number"}
+    rest = {column: "word" if facts.type == "text" else 1 for column, facts in columns.items() if column not in drawn}
+    runs = [pd.DataFrame({"model": run, **rest, **{c: drawn[c][i] for c in drawn}}) for i, run in enumerate("ab")]
+    facts = tuple({"model": {"name": run}, "group": "g"} for run in "ab")
+    tables = {"table": pd.concat(runs), key: pd.concat(runs)}
+    made = pooled(Measurement(instrument=name, tables=tables, provenances=facts), spec).tables[key]
+    for column, of in OWNERS[name, key].items():
+        (a, b), mean = drawn[of], drawn[of].mean(axis=0)
+        error = np.abs(a - b) / 2
+        student = 12.706204736432095  # of one degree of freedom
+        ends = {"low": mean - student * error, "high": mean + student * error}
+        np.testing.assert_allclose(made[column], ends.get(column.rpartition("_")[2], error), err_msg=column)
 
 
 def test_edges_of_bins_are_no_interval():

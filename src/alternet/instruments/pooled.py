@@ -20,8 +20,8 @@ def pooled(measurement: Measurement, spec: Spec | None = None) -> Measurement:
 
     Standard errors and 95 % intervals (Student's t) are then those of the mean over runs; those over images, which
     every run has, are left to the tables. Groups of one run, and such whose rows are not the same places (another
-    architecture, another grid), stay as they are. What a column of errors is the error of says the spec; without one it
-    is the number ahead of it.
+    architecture, another grid), stay as they are. Which number a column of errors belongs to is said by the spec
+    (`Column.of`) or by its name (`step_error`); else it is the number ahead of it.
 
     Examples:
         >>> table = pd.DataFrame({"model": ["a", "b"], "x": [0.0, 0.0], "value": [1.0, 3.0], "standard_error": 0.1})
@@ -47,8 +47,8 @@ def _pooled(group: str, runs: Sequence[Measurement], spec: Spec | None) -> list[
     name, tables = f"{group} ({len(runs)} runs)", {}
     for key in runs[0].tables:
         found = [run.tables.get(key) for run in runs]
-        says = {name: column.says for name, column in (spec.tables.get(key, {}) if spec else {}).items()}
-        table = _mean([one for one in found if one is not None], says)
+        of = {name: column.of for name, column in (spec.tables.get(key, {}) if spec else {}).items()}
+        table = _mean([one for one in found if one is not None], of)
         if table is None or len(found) < len(runs):
             return list(runs)
         tables[key] = table.assign(model=name)
@@ -57,8 +57,8 @@ def _pooled(group: str, runs: Sequence[Measurement], spec: Spec | None) -> list[
     return [Measurement(instrument=runs[0].instrument, tables=tables, provenances=(facts,))]
 
 
-def _mean(tables: Sequence[pd.DataFrame], says: Mapping[str, str]) -> pd.DataFrame | None:
-    """The mean of tables with the same rows; None where their rows are not the same."""
+def _mean(tables: Sequence[pd.DataFrame], declared: Mapping[str, str]) -> pd.DataFrame | None:
+    """The mean of tables with the same rows, or None; `declared` says which number a column of errors belongs to."""
     first = tables[0].reset_index(drop=True)
     if any(len(table) != len(first) or list(table) != list(first) for table in tables):
         return None
@@ -81,8 +81,7 @@ def _mean(tables: Sequence[pd.DataFrame], says: Mapping[str, str]) -> pd.DataFra
         if found is None:
             value = column
             continue
-        named = [name for name in numbers if name in re.findall(r"\w+", says.get(column, ""))]
-        of = found["of"] if found["of"] in numbers else (named or [value])[0]
+        of = next((owner for owner in (declared.get(column), found["of"]) if owner in numbers), value)
         same = all(first[column].equals(other[column]) for other in others)
         if of and not (same and found["part"] in ("low", "high") and not stacked[of].nunique(axis=1).gt(1).any()):
             made[column] = _off(stacked[of], found["part"])

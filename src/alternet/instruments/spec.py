@@ -19,12 +19,15 @@ class Column:
         says: What a value means, with its unit, in a line.
         missing: Whether a value may be undefined by its definition, as the standard error of a single image is.
         drawn: Whether the figure reads it; a stored table without a column that is not drawn is still shown.
+        of: The column whose standard error, or end of a 95 % interval, this is; empty where it is that of the number
+            ahead of it, or where its name says it, as `step_error` does.
     """
 
     type: Type
     says: str
     missing: bool = False
     drawn: bool = True
+    of: str = ""
 
 
 def text(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
@@ -37,9 +40,9 @@ def integer(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
     return Column(type="integer", says=says, missing=missing, drawn=drawn)
 
 
-def number(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
+def number(says: str, *, missing: bool = False, drawn: bool = True, of: str = "") -> Column:
     """A column of numbers."""
-    return Column(type="number", says=says, missing=missing, drawn=drawn)
+    return Column(type="number", says=says, missing=missing, drawn=drawn, of=of)
 
 
 MODEL = {"model": text("name of the model")}
@@ -55,8 +58,12 @@ UNIT = {
 
 
 INTERVAL = {
-    "low": number("low end of the 95 % interval of delta_accuracy; where no answer changed, it is exact", drawn=False),
-    "high": number("high end", drawn=False),
+    "low": number(
+        "low end of the 95 % interval of delta_accuracy; where no answer changed, it is exact",
+        drawn=False,
+        of="delta_accuracy",
+    ),
+    "high": number("high end", drawn=False, of="delta_accuracy"),
 }
 """The columns of how far a change of accuracy may be off."""
 

@@ -69,7 +69,9 @@ class FrequencyNoise(TwoConventions):
                 "accuracy": number("share of right answers under noise of the band"),
                 "delta_accuracy": number("the same less the share on the images as they are"),
                 "nll": number("mean negative log-likelihood under the noise, in nats"),
-                "standard_error": number("of delta_accuracy, over images and draws of the noise", missing=True),
+                "standard_error": number(
+                    "of delta_accuracy, over images and draws of the noise", missing=True, of="delta_accuracy"
+                ),
             }
             | INTERVAL
         },

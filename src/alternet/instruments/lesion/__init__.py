@@ -51,8 +51,8 @@ class Lesion(TwoConventions):
                 "delta_accuracy": number("the same less the share with it", missing=True),
                 "nll": number("mean negative log-likelihood without the unit, in nats", missing=True, drawn=False),
                 "delta_nll": number("the same less that with it", missing=True),
-                "standard_error": number("of delta_accuracy, over the images", missing=True),
-                "nll_error": number("of delta_nll, over the images", missing=True, drawn=False),
+                "standard_error": number("of delta_accuracy, over the images", missing=True, of="delta_accuracy"),
+                "nll_error": number("of delta_nll, over the images", missing=True, drawn=False, of="delta_nll"),
                 "stage": integer("number of the unit's resolution"),
             }
             | {name: replace(column, missing=True) for name, column in INTERVAL.items()}

@@ -39,7 +39,7 @@ class Variance(Instrument):
             | {
                 "variance": number("mean over images and channels of the variance over positions"),
                 "sample_variance": number("mean over images of the variance over all values of one", drawn=False),
-                "standard_error": number("of the variance, over the images", missing=True, drawn=False),
+                "standard_error": number("of the variance, over the images", missing=True, drawn=False, of="variance"),
             }
             | STEP
         },
