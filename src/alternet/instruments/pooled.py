@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
-from alternet.instruments.spec import Spec
+from alternet.instruments.spec import Column, Spec
 from alternet.measurement import Measurement
 from alternet.student import reach
 
@@ -47,8 +47,7 @@ def _pooled(group: str, runs: Sequence[Measurement], spec: Spec | None) -> list[
     name, tables = f"{group} ({len(runs)} runs)", {}
     for key in runs[0].tables:
         found = [run.tables.get(key) for run in runs]
-        of = {name: column.of for name, column in (spec.tables.get(key, {}) if spec else {}).items()}
-        table = _mean([one for one in found if one is not None], of)
+        table = _mean([one for one in found if one is not None], spec.tables.get(key, {}) if spec else {})
         if table is None or len(found) < len(runs):
             return list(runs)
         tables[key] = table.assign(model=name)
@@ -57,8 +56,8 @@ def _pooled(group: str, runs: Sequence[Measurement], spec: Spec | None) -> list[
     return [Measurement(instrument=runs[0].instrument, tables=tables, provenances=(facts,))]
 
 
-def _mean(tables: Sequence[pd.DataFrame], declared: Mapping[str, str]) -> pd.DataFrame | None:
-    """The mean of tables with the same rows, or None; `declared` says which number a column of errors belongs to."""
+def _mean(tables: Sequence[pd.DataFrame], columns: Mapping[str, Column]) -> pd.DataFrame | None:
+    """The mean of tables with the same rows; None where their rows are not the same."""
     first = tables[0].reset_index(drop=True)
     if any(len(table) != len(first) or list(table) != list(first) for table in tables):
         return None
@@ -74,18 +73,28 @@ def _mean(tables: Sequence[pd.DataFrame], declared: Mapping[str, str]) -> pd.Dat
     for column in numbers:
         same = all(first[column].equals(other[column]) for other in others)
         if not same or not is_integer_dtype(first[column]):
-            made[column] = first[column] if same else stacked[column].mean(axis=1)
+            counts = stacked.get(columns[column].counted) if column in columns else None
+            made[column] = first[column] if same else _over_runs(stacked[column], counts)
     value = ""
     for column in numbers:
         found = ERROR.fullmatch(column)
         if found is None:
             value = column
             continue
-        of = next((owner for owner in (declared.get(column), found["of"]) if owner in numbers), value)
+        declared = columns[column].of if column in columns else ""
+        of = next((owner for owner in (declared, found["of"]) if owner in numbers), value)
         same = all(first[column].equals(other[column]) for other in others)
         if of and not (same and found["part"] in ("low", "high") and not stacked[of].nunique(axis=1).gt(1).any()):
             made[column] = _off(stacked[of], found["part"])
     return made
+
+
+def _over_runs(values: pd.DataFrame, counts: pd.DataFrame | None) -> "pd.Series[float]":
+    """The mean over runs, in which a value that is itself a mean of so many counts as so many."""
+    if counts is None:
+        return values.mean(axis=1)
+    weights = counts.set_axis(values.columns, axis=1).where(values.notna())
+    return (values * weights).sum(axis=1, min_count=1) / weights.sum(axis=1)
 
 
 def _off(values: pd.DataFrame, part: str) -> "pd.Series[float]":

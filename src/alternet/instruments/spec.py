@@ -21,6 +21,7 @@ class Column:
         drawn: Whether the figure reads it; a stored table without a column that is not drawn is still shown.
         of: The column whose standard error, or end of a 95 % interval, this is; empty where it is that of the number
             ahead of it, or where its name says it, as `step_error` does.
+        counted: The column that says how many the value is a mean of, where that differs from run to run.
     """
 
     type: Type
@@ -28,6 +29,7 @@ class Column:
     missing: bool = False
     drawn: bool = True
     of: str = ""
+    counted: str = ""
 
 
 def text(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
@@ -40,9 +42,9 @@ def integer(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
     return Column(type="integer", says=says, missing=missing, drawn=drawn)
 
 
-def number(says: str, *, missing: bool = False, drawn: bool = True, of: str = "") -> Column:
+def number(says: str, *, missing: bool = False, drawn: bool = True, of: str = "", counted: str = "") -> Column:
     """A column of numbers."""
-    return Column(type="number", says=says, missing=missing, drawn=drawn, of=of)
+    return Column(type="number", says=says, missing=missing, drawn=drawn, of=of, counted=counted)
 
 
 MODEL = {"model": text("name of the model")}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alternet.errors import unknown
+from alternet.instruments.calibration.figure import overconfidence
 from alternet.instruments.interpolation.figure import barrier
 from alternet.studies.similarity import block_structure
 
@@ -51,10 +52,8 @@ def calibration(tables: Tables, log: Any) -> Iterator[Row]:
     for metric, quantity in (("accuracy", "accuracy"), ("nll", "nll_test"), ("ece", "ece")):
         yield Row(quantity, nan, table.at[metric, "value"], table.at[metric, "standard_error"])
     yield Row("test_error", nan, 1 - table.at["accuracy", "value"], table.at["accuracy", "standard_error"])
-    bins = tables["reliability"].dropna(subset=["accuracy", "confidence"])
-    gap = ((bins["confidence"] - bins["accuracy"]) * bins["count"]).sum() / bins["count"].sum()
-    yield Row("overconfidence", nan, gap)
-    for one in bins.itertuples():
+    yield Row("overconfidence", nan, overconfidence(tables["reliability"]))
+    for one in tables["reliability"].dropna(subset=["accuracy", "confidence"]).itertuples():
         error = np.sqrt(one.accuracy * (1 - one.accuracy) / one.count)
         yield Row("confidence", (one.low + one.high) / 2, one.accuracy, error)  # so that seeds stand at one place
 
