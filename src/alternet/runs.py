@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan, nan
 from os.path import expanduser
 from pathlib import Path
 from typing import Any, NotRequired, Self, TypedDict
@@ -56,6 +57,19 @@ class Row(TypedDict):
     seconds: float
     data_seconds: float
     images_per_second: float
+
+
+def logged(row: Mapping[str, Any], column: str) -> float:
+    """A number of a row of the log, of the weights that `run:DIR` is: of their moving average where one was kept.
+
+    Examples:
+        >>> logged({"test_accuracy": 0.5, "ema_test_accuracy": 0.75}, "test_accuracy")
+        0.75
+        >>> logged({"test_accuracy": 0.5, "ema_test_accuracy": None}, "test_accuracy")
+        0.5
+    """
+    averaged = row.get(f"ema_{column}")
+    return float(row.get(column, nan) if averaged is None or isnan(averaged) else averaged)
 
 
 @dataclass(frozen=True)
@@ -213,7 +227,7 @@ class TrainingRun:
 
     @property
     def test_accuracy(self) -> float:
-        """Accuracy of the final weights (not of their average) on the test images, a fraction.
+        """Accuracy on the test images, a fraction, of what `run:DIR` is: the final weights, or their moving average.
 
         Raises:
             ValueError: The run tested validation images in their place.
@@ -236,7 +250,7 @@ class TrainingRun:
                 f"{self.name} was tested on {other} images alone, so its {what} accuracy is not known. "
                 f"Ask for {other}_accuracy, or measure it: alternet measure calibration -m {self.name}."
             )
-        return float(self.log[column].iloc[-1])
+        return logged(self.log.iloc[-1], column)
 
     def tested(self, snapshot: str) -> dict[str, Any] | None:
         """The row of the log that belongs to a snapshot, named as `at` names it; None ahead of the first epoch."""

@@ -164,6 +164,15 @@ def test_frozen_images_do_not_depend_on_their_batch_unless_mixed(made: Batches) 
     assert made.frozen(mixed, batch_size=2).fingerprint != made.frozen(mixed, batch_size=13).fingerprint
 
 
+def test_images_that_are_mixed_in_another_order_are_other_data(made: Batches) -> None:
+    mixed = replace(FLIP, mixup=1.0)
+    first, second = (made.shuffled(seed=seed).frozen(mixed, seed=3) for seed in (0, 1))
+    assert not torch.equal(joined(first)[0], joined(second)[0])
+    assert len({data.fingerprint for data in (first, second, made.frozen(mixed, seed=3))}) == 3
+    drawn, anew = made.frozen(mixed, seed=4), made.frozen(mixed, seed=3).redrawn(4)
+    assert torch.equal(joined(drawn)[0], joined(anew)[0]) == (drawn.fingerprint == anew.fingerprint)
+
+
 def test_frozen_batches_come_in_random_order_and_lose_nothing(made: Batches) -> None:
     plain, frozen = joined(made), joined(made.frozen(Augmentation(), seed=5))
     found = [int((plain[0] == image).flatten(1).all(1).nonzero()) for image in frozen[0]]

@@ -204,6 +204,16 @@ def test_steps_are_paired_at_every_frequency_and_between_sizes_at_the_highest_al
     assert (second[1:, 5] < second[1:, 3]).all() and (second[1:, 3] < second[1:, 6]).all()
 
 
+@pytest.mark.parametrize("axis", ["textbook", "paper"])
+def test_maps_of_as_many_but_other_frequencies_are_compared_at_the_highest_alone(axis):
+    sides = (15, 14) if axis == "textbook" else (15, 16)
+    first, second = (of_units(Fourier(axis=axis), [maps(sides[0], sides[0], n=40), maps(side, side, n=40, seed=1)])
+                     for side in (sides[0], sides[1]))  # fmt: skip
+    count = len(first) // 2
+    assert len(second) == len(first) and np.isfinite([row[3] for row in first[count + 1 :]]).all()
+    assert np.isnan([row[3] for row in second[count:-1]]).all() and np.isfinite(second[-1][3])
+
+
 def test_the_highest_frequency_of_the_papers_axis_is_the_one_that_steps():
     x, y = maps(8, 8, n=40), maps(6, 6, n=40, seed=1)
     *_, last = of_units(Fourier(axis="paper"), [x, y])

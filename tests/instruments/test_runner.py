@@ -14,6 +14,8 @@ from alternet.data.image_batches import Batches
 from alternet.instruments.base import Instrument
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.fourier import Fourier
+from alternet.instruments.frequency_noise import FrequencyNoise
+from alternet.instruments.frequency_noise.measure import FrequencyNoiseWork
 from alternet.instruments.landscape import Landscape
 from alternet.instruments.runner import NotStoredError, measure_each, run
 from alternet.instruments.spec import Spec
@@ -252,6 +254,26 @@ def test_finished_items_are_kept(subject, batches, tmp_path):
     with pytest.raises(RuntimeError, match="stopped"):
         Squares(stop=2).measure(subject, batches, out=tmp_path)
     assert SquaresWork.measured == [0, 1, 1]
+
+
+def test_interrupted_in_one_order_and_gone_on_in_another_every_image_counts_once(
+    subject, batches, tmp_path, monkeypatch
+):
+    """Items are named by places in the order."""
+    whole, rows, seen = FrequencyNoise(bands=3).measure(subject, batches), FrequencyNoiseWork.rows, []
+
+    def stopping(work, item):
+        seen.append(item)
+        if len(seen) == 2:
+            raise RuntimeError("stopped")
+        return rows(work, item)
+
+    monkeypatch.setattr(FrequencyNoiseWork, "rows", stopping)
+    with pytest.raises(RuntimeError, match="stopped"):
+        FrequencyNoise(bands=3).measure(subject, batches.shuffled(seed=0), out=tmp_path)
+    resumed = FrequencyNoise(bands=3).measure(subject, batches.shuffled(seed=1), out=tmp_path)
+    assert len(seen) == len(set(seen)) + 1 == 4
+    pd.testing.assert_frame_equal(resumed.table, whole.table)
 
 
 def half_finished(folder, identity, items):

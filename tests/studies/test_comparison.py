@@ -206,6 +206,29 @@ def test_hessians_of_the_same_batches_are_paired_batch_by_batch(sharp):
     assert abs(np.diff(estimate.interval())[0]) < min(alone)  # what both share is no error of their difference
 
 
+@pytest.mark.parametrize("count", [5, 6, 10, 12])
+def test_batches_that_all_differ_by_the_same_have_no_spread_to_judge_by(count: int):
+    """Of rounding alone an error of 1e-17 would come, and a p-value of 1e-164."""
+    a, b = (eigenvalues(name, [[first, 1, 1, 1, 1]] * count) for name, first in (("a", 1.0), ("b", -1.0)))
+    found = row([a, b], "nep")
+    assert found["effect"] == pytest.approx(0.2) and np.isnan(found[["low", "high", "p"]].astype(float)).all()
+    assert found["remark"] == "batches do not differ, so there is no spread to judge by" and found["better"] == "–"
+
+
+def test_of_a_log_and_a_calibration_the_measured_accuracy_is_compared():
+    logs = [
+        replace(one, provenances=({**one.provenance, "recipe": {"seed": seed}},))
+        for name, accuracy in (("a", 0.9), ("b", 0.1))
+        for seed in (1, 2, 3)
+        for one in [training(f"{name} {seed - 1}")]
+        if one.table.__setitem__("test_accuracy", accuracy + seed / 100) is None
+    ]
+    measured = [*group("a", [0.5, 0.52, 0.51], (1, 2, 3)), *group("b", [0.7, 0.73, 0.72], (1, 2, 3))]
+    for order in ([*logs, *measured], [*measured, *logs]):
+        found = row(order, "accuracy", "a", "b")
+        assert found["instrument"] == "calibration" and found["effect"] == pytest.approx(0.2066667)
+
+
 def test_hessians_of_other_batches_are_not_paired(sharp):
     a, b = sharp
     other = replace(b, provenances=({**b.provenance, "settings": {"k": 5, "seed": 1}},))

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alternet import Measurement
 from alternet.instruments.catalogue import instruments
+from alternet.instruments.figures import key_numbers
 from alternet.studies.readings import READINGS, rows
 
 LOG = pd.DataFrame(
@@ -23,6 +25,25 @@ def test_a_training_is_read_at_its_end():
     assert found["test_error", -1][0] == 0.25
     assert found["nll_train", -1][0] == 1.0
     assert found["images_per_second", -1][0] == 200
+
+
+def test_an_accuracy_of_the_log_has_the_error_of_so_many_images():
+    found = {row.quantity: row for row in rows("training", {}, LOG.assign(test_images=49), x=-1)}
+    assert found["accuracy"].standard_error == pytest.approx(np.sqrt(0.75 * 0.25 / 48))
+    assert found["test_error"].standard_error == found["accuracy"].standard_error
+    assert np.isnan(found["nll_test"].standard_error)
+
+
+def test_where_an_average_of_the_weights_was_kept_the_log_speaks_of_that():
+    averaged = LOG.assign(ema_test_accuracy=[0.1, 0.9], ema_test_nll=[2.0, 0.5])
+    found = {row.quantity: row.value for row in rows("training", {}, averaged)}
+    assert (found["accuracy"], found["test_error"], found["nll_test"]) == pytest.approx((0.9, 0.1, 0.5))
+    kept = Measurement(
+        instrument="training",
+        tables={"table": averaged.assign(model="a")},
+        provenances=({"instrument": "training", "model": {"name": "a"}},),
+    )
+    assert {one.title: one.value for one in key_numbers(kept)}["Accuracy"] == 0.9
 
 
 def test_calibration():
@@ -65,6 +86,8 @@ def test_the_highest_frequency_alone_is_read():
     found = values("fourier", table=pd.concat([low, high]))
     assert found["high_frequency", 1.0][0] == -5
     assert found["attention_high_step", -1][0] == -1
+    single = high.assign(frequency=[1.0, 1.0, 1.0, 1.0, 0.0])  # a 1 × 1 map
+    assert ("high_frequency", 1.0) not in values("fourier", table=single)
 
 
 def test_lesions_at_the_ends_of_stages():
@@ -119,8 +142,9 @@ def test_the_trace_the_barrier_and_the_mean_wave():
     line = pd.DataFrame({"x": [1.0, 0.0, 0.5], "nll": [3.0, 1.0, 2.5]})
     assert values("interpolation", table=line)["barrier", -1][0] == 0.5
     assert values("interpolation", table=line.assign(nll=[3.0, 1.0, np.nan])) == {}
-    waves = pd.DataFrame({"delta_accuracy": [-0.1, -0.3], "standard_error": [0.02, 0.04]})
-    assert values("fourier_heatmap", table=waves)["wave_drop", -1] == (-0.2, pytest.approx(0.03))
+    waves = pd.DataFrame({"fx": [0.5, 1.0, -1.0], "fy": 0.0, "delta_accuracy": [-0.1, -0.3, -0.3],
+                          "standard_error": [0.02, 0.04, 0.04]})  # fmt: skip
+    assert values("fourier_heatmap", table=waves)["wave_drop", -1] == (-0.2, pytest.approx(0.03))  # ±1 is one wave
 
 
 def test_a_similarity_beside_another_network_says_nothing_of_the_one():

@@ -53,8 +53,11 @@ def test_studies_from_declarations_to_figures(done):
     log = pd.read_csv(next(plan.jobs[0].folder.glob("log.csv")))
     honest = both[both["figure"] == "honest"].set_index("quantity")["value"]
     assert honest["nll_train"] == pytest.approx(log["train_loss"].iloc[-1])
+    assert (
+        honest["accuracy"] == log["test_accuracy"].iloc[-1] == 1 - honest["test_error"]
+    )  # of all test images, not of 64
     calibration = plan.jobs[0].measurements[0].result.table.set_index("metric")["value"]
-    assert honest["accuracy"] == pytest.approx(calibration["accuracy"])
+    assert honest["nll_test"] == pytest.approx(calibration["nll"])  # the log knows no error of its own
     for name in ("honest", "honest-calibration"):
         for ending in ("svg", "pdf", "png"):
             assert (plan.out / "figures" / "honest" / f"{name}.{ending}").stat().st_size > 1000

@@ -104,7 +104,7 @@ def test_validation_images_are_never_called_test_images(tmp_path: Path) -> None:
     assert not any("test" in name for name in rows[0])
 
     model = timm.create_model(facts["model"], num_classes=10, **facts["model_args"]).eval()
-    model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    model.load_state_dict(load_file(tmp_path / "ema.safetensors"))  # what run:DIR is
     mean, std = (torch.tensor(facts[name]).view(-1, 1, 1) for name in ("mean", "std"))
     images, classes = (torch.cat(part) for part in zip(*data.test_images, strict=True))
     right = (model((images - mean) / std).argmax(1) == classes).double().mean().item()

@@ -167,8 +167,8 @@ class Batches:
     def fingerprint(self) -> str:
         """Stands for everything that decides the numbers: pictures, size, crop, augmentation; alike on every machine.
 
-        It does not depend on `batch_size`, except where the images of a batch are mixed. Images in memory that were
-        written into have another one from then on.
+        It does not depend on `batch_size` and order, except where the images of a batch are mixed. Images in memory
+        that were written into have another one from then on.
         """
         stamp = stamp_of(self.dataset.in_memory)
         if stamp not in self._printed:
@@ -385,7 +385,10 @@ class Batches:
         facts = {"pictures": self.dataset.facts(indices), "preparation": transform}  # as version 0.1.0 called them
         if self.augment is None:
             return facts
-        mixed = {"batch_size": self.batch_size} if self.augment.mixes else {}
+        mixed: dict[str, Any] = {"batch_size": self.batch_size} if self.augment.mixes else {}
+        drawn = np.random.RandomState(self.seed % 2**32).permutation(np.sort(self.order))
+        if mixed and self.dataset.indexable and not np.array_equal(self.order, drawn):  # shuffled before it was frozen
+            mixed["order"] = hashlib.sha256(np.asarray(self.order, dtype=np.int64).tobytes()).hexdigest()
         return facts | {"augment": self.augment.facts, "seed": self.seed} | mixed
 
     @cached_property

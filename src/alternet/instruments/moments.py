@@ -61,27 +61,30 @@ STEP = "step to: "
 """Before the name of a tap: the sums of the change from the tap before it."""
 
 
-def step_moments(values: Sequence[tuple[str, Float[Tensor, "n _"]]]) -> dict[str, Float64[Tensor, "3 _"]]:
+def step_moments(values: Sequence[tuple[str, Float[Tensor, "n _"], object]]) -> dict[str, Float64[Tensor, "3 _"]]:
     """Moments of the values at every tap, and of their steps from the tap before, image by image.
 
     Images differ more from one another than a unit changes any of them. So the step has a smaller error than the
-    difference of two means would suggest. Where two taps have another number of values, as spectra of maps of other
-    sizes have, only the last of each are compared; the first tap has no step.
+    difference of two means would suggest. Where the values of two taps stand for other things, as spectra of maps of
+    other sizes do, only the last of each are compared; the first tap has no step.
+
+    Args:
+        values: Of every tap its name, the values of each image, and what decides what those stand for, such as the side of the map.
 
     Examples:
-        >>> sums = step_moments([("a", torch.tensor([[1.0], [5.0]])), ("b", torch.tensor([[2.0], [6.0]]))])
+        >>> sums = step_moments([("a", torch.tensor([[1.0], [5.0]]), ""), ("b", torch.tensor([[2.0], [6.0]]), "")])
         >>> mean_and_error(sums["b"])[1].item(), mean_and_error(sums["step to: b"])[1].item()
         (2.0, 0.0)
     """
-    sums, before = {}, None
-    for tap, now in values:
+    sums, before, stood_for = {}, None, None
+    for tap, now, stand_for in values:
         step = torch.full_like(now, torch.nan)
-        if before is not None and before.shape == now.shape:
+        if before is not None and stand_for == stood_for:
             step = now - before
         elif before is not None and min(before.shape[1], now.shape[1]) > 1:  # a single value is that at frequency 0
             step[:, -1] = now[:, -1] - before[:, -1]
         sums |= {tap: moments(now), f"{STEP}{tap}": moments(step)}
-        before = now
+        before, stood_for = now, stand_for
     return sums
 
 

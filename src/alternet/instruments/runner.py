@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from alternet.arithmetic import computed_in
@@ -80,6 +81,7 @@ def measure_each(
         Each instrument, as soon as it is finished, with its measurement or with the error that kept it from one. What
         `out` already holds comes first. An error in one instrument does not cost the others their results.
     """
+    batches = _in_own_order(batches)
     for doubt in doubts(instruments, subject, batches):
         warnings.warn(doubt, Doubt, stacklevel=4)  # the line that called Instrument.measure
     places: Sequence[Path | None] = folders or [
@@ -114,6 +116,16 @@ def _each(
         for job, result in _measured(company):
             job.lock.close()
             yield job.instrument, result
+
+
+def _in_own_order(batches: Batches) -> Batches:
+    """The images as their data has them, since an interrupted work names what is done by places in their order.
+
+    What is frozen has an order that belongs to it, so has a shard, and a stream has one alone.
+    """
+    own = np.sort(batches.order)
+    fixed = batches.augment is not None or batches.part != (0, 1) or not batches.dataset.indexable
+    return batches if fixed or np.array_equal(batches.order, own) else replace(batches, order=own, _kept=Frozen())
 
 
 def _in_company(jobs: "Sequence[_Job]") -> "list[list[_Job]]":

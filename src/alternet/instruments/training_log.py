@@ -14,6 +14,7 @@ from alternet.plotting.legend import of_models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, model_styles
 from alternet.plotting.units import counted
+from alternet.runs import logged
 
 SHOWN = {
     "train_loss": "training loss",
@@ -115,10 +116,11 @@ def numbers(measurement: Measurement) -> dict[str, KeyNumber]:
     for column in TESTED:
         if column in rows and len(known := rows[column].dropna()):
             title = "Accuracy" if column == "test_accuracy" else "Validation accuracy"
+            averaged = f"ema_{column}" in rows and rows[f"ema_{column}"].notna().any()
             found[title.lower()] = KeyNumber(
-                value=float(known.iloc[-1]),
+                value=logged(rows.loc[known.index[-1]], column),
                 title=title,
-                says=f"{SHOWN[column]} after the last epoch",
+                says=f"{SHOWN[column]} after the last epoch" + (" of the averaged weights" if averaged else ""),
                 topic="accuracy and calibration",
                 better="higher",
                 percent=True,

@@ -183,7 +183,7 @@ def _missing(
         lacking = [one.called for one, has in ((a, others), (b, runs)) if not has]
         yield f"undefined for {' and '.join(lacking)}"
     elif isnan(estimate.error) and estimate.unit.endswith("all equal"):
-        yield "runs do not differ, so there is no spread to judge by"
+        yield f"{'batches' if estimate.single else 'runs'} do not differ, so there is no spread to judge by"
     elif isnan(estimate.error) and not estimate.single:
         yield "one run of one of the two has no spread"
     elif isnan(estimate.error):
@@ -220,9 +220,13 @@ def _word(value: Any) -> str:
 
 
 def _once(table: pd.DataFrame) -> pd.DataFrame:
-    """Each key number once: what two instruments give, as a log and a calibration the accuracy, by the surer one."""
-    known = table.sort_values("p", kind="stable", key=lambda column: column.isna())
-    return known.drop_duplicates("what").sort_index().reset_index(drop=True)
+    """Each key number once: of what two instruments give, as a log and a calibration the accuracy, one with a p-value.
+
+    Where both have one it is what was measured: the log may be of other test images.
+    """
+    last = table.assign(unsure=table["p"].isna(), of_log=table["instrument"] == "training")
+    known = last.sort_values(["unsure", "of_log"], kind="stable").drop_duplicates("what")
+    return known.sort_index().reset_index(drop=True)[[*table]]
 
 
 def _better(row: Any, a: str, b: str) -> str:

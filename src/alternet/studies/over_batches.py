@@ -5,6 +5,7 @@ of both networks at once (jackknife), so that what makes a batch sharp for both 
 """
 
 from collections.abc import Mapping
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -69,5 +70,7 @@ def _estimate(above: NDArray, below: NDArray, above_b: NDArray, below_b: NDArray
         differ = int((above / below != above_b / below_b).sum())
     if not np.isfinite([value, *without]).all() or differ < EITHER:
         return None
-    count = len(without)
-    return Estimate(value, jackknife_error(without), float(count - 1), f"{count} batches, paired", True)
+    unit, error = f"{len(without)} batches, paired", jackknife_error(without)
+    if error <= 1e-12 * abs(value):  # batches that all differ by the same show no spread to judge by
+        return Estimate(value, nan, inf, f"{unit}, all equal", True)
+    return Estimate(value, error, float(len(without) - 1), unit, True)

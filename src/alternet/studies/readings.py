@@ -1,6 +1,7 @@
 """Readings: from the stored tables of an instrument, or the log of a training, to the numbers that a study compares.
 
-Each is a pure function of the tables and the log of one network, with rows of quantity, x, value and standard error.
+Each is a pure function of the tables and the log of one network, with rows of quantity, x, value and standard error. A
+log with a column `test_images` says how many its accuracies are over.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,10 @@ import pandas as pd
 
 from alternet.errors import unknown
 from alternet.instruments.calibration.figure import overconfidence
+from alternet.instruments.fourier.figure import highest
+from alternet.instruments.fourier_heatmap.figure import once
 from alternet.instruments.interpolation.figure import barrier
+from alternet.runs import logged
 from alternet.studies.similarity import block_structure
 
 
@@ -36,10 +40,11 @@ def training(tables: Tables, log: Any) -> Iterator[Row]:
     """The last epoch: errors on test images, and the loss on augmented training batches as released (mean over it)."""
     del tables
     last = log.iloc[-1]
-    accuracy = last.get("test_accuracy", nan)  # a run that tested validation images has none
-    yield Row("accuracy", nan, accuracy)
-    yield Row("test_error", nan, 1 - accuracy)
-    yield Row("nll_test", nan, last.get("test_nll", nan))
+    accuracy = logged(last, "test_accuracy")  # a run that tested validation images has none
+    error = np.sqrt(accuracy * (1 - accuracy) / (last.get("test_images", nan) - 1))
+    yield Row("accuracy", nan, accuracy, error)
+    yield Row("test_error", nan, 1 - accuracy, error)
+    yield Row("nll_test", nan, logged(last, "test_nll"))
     yield Row("nll_train", nan, last["train_loss"])
     if "images_per_second" in log:
         yield Row("images_per_second", nan, float(log["images_per_second"].median()))
@@ -96,10 +101,9 @@ def landscape(tables: Tables, log: Any) -> Iterator[Row]:
 
 
 def fourier(tables: Tables, log: Any) -> Iterator[Row]:
-    """The highest frequency of every unit, and what units of each kind change in it."""
+    """The highest frequency of every unit, and what units of each kind change in it; a 1 × 1 map has none."""
     del log
-    table = tables["table"]
-    top = table[table["frequency"] == table.groupby("unit")["frequency"].transform("max")]
+    top = highest(tables["table"].assign(model="")).dropna(subset=["delta_log_amplitude"])
     for one in top.itertuples():
         yield Row("high_frequency", one.depth, one.delta_log_amplitude, one.standard_error)
     yield from _steps(top, "high")
@@ -181,8 +185,8 @@ def interpolation(tables: Tables, log: Any) -> Iterator[Row]:
 def fourier_heatmap(tables: Tables, log: Any) -> Iterator[Row]:
     """What a wave changes in the accuracy, in the mean over all waves."""
     del log
-    table = tables["table"]
-    yield Row("wave_drop", nan, table["delta_accuracy"].mean(), table["standard_error"].mean())  # a bound, as for steps
+    waves = once(tables["table"])
+    yield Row("wave_drop", nan, waves["delta_accuracy"].mean(), waves["standard_error"].mean())  # a bound, as for steps
 
 
 def shape_bias(tables: Tables, log: Any) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """Results: from what a plan left on the disk to evidence, and to figures and a report of it."""
 
 from collections.abc import Iterable, Sequence
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from alternet.plotting.panel import sheet
 from alternet.plotting.style import cast, save
 from alternet.report.contents import Study as Shown
 from alternet.report.render import write
+from alternet.runs import TrainingRun
 from alternet.storage import write_json
 from alternet.studies import drawing
 from alternet.studies.declaration import Study, Training
@@ -61,12 +62,18 @@ def collected(plan: Plan) -> Collected:
         x = one.arm.x if isnan(one.reading.x) else one.reading.x
         found += [
             (one.study.figure, one.arm.name, row.quantity, row.x, one.seed, row.value, row.standard_error)
-            for row in rows(one.reading.how, tables, None if one.training.given else one.training.result.log, x)
+            for row in rows(one.reading.how, tables, None if one.training.given else _log(one.training.result), x)
         ]
     table = pd.DataFrame(found, columns=list(COLUMNS))
-    # Two readings may give one quantity, as the log and a calibration the accuracy: one with a standard error stands.
+    # Two readings may give one quantity, as the log (of all test images) and a corruption (of some) the accuracy: the
+    # study's first one with a standard error stands.
     known = table.sort_values("standard_error", kind="stable", key=lambda column: column.isna())
     return Collected(checked(known.drop_duplicates(list(COLUMNS[:5])).sort_index()), list(missing))
+
+
+def _log(run: TrainingRun) -> pd.DataFrame:
+    tested = run.facts.get("test") or {}
+    return run.log.assign(test_images=tested.get("images", nan))  # runs of version 0.1.0 do not say how many
 
 
 def put_out(plan: Plan) -> Collected:

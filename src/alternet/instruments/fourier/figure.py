@@ -151,8 +151,8 @@ def numbers(measurement: Measurement) -> dict[str, float | KeyNumber]:
         found["share of msa that lowers high frequencies"] = KeyNumber(
             value=(steps["change"] < 0).mean(),
             title="Attention low-pass",
-            says="share of the attention units that lower the highest frequency of their map; from those that do so "
-            "too_few to those that may",
+            says="share of the attention units that lower the highest frequency of their map; from those that "
+            "clearly do so to those that may",
             topic="feature maps",
             percent=True,
             low=(steps["step_high"] < 0).mean() if sure else nan,

@@ -123,7 +123,7 @@ class FourierWork(OnePass):
         return values - values[:, :1]
 
     def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return step_moments([(tap.name, readings[tap.name]) for tap in self.taps])
+        return step_moments([(tap.name, readings[tap.name], min(tap.shape[1:])) for tap in self.taps])
 
     def tables(self, sums: Mapping[str, Tensor]) -> Tables:
         rows = []

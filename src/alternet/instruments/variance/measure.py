@@ -50,7 +50,7 @@ class VarianceWork(OnePass):
         return variances(feature)
 
     def part(self, batch: Batch, readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return step_moments([(tap.name, readings[tap.name]) for tap in self.taps])
+        return step_moments([(tap.name, readings[tap.name], "variances") for tap in self.taps])
 
     def tables(self, sums: Mapping[str, Tensor]) -> Tables:
         rows = []
