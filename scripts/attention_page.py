@@ -87,7 +87,7 @@ def numbers(folder: Path) -> pd.DataFrame:
 
 def as_text(table: pd.DataFrame) -> str:
     """Means over seeds, and what attention changes beyond the control, seed by seed, with Student's interval."""
-    lines = [f"| | {' | '.join(NETWORKS)} | attention less longer, 95 % interval |", "|---|---|---|---|---|"]
+    lines = [f"| | {' | '.join(NETWORKS)} | attention − longer, 95 % interval |", "|---|---|---|---|---|"]
     for quantity in table["quantity"].unique():
         wide = table[table["quantity"] == quantity].pivot(index="seed", columns="network", values="value")
         cells = [

@@ -83,7 +83,7 @@ def as_text(networks: pd.DataFrame, pairs: pd.DataFrame, facts: Mapping[str, Any
     for row in networks.to_dict("records"):
         mean, error, low, high = (f"{100 * row[name]:.1f}" for name in ("mean", "standard_error", "low", "high"))
         lines.append(f"| {row['network']} | {sizes[row['network']]:,} | {mean} ± {error} | {low} to {high} |")
-    lines += ["", "| | less | points | 95 % interval | seeds in favour |", "|---|---|---|---|---|"]
+    lines += ["", "| network | minus | points | 95 % interval | seeds in favour |", "|---|---|---|---|---|"]
     for row in pairs.to_dict("records"):
         low, mean, high = (f"{100 * row[name]:+.1f}".replace("-", "−") for name in ("low", "mean", "high"))
         lines.append(f"| {row['network']} | {row['less']} | {mean} | {low} to {high} | {row['wins']} of {SEEDS} |")

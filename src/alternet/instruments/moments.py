@@ -69,7 +69,8 @@ def step_moments(values: Sequence[tuple[str, Float[Tensor, "n _"], object]]) -> 
     other sizes do, only the last of each are compared; the first tap has no step.
 
     Args:
-        values: Of every tap its name, the values of each image, and what decides what those stand for, such as the side of the map.
+        values: Of every tap its name, the values of each image, and what decides what those stand for (the side of
+            the map).
 
     Examples:
         >>> sums = step_moments([("a", torch.tensor([[1.0], [5.0]]), ""), ("b", torch.tensor([[2.0], [6.0]]), "")])

@@ -53,7 +53,7 @@ class Corruption(Instrument):
             "training that resembles a corruption helps against it: a difference may come from either and not from "
             "the architecture."
         ),
-        paper="section 1; Hendrycks and Dietterich 2019",
+        paper="Fig. 12b, E.1; Hendrycks and Dietterich 2019",
         cost="76 forward passes, and making the corruptions",
         example="alternet measure corruption -m run:runs/mine --data cifar100 --set published=CIFAR-100-C --out out",
         tables={

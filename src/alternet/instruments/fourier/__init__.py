@@ -40,9 +40,9 @@ class Fourier(TwoConventions):
             "different size. A step shows what a unit does to these images in this network; it does not show that the"
             f" kind of unit is the cause, nor that more or less detail makes a better classifier. {CLEARLY}"
         ),
-        paper="Fig. 2a, 8",
+        paper="Fig. 2a, 8, D.2",
         cost="one forward pass",
-        example="alternet measure fourier -m my_timm_model@weights.pth --data photos/ --out out",
+        example="alternet measure fourier -m my_timm_model@weights.pth --data FOLDER --out out",
         tables={
             "table": UNIT
             | {

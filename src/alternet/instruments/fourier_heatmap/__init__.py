@@ -47,7 +47,7 @@ class FourierHeatmap(Instrument):
         ),
         paper="Yin et al. 2019",
         cost="a forward pass a wave: 40 at side=4, 513 on 32 × 32 pixels",
-        example="alternet measure fourier-heatmap -m my_timm_model@weights.pth --data photos/ --limit 500 "
+        example="alternet measure fourier-heatmap -m my_timm_model@weights.pth --data FOLDER --limit 500 "
         "--set side=8 --out out",
         tables={
             "table": {

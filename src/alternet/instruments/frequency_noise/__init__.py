@@ -62,7 +62,7 @@ class FrequencyNoise(TwoConventions):
         ),
         paper="Fig. 2b",
         cost="a forward pass a band",
-        example="alternet measure frequency-noise -m my_timm_model@weights.pth --data photos/ --out out",
+        example="alternet measure frequency-noise -m my_timm_model@weights.pth --data FOLDER --out out",
         tables={
             "table": {
                 "frequency": number("middle of the band, in units of π"),

@@ -76,7 +76,7 @@ class Hessian(OfParameters):
             "mode, and eigenvalues of small batches are larger than those of all data. Intervals (95 %) cover the "
             "choice of batches, not the seed of the training."
         ),
-        paper="Fig. 1c, 4, 6, 7",
+        paper="Fig. 1c, 4, 6, 7, 12c, C.3 to C.7, F.1",
         cost="about 25 Hessian-vector products (75 gradients) a batch",
         example="alternet measure hessian -m run:runs/mine --data cifar100 --limit 3200 --out out",
         tables={

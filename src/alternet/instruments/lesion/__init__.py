@@ -1,4 +1,4 @@
-"""Lesion: how much accuracy hangs on each unit?"""
+"""Lesion: how much accuracy does each unit account for?"""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -31,7 +31,7 @@ class Lesion(TwoConventions):
         name="lesion",
         order=40,
         title="Lesion study",
-        question="How much accuracy hangs on each unit, and where do the important ones lie?",
+        question="How much accuracy does each unit account for, and where are the important ones?",
         caution=(
             "Nothing was retrained: what follows a removed unit sees maps that it was never trained on. So a large "
             "loss says that this network, as it stands, is tuned to the unit, not that the task needs it, and a small"

@@ -53,7 +53,7 @@ class Similarity(Instrument):
             "largest variance (remove takes the leading ones out) and says nothing about what the next layers read. "
             "What follows ± is one standard error over images."
         ),
-        paper="Fig. D.3",
+        paper="Fig. 10a, D.3",
         cost="one forward pass",
         example="alternet measure similarity -m resnet50@pretrained --data photos --out out",
         tables={

@@ -33,7 +33,7 @@ class Variance(Instrument):
         ),
         paper="Fig. 9, D.1",
         cost="one forward pass, shared with fourier",
-        example="alternet measure variance -m my_timm_model@weights.pth --data photos/ --out out",
+        example="alternet measure variance -m my_timm_model@weights.pth --data FOLDER --out out",
         tables={
             "table": UNIT
             | {
