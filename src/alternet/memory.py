@@ -8,18 +8,18 @@ from torch import Tensor
 
 from alternet.errors import Doubt
 
-NO_MEMORY = ("can't allocate memory", "MPS backend out of memory", "_ALLOC_FAILED")
-"""What torch says, on a CPU and on Apple's GPUs, where the class of the error does not tell."""
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
+"""What torch says, on CPUs and GPUs, where the class of the error does not tell."""
 
 
 def short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device has not enough memory.
+    """Whether an error says that this machine or a device has not enough memory.
 
     Examples:
-        >>> short_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), short_of_memory(ValueError("no"))
+        >>> short_of_memory(RuntimeError("CPU: can't allocate memory")), short_of_memory(ValueError("no"))
         (True, False)
     """
-    return isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in NO_MEMORY)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in NO_MEMORY)
 
 
 def reason(error: BaseException) -> str:

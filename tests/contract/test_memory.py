@@ -15,10 +15,14 @@ from PIL import Image
 from tests.contract.networks import CLASSES, IMAGES, data, network
 from tests.contract.optional import cases
 from tests.contract.test_instruments import KINDS, SMALL, assert_same, measure
+from tests.loss.test_risk import Softmax, subject
+from tests.loss.test_risk import data as labelled
+from torch import Tensor
 
 from alternet.data.datasets import batches
 from alternet.data.kept import BUDGET
 from alternet.errors import Doubt
+from alternet.loss.risk import Risk
 
 SIDE, FEW, MANY = 96, 256, 1024  # up to some hundreds of pictures the peak still wavers by 30 MB, then it stays
 PICTURE = 3 * SIDE * SIDE
@@ -125,3 +129,21 @@ def test_a_single_image_that_is_too_much_is_said_with_what_to_do(name: str) -> N
     subject.model.stem.register_forward_pre_hook(narrow(0))
     with pytest.warns(Doubt), pytest.raises(MemoryError, match=r"Out of memory with a single image of .*--img-size"):
         measure(name, subject, data(subject, batch_size=2))
+
+
+class Narrow(Softmax):
+    """A network through which gradients of no more than two images find room in the memory of the CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        if logits.requires_grad and len(x) > 2:
+            logits.register_hook(lambda _: torch.empty(2**52))
+        return logits
+
+
+def test_derivatives_for_which_the_cpu_has_no_room_are_taken_of_fewer_images() -> None:
+    images = labelled(side=2)
+    with Risk(subject(Softmax), images) as plain, Risk(subject(Narrow), images) as narrow:
+        with pytest.warns(Doubt, match="net: out of memory with 4 images at a time .*, so 2 are taken"):
+            found = narrow.product(narrow.theta)
+        torch.testing.assert_close(found, plain.product(plain.theta))

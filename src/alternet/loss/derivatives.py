@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from alternet.memory import short_of_memory
 
 
 @contextmanager
@@ -17,9 +18,9 @@ def refused_in_a_line(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if short_of_memory(error):
+            raise
         raise ValueError(
             f"The loss of {name!r} cannot be differentiated twice by these parameters ({str(error).splitlines()[0]}). "
             "Give the plain nn.Module, neither compiled nor under torch.no_grad(), made of functions whose backward "

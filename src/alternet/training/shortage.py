@@ -3,13 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
+from alternet.memory import short_of_memory
 from alternet.training.recipe import Recipe
 
 LOST, IN_A_WORKER = "DataLoader worker (pid", "in DataLoader worker process"
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
-"""What torch says, on a CPU and on a GPU, where the class of the error does not tell."""
 
 
 @contextmanager
@@ -40,7 +37,7 @@ def shortage_told(recipe: Recipe, workers: int, epoch: int) -> Iterator[None]:
     except (MemoryError, RuntimeError, ConnectionError, EOFError) as error:
         text = " ".join(str(error).split())
         reason = next((line.strip(" .") for line in reversed(str(error).splitlines()) if line.strip()), "")[:160]
-        lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in text for said in NO_MEMORY)
+        lacking = short_of_memory(error)
         again = kept(epoch) + (", and the same command goes on from there" if epoch else "")
         # what a lost worker had sent is fetched from it, which may be noticed first
         cut_off = workers > 0 and isinstance(error, ConnectionError | EOFError)
