@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from alternet.errors import LostProcess
+from alternet.errors import LostProcess, first_line
 from alternet.meeting import Meeting
 from alternet.patience import patience
 
@@ -96,7 +96,7 @@ def local_device(name: str | None = None) -> torch.device:
         torch.empty(0, device=device).cpu()  # meta has no numbers to give back
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"Device {name!r} cannot be used here ({str(error).splitlines()[0].split('. ')[0]}). Try --device cpu."
+            f"Device {name!r} cannot be used here ({first_line(error).partition('. ')[0]}). Try --device cpu."
         ) from error
     return device
 

@@ -99,6 +99,26 @@ def _of_system(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.filename is not None and error.strerror is not None
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    r"""The first line of what somebody else's error says, for a sentence of ours; its class where it says nothing.
+
+    Examples:
+        >>> first_line(RuntimeError("No kernel.\nTraceback ...")), first_line(EOFError())
+        ('No kernel', 'EOFError')
+    """
+    return str(error).strip().partition("\n")[0][:most].rstrip(" .") or type(error).__name__
+
+
+def damage(error: Exception) -> str:
+    r"""What somebody who read a file found wrong with its content, in one line.
+
+    Examples:
+        >>> damage(KeyError("model")), damage(ValueError("it is\n  no JSON"))
+        ("it lacks 'model'", 'it is no JSON')
+    """
+    return f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+
+
 def in_one_line(error: BaseException) -> str:
     """An error in one line; one that is not addressed to the user is told with its class.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from alternet.errors import shortened
+from alternet.errors import damage, shortened
 from alternet.files import read_file, read_json
 from alternet.storage import as_bytes, require_same, safe_name, sha256_of, sole_writer, write_atomically, write_json
 
@@ -220,9 +220,8 @@ class Measurement:
                 raise TypeError("its model has no name")
             measurement.marked()  # reads what it says of the origin of the weights
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
             raise ValueError(
-                f"{folder} holds a damaged measurement ({reason}). Delete it and measure again."
+                f"{folder} holds a damaged measurement ({damage(error)}). Delete it and measure again."
             ) from error
         return measurement
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from alternet.errors import Doubt
+from alternet.errors import Doubt, first_line
 
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
 """What torch says, on CPUs and GPUs, where the class of the error does not tell."""
@@ -24,7 +24,7 @@ def short_of_memory(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """The first sentence of what torch says."""
-    return str(error).partition(". ")[0].partition("\n")[0][:160]
+    return first_line(error, most=160).partition(". ")[0]
 
 
 class AtOnce:

@@ -11,6 +11,7 @@ from typing import Any, NotRequired, Self, TypedDict
 
 import pandas as pd
 
+from alternet.errors import damage
 from alternet.files import read_json, read_text
 from alternet.storage import is_file, require_same
 
@@ -309,5 +310,4 @@ class TrainingRun:
         require_same(self.folder, stored, identity, holds="training", again="train anew")
 
     def _damaged(self, file: str, error: Exception) -> ValueError:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        return ValueError(f"{self.folder / file} is damaged ({reason}). Train again into another folder.")
+        return ValueError(f"{self.folder / file} is damaged ({damage(error)}). Train again into another folder.")

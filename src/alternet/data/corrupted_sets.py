@@ -21,6 +21,7 @@ from alternet.data.eval_transform import EvalTransform
 from alternet.data.folder import Folder, ImageNet
 from alternet.data.image_batches import Batches
 from alternet.data.image_dataset import ArrayImages, ImageDataset
+from alternet.errors import first_line
 
 Sets = Mapping[tuple[str, int], ImageDataset]
 """The pictures of every corruption and severity, indexed like the clean ones."""
@@ -157,8 +158,8 @@ def _array(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(
-            f"{path} cannot be read as an array ({str(error).splitlines()[0]}). It is damaged or not the published "
-            "file: fetch it again."
+            f"{path} cannot be read as an array ({first_line(error)}). It is damaged or not the published file: fetch "
+            "it again."
         ) from error
 
 

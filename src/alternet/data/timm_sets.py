@@ -20,6 +20,7 @@ from timm.data.dataset_factory import create_dataset
 from alternet.data.decoding import as_rgb, bounded, decode, unreadable
 from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample, UnreadableImage, checksum
 from alternet.data.shards import counted
+from alternet.errors import first_line
 from alternet.hub import one_try
 
 PREFIXES = {
@@ -355,13 +356,13 @@ def _opened(name: str, root: str | None, split: str) -> Any:
                 f"Data set {name!r} needs a package that is not installed ({error}). Install it with pip."
             ) from error
         except Exception as error:  # every library behind timm has errors of its own
-            reasons.append((error, str(error).strip().partition("\n")[0] or type(error).__name__))
+            reasons.append((error, first_line(error)))
             if isinstance(error, ConnectionError):  # by another name of the split it would not answer either
                 break
     error, reason = reasons[0]
     where = "" if root is None else f" in {root}"
     raise ValueError(
-        f"timm cannot open {name!r}{where}: {reason.rstrip('.')}. Check the name, give its folder as {name}:PATH, and "
+        f"timm cannot open {name!r}{where}: {reason}. Check the name, give its folder as {name}:PATH, and "
         "download it beforehand."
     ) from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from alternet.data.image_batches import Batches
+from alternet.errors import first_line
 from alternet.instruments.spec import Spec
 from alternet.seeding import noise
 from alternet.subject.declared import classes_of
@@ -86,10 +87,9 @@ def require_fitting(subject: Subject, batches: Batches) -> None:
         with untouched(subject.model):
             subject.model(subject.normalise(noise(batches.shape)))
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise ValueError(
             f"{subject.name} takes images of {size[0]} x {size[1]} and cannot take {batches.name!r} at {side[0]} x "
-            f"{side[1]} ({reason}). Give batches(..., img_size={size[0]}), or load the model for that size."
+            f"{side[1]} ({first_line(error)}). Give batches(..., img_size={size[0]}), or load the model for that size."
         ) from error
 
 

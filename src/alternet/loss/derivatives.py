@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from alternet.errors import first_line
 from alternet.memory import short_of_memory
 
 
@@ -22,7 +23,7 @@ def refused_in_a_line(name: str) -> Iterator[None]:
         if short_of_memory(error):
             raise
         raise ValueError(
-            f"The loss of {name!r} cannot be differentiated twice by these parameters ({str(error).splitlines()[0]}). "
+            f"The loss of {name!r} cannot be differentiated twice by these parameters ({first_line(error)}). "
             "Give the plain nn.Module, neither compiled nor under torch.no_grad(), made of functions whose backward "
             "has a derivative."
         ) from error

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import alternet.models  # noqa: F401 - registers our models in timm
-from alternet.errors import unknown
+from alternet.errors import first_line, unknown
 from alternet.models.transplanted import as_data, grafted
 from alternet.seeding import random_state_kept
 from alternet.subject.subject import Subject
@@ -98,9 +98,8 @@ def create_for_data(
         with torch.no_grad():
             logits = model.eval()(torch.zeros(1, *input_size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{name} cannot take images of size {list(input_size)} ({reason}). "
+            f"{name} cannot take images of size {list(input_size)} ({first_line(error)}). "
             "Give another --img-size, or model arguments such as a smaller patch_size."
         ) from error
     if logits.shape != (1, num_classes):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.distributed import local_device
-from alternet.errors import shortened, unknown
+from alternet.errors import first_line, shortened, unknown
 from alternet.models.transplanted import as_data, grafted
 from alternet.runs import RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
@@ -153,9 +153,9 @@ def _size_refused(model: str, img_size: Side, of_ours: tuple[type[Exception], ..
     except Exception as error:
         if img_size is None or isinstance(error, of_ours):
             raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"{model} cannot take images of side {img_size} ({reason}). Give another --img-size, or none for its own."
+            f"{model} cannot take images of side {img_size} ({first_line(error)}). Give another --img-size, or none "
+            "for its own."
         ) from error
 
 
@@ -314,10 +314,9 @@ def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping
         with no_larger_than(weights, str(run.folder / RUN)):
             model, _ = create(facts.model, num_classes=facts.num_classes, **arguments)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError) as error:
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
         raise ValueError(
             f"{run.name} names a model that cannot be built, {facts.model} with {shortened(arguments, 200)} "
-            f"({reason}). Is alternet up to date?"
+            f"({type(error).__name__}: {first_line(error)}). Is alternet up to date?"
         ) from error
     resized(fill(model, weights, f"run:{name}"), facts.input_size, img_size)
     recipe = run.facts.get("recipe")

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from alternet.errors import Doubt
+from alternet.errors import Doubt, first_line
 from alternet.hub import one_try
 from alternet.models import NAMES, load_released
 from alternet.models.alternet import AlterNet
@@ -84,7 +84,7 @@ def _as_timm_loads(
         except ValueError as misfit:
             near = [other for other in _alike(name) if _fits(other, state)]
             raise ValueError(f"{misfit} They fit {', '.join(near[:3])}." if near else str(misfit)) from error
-        raise ValueError(f"The weights do not fit {name}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"The weights do not fit {name}: {first_line(error)}.") from error
 
 
 def of_folder(folder: str) -> tuple[str, Path]:
@@ -235,11 +235,8 @@ def classifier_of(name: str) -> tuple[str, ...]:
 
 
 def unreachable(name: str, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = first_line(error, most=120)
     if reason.startswith("No pretrained weights exist"):
         return f"Nobody published pretrained weights of {name}. Give a file: {name}@weights.safetensors."
     way = "the folder of a saved model: hf:PATH" if name.startswith("hf:") else "a file: NAME@weights.safetensors"
-    return (
-        f"The weights of {name} cannot be fetched ({reason[:120].rstrip(' .')}). Check the name and the network, or "
-        f"give {way}."
-    )
+    return f"The weights of {name} cannot be fetched ({reason}). Check the name and the network, or give {way}."

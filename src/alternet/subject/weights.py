@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from alternet.errors import Doubt
+from alternet.errors import Doubt, first_line
 from alternet.storage import is_file
 from alternet.subject.declared import head_of
 from alternet.subject.weight_checks import require_distinct, require_plain, require_sound
@@ -57,7 +57,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 f"{path} holds objects other than tensors, which could run code, so it was not opened. "
                 "Save only the weights: torch.save(model.state_dict(), ...), or a .safetensors file."
             ) from error
-        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:120]
+        reason = first_line(error, most=120).partition(". ")[0]
         if isinstance(error, pickle.UnpicklingError):
             reason = "it is damaged, or holds objects other than tensors, which are not opened"
         raise ValueError(f"{path} cannot be read as weights ({reason}). Is the file complete?") from error
