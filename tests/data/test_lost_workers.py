@@ -4,14 +4,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from alternet.data.eval_transform import unit_range
-from alternet.data.loader import Batch, Loader, outlive
+from alternet.data.loader import Batch, Loader, outlive, received
 from alternet.patience import patience
 
 pytestmark = pytest.mark.slow
@@ -101,6 +101,18 @@ def test_a_worker_that_dies_while_it_hands_over_is_a_lost_one(again: bool, tmp_p
             list(loader)
     else:
         assert [int(targets[0]) for _, targets in loader] == list(range(5))
+
+
+class CutOff:
+    """Batches of workers that stay, one of which is gone when the next pass begins."""
+
+    def __iter__(self) -> Iterator[object]:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+def test_a_worker_that_is_gone_as_a_pass_begins_is_a_lost_one() -> None:
+    with pytest.raises(RuntimeError, match="DataLoader worker .* exited unexpectedly"):
+        next(received(CutOff()))
 
 
 def test_a_worker_makes_its_floats_where_they_are_handed_over() -> None:

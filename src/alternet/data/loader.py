@@ -119,16 +119,18 @@ def received(batches: Iterable[Any]) -> Iterator[Any]:
     fetched from it, the connection breaks before the kernel has told us: then the handler is waited for.
     """
     global _waiting
-    batches = iter(batches)
+    coming: Iterator[Any] | None = None
     handled = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
-    if handled:
-        _hold_back()
     while True:
-        _waiting = True
         try:
+            if coming is None:
+                coming = iter(batches)  # which starts the workers, or asks those that stay to begin again
+                if handled:
+                    _hold_back()
+            _waiting = True
             if handled:
                 signal.raise_signal(signal.SIGCHLD)  # for who died meanwhile
-            batch = next(batches)
+            batch = next(coming)
         except StopIteration:
             return
         except (ConnectionError, EOFError) as error:

@@ -27,21 +27,15 @@ def shortage_told(recipe: Recipe, workers: int, epoch: int) -> Iterator[None]:
         ...     raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
         Traceback (most recent call last):
         ChildProcessError: A process that prepares images was lost in epoch 1 (DataLoader worker (pid(s) 7) exited...
-        >>> with shortage_told(Recipe(), 2, epoch=0):
-        ...     raise ConnectionResetError(104, "Connection reset by peer")
-        Traceback (most recent call last):
-        ChildProcessError: A process that prepares images was lost in epoch 1 ([Errno 104] Connection reset by peer)...
     """
     try:
         yield
-    except (MemoryError, RuntimeError, ConnectionError, EOFError) as error:
+    except (MemoryError, RuntimeError) as error:
         text = " ".join(str(error).split())
         reason = next((line.strip(" .") for line in reversed(str(error).splitlines()) if line.strip()), "")[:160]
         lacking = short_of_memory(error)
         again = kept(epoch) + (", and the same command goes on from there" if epoch else "")
-        # what a lost worker had sent is fetched from it, which may be noticed first
-        cut_off = workers > 0 and isinstance(error, ConnectionError | EOFError)
-        if LOST in text or cut_off or (lacking and IN_A_WORKER in text):
+        if LOST in text or (lacking and IN_A_WORKER in text):
             what = "had not enough memory" if lacking else "was lost"
             raise ChildProcessError(
                 f"A process that prepares images {what} in epoch {epoch + 1} ({reason}). Set fewer workers, now "
