@@ -1,5 +1,6 @@
 """Whatever a name holds, the terminal shows it: nothing moves its cursor, colours it, or turns its lines around."""
 
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def test_names_in_errors(name: str, call: list[str], capsys, tmp_path: Path, mon
 def test_names_in_lines(name: str, capsys) -> None:
     say(name)
     assert shown(capsys.readouterr().out).count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+@pytest.mark.parametrize(
+    "call", [["claims", "--published"], ["reproduce", "1a", "--dry-run", "--out", "o"], ["taps", "-m", "test_resnet"]]
+)
+def test_an_output_without_room_costs_no_result(call: list[str], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(call) == 0
 
 
 def test_names_of_files_and_folders(capsys, tmp_path: Path, monkeypatch) -> None:

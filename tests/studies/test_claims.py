@@ -277,6 +277,7 @@ def test_the_command_judges_both_and_writes_what_it_is_asked_for(tmp_path: Path,
     said = capsys.readouterr().out
     counts = "66 supported (one run), 7 contradicted (one run), 1 undecided (one run), 7 not published"
     assert f"published: {counts}." in said
+    assert all(f"{claim.text} ({claim.source}) [{claim.name}]" in said for claim in CLAIMS)
     assert "measured: " in said and "│   AlterNet − ResNet, accuracy" in said and "…" not in said
     assert pd.read_csv(tmp_path / "c.csv")["model"].tolist() == ["measured"] * 81 + ["published"] * 81
 

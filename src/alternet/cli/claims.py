@@ -1,12 +1,12 @@
 """`alternet claims`: what evidence says of the paper's claims."""
 
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alternet.cli.options import writable
+from alternet.cli.options import say, writable
+from alternet.cli.tables import cell, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def claims(
     verdicts = Measurement.concat(judged)
     for one in judged:
         _show(one.table, one.models[0])
-        typer.echo(f"{one.models[0]}: {summed_up(one.table)}.")
+        say(f"{one.models[0]}: {summed_up(one.table)}.")
     if csv:
         write_atomically(csv, verdicts.table.to_csv(index=False, lineterminator="\n"))
     if figure:
@@ -47,30 +47,23 @@ def claims(
 
 def _show(table: "pd.DataFrame", name: str) -> None:
     """A row a case, under the sentence of its claim."""
-    from rich.console import Console
     from rich.table import Table
 
-    from alternet.instruments.verdicts import interval, records, say
+    from alternet.instruments.differences import p_value
+    from alternet.instruments.verdicts import interval, records
+    from alternet.instruments.verdicts import say as in_words
 
     shown = Table(
         "claim", "effect", "95 % interval", "over", "p", "p (Holm)", "verdict",
-        title=f"Claims, {name}", title_justify="left",
+        title=cell(f"Claims, {name}"), title_justify="left",
     )  # fmt: skip
     for claim, cases in table.groupby("claim", sort=False):
         first = cases.iloc[0]
         shown.add_section()
-        shown.add_row(f"{first['text']} ({first['source']}) [{claim}]")
+        shown.add_row(cell(f"{first['text']} ({first['source']}) [{claim}]"))
         for case in records(cases):
             over = f"{case['unit']}, {case['left_out']} left out" if case["left_out"] else case["unit"]
-            numbers = say(case["effect"], case["scale"]), interval(case["low"], case["high"], case["scale"])
-            shown.add_row(f"  {case['case']}", *numbers, over, _p(case["p"]), _p(case["p_holm"]), case["verdict"])
-    console = Console(markup=False, emoji=False)  # names are not to be read as styles
-    if not console.is_terminal:  # a file or a pipe is as wide as it takes
-        console.width = Console(width=1000).measure(shown).maximum
-    console.print(shown)
-
-
-def _p(value: float) -> str:
-    if isnan(value):
-        return ""
-    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+            numbers = in_words(case["effect"], case["scale"]), interval(case["low"], case["high"], case["scale"])
+            row = f"  {case['case']}", *numbers, over, p_value(case["p"]), p_value(case["p_holm"]), case["verdict"]
+            shown.add_row(*map(cell, row))
+    print_table(shown)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alternet.cli.options import say, writable
-from alternet.shown import as_text
+from alternet.cli.tables import cell, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,23 +69,18 @@ def _require_writable(file: Path) -> None:
 
 def _show(table: "pd.DataFrame") -> None:
     """The rows in words, on a terminal."""
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from alternet.instruments.differences import in_words
 
     words = in_words(table)
-    shown = Table(title=Text(as_text(table["model"].iloc[0])), title_justify="left")
+    shown = Table(title=cell(table["model"].iloc[0]), title_justify="left")
     for column in words:
         right = column in ("difference", "p", "p (Holm)") or column in words.columns[1:3]
-        shown.add_column(Text(as_text(str(column))), justify="right" if right else "left")
+        shown.add_column(cell(column), justify="right" if right else "left")
     for row in words.itertuples(index=False):
-        shown.add_row(*(Text(as_text(cell)) for cell in row))
-    console = Console(markup=False, emoji=False)  # names are not to be read as styles
-    if not console.is_terminal:  # a file or a pipe is as wide as it takes
-        console.width = Console(width=1000).measure(shown).maximum
-    console.print(shown)
+        shown.add_row(*map(cell, row))
+    print_table(shown)
 
 
 def _write(compared: "Measurement", networks: "Sequence[Network]", notes: list[str], file: Path) -> None:

@@ -206,12 +206,19 @@ def writable(out: Path) -> Path:
 
 def say(line: str = "", *, err: bool = False) -> None:
     """Print a line; names in it may be anything. Where it cannot be written (a full disk), that is all."""
-    try:
+    with full_disk_borne(sys.stderr if err else sys.stdout):
         typer.echo(as_text(line), err=err)
-    except BrokenPipeError:  # nobody reads any more
+
+
+@contextmanager
+def full_disk_borne(stream: TextIO) -> Iterator[None]:
+    """Go on without an output that cannot be written; one that nobody reads any more is another matter."""
+    try:
+        yield
+    except BrokenPipeError:
         raise
     except OSError:
-        forget_output(sys.stderr if err else sys.stdout)
+        forget_output(stream)
 
 
 def forget_output(stream: TextIO) -> None:

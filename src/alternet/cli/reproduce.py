@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alternet.cli.options import Device, Out, Timeout, set_timeout, writable
+from alternet.cli.options import Device, Out, Timeout, say, set_timeout, writable
 
 if TYPE_CHECKING:
     from alternet.studies.executor import Executor
@@ -85,7 +85,7 @@ def reproduce(
         from alternet.studies.estimate import described
 
         for line in described(plan):
-            typer.echo(line)
+            say(line)
         return
     writable(out)
     executor = _executor(jobs, device)
@@ -101,12 +101,10 @@ def reproduce(
             at_once=jobs if jobs > 1 else AT_ONCE,
             device=device,
         )
-    results, failed = studies.reproduce(plan, executor, typer.echo)
+    results, failed = studies.reproduce(plan, executor, say)
     for line in results.missing:
-        typer.echo(f"note: {line}", err=True)
-    typer.echo(
-        f"Evidence: {out / 'evidence.csv'}. Figures: {out / 'figures'}. Open {out / 'report.html'} in a browser."
-    )
+        say(f"note: {line}", err=True)
+    say(f"Evidence: {out / 'evidence.csv'}. Figures: {out / 'figures'}. Open {out / 'report.html'} in a browser.")
     if failed is not None:
         raise failed
 

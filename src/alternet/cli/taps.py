@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from alternet.cli.options import ImgSize, Model, Settings, only_of_model
-from alternet.shown import as_text
+from alternet.cli.tables import cell, print_table
 
 
 def taps(
@@ -48,22 +48,15 @@ def taps(
         writer.writeheader()
         writer.writerows(rows)
     else:
-        _show(rows, f"Taps of {as_text(subject.name)}")
+        _show(rows, f"Taps of {subject.name}")
 
 
 def _show(rows: list[dict[str, Any]], title: str) -> None:
-    """A table as wide as its names: a pipe has no width, and a terminal wraps what is too long."""
-    from rich.console import Console
-    from rich.measure import Measurement
+    """A row a tap, whose path stays in one piece."""
     from rich.table import Table
 
-    table = Table("unit", "tap", "kind", "stage", "depth", "c × h × w", title=title, title_justify="left")
+    table = Table("unit", "tap", "kind", "stage", "depth", "c × h × w", title=cell(title), title_justify="left")
     for row in rows:
         size = " × ".join(str(row[side]) for side in ("channels", "height", "width"))
-        table.add_row(
-            str(row["unit"]), as_text(row["tap"]), row["kind"], str(row["stage"]), f"{row['depth']:.2f}", size
-        )
-    console = Console(soft_wrap=True, markup=False, emoji=False)  # names are not to be read as styles
-    wide = Console(width=10_000)
-    console.width = max(console.width, Measurement.get(wide, wide.options, table).maximum)
-    console.print(table)
+        table.add_row(*map(cell, (row["unit"], row["tap"], row["kind"], row["stage"], f"{row['depth']:.2f}", size)))
+    print_table(table, fitted=False)
