@@ -46,6 +46,22 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def require_writable(folder: Path) -> None:
+    """Make a folder, and fail before the work, not after it, where nothing can be written into it.
+
+    Raises:
+        OSError: It is a file, may not be written, or the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:  # of no name, so that nothing is left of it, whatever happens
+            file.write(b"x")
+    except OSError as error:
+        raise OSError(
+            f"The folder {folder} cannot be written ({error.strerror or error}). Give another --out."
+        ) from error
+
+
 def sha256_of(path: Path) -> str:
     """Checksum of a file's bytes."""
     with open_file(path) as file:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -195,12 +194,12 @@ def writable(out: Path) -> Path:
     Raises:
         ValueError: It is a file, or may not be written.
     """
+    from alternet.storage import require_writable
+
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):  # of no name, so that nothing is left of it, whatever happens
-            pass
+        require_writable(out)
     except OSError as error:
-        raise ValueError(f"The folder {out} cannot be written ({error.strerror}). Give another --out.") from error
+        raise ValueError(str(error)) from error
     return out
 
 

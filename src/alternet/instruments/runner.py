@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from alternet.instruments.rounding import ROUNDING, moved
 from alternet.instruments.work import OnePass, PerItem, Tables, Work
 from alternet.measurement import PROVENANCE, Measurement, folder_of, keep_order
 from alternet.seeding import random_state_kept
-from alternet.storage import Journal, require_same, require_same_networks, sole_writer, tidy, versions
+from alternet.storage import Journal, require_same, require_same_networks, require_writable, sole_writer, tidy, versions
 from alternet.subject.subject import Subject
 from alternet.untouched import AsFound, no_inference, untouched
 
@@ -253,7 +252,7 @@ class _Job:
             if rank() != 0:
                 return None
             if not (folder / PROVENANCE).exists():
-                _require_writable(folder)
+                require_writable(folder)
                 self.lock.enter_context(sole_writer(folder))
             if not (folder / PROVENANCE).exists():  # nor has anybody else just finished
                 return None
@@ -279,16 +278,6 @@ class _Job:
             # of a first version, which named the size that the model declares; the fingerprint holds the true one
             facts["input"] = {**facts["input"], "size": self.identity["input"]["size"]}
         return facts
-
-
-def _require_writable(folder: Path) -> None:
-    """Fail before the work, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"x")
-    except OSError as error:
-        raise OSError(f"Cannot write to {folder} ({error.strerror or error}). Give another --out.") from error
 
 
 def _tried(work: Callable[..., Any], *given: Any) -> Any:
