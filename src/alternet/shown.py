@@ -1,4 +1,4 @@
-"""Text as a terminal may show it: what comes from outside can neither move the cursor nor turn the line around."""
+"""Text as a terminal or a page may show it: what comes from outside is one line, and nothing in it is a command."""
 
 import re
 
@@ -6,11 +6,29 @@ HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u
 """Control characters, ends of lines, marks that turn the writing around, and bytes of file names that are no text."""
 
 
-def as_text(line: str) -> str:
+def as_text(words: object) -> str:
     r"""One line, in which whatever is not shown as it stands is written as Python writes it.
 
     Examples:
         >>> as_text("caf\udce9.png"), as_text("\x1b[2Ja\nb")
         ('caf\\udce9.png', '\\x1b[2Ja\\nb')
     """
-    return HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
+    return HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(words))
+
+
+MARKUP = re.compile(r"[\\`*_{}\[\]|~$#]")
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}
+"""In their order, since `&` stands in all of them."""
+
+
+def as_markdown(words: object) -> str:
+    r"""One line of Markdown in which nothing is markup: no tag, link, table, emphasis, formula, mention or address.
+
+    Examples:
+        >>> print(as_markdown("<b>|[x](http://y) $a$ @me"))
+        &lt;b&gt;\|\[x\](http&#58;//y) \$a\$ &#64;me
+    """
+    line = MARKUP.sub(r"\\\g<0>", as_text(words))
+    for sign, entity in ENTITIES.items():
+        line = line.replace(sign, entity)
+    return line

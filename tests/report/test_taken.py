@@ -79,9 +79,9 @@ def test_the_table_of_models_has_errors_over_runs_or_images():
 
 
 def test_tables_escape_what_their_format_reads(tmp_path: Path):
-    table = pd.DataFrame({"model": ["a_b & c|d", "<b>"], "x": ["−1 %", "× 2"]})
+    table = pd.DataFrame({"model": ["a_b & c|d", "<b>", "$a$ {b} @me"], "x": ["−1 %", "× 2", ""]})
     latex, page = (write_table(table, tmp_path / f"t{end}").read_text() for end in (".tex", ".md"))
     assert r"a\_b \& c|d & $-$1 \%" in latex and r"$\times$ 2" in latex
-    assert r"a\_b & c\|d" in page and "&lt;b&gt;" in page
+    assert r"a\_b &amp; c\|d" in page and "&lt;b&gt;" in page and r"\$a\$ \{b\} &#64;me" in page
     with pytest.raises(ValueError, match="must end in .csv, .tex, .md"):
         write_table(table, tmp_path / "t.docx")

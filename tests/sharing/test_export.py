@@ -18,9 +18,9 @@ from alternet.data.image_batches import Batches
 from alternet.models.attention import WindowAttention
 from alternet.runs import TrainingRun
 from alternet.sharing import export as module
-from alternet.sharing.card import one_line, text
 from alternet.sharing.export import export
 from alternet.sharing.results import of_run
+from alternet.shown import as_markdown, as_text
 from alternet.subject.loading import load
 from alternet.training import Recipe, train
 from alternet.training.train_data import TrainData
@@ -120,13 +120,13 @@ def test_names_of_others_are_text_in_the_card(folder):
     assert card.data.license is None and card.data.library_name == "timm"
     assert "<script" not in card.text and "](http://evil" not in card.text and "\u202e" not in card.content
     (result, *_) = card.data.eval_results
-    assert result.dataset_name == one_line(HOSTILE) and "\n" not in result.dataset_name
+    assert result.dataset_name == as_text(HOSTILE) and "\n" not in result.dataset_name
     (row,) = [line for line in card.text.splitlines() if line.startswith("| Accuracy")]
     assert len(row.replace("\\|", "").split("|")) == 8
 
 
 def test_text_is_no_markup():
-    assert text("a<b>&*_x_* [y](z) | `c` http://h @me") == (
+    assert as_markdown("a<b>&*_x_* [y](z) | `c` http://h @me") == (
         "a&lt;b&gt;&amp;\\*\\_x\\_\\* \\[y\\](z) \\| \\`c\\` http&#58;//h &#64;me"
     )
 

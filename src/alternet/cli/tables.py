@@ -18,7 +18,7 @@ def cell(content: object) -> "Text":
     """What a cell, a heading or a title shows, as it stands."""
     from rich.text import Text
 
-    return Text(as_text(str(content)))
+    return Text(as_text(content))
 
 
 def print_table(table: "Table", *, fitted: bool = True) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from alternet.shown import as_markdown as escaped
 from alternet.storage import write_atomically
 
 ENDINGS = (".csv", ".tex", ".md")
@@ -43,15 +44,9 @@ def as_markdown(table: pd.DataFrame) -> str:
         |:--------|-----------:|
         | a\|b    |        50% |
     """
-    plain = table.rename(columns=_plain).map(_plain)
+    plain = table.rename(columns=escaped).map(escaped)
     align = ["left", *["right"] * (len(table.columns) - 1)]
     return plain.to_markdown(index=False, colalign=align, disable_numparse=True) + "\n"
-
-
-def _plain(cell: object) -> str:
-    """A cell in which Markdown reads no table, tag, link or emphasis."""
-    text = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", " ".join(str(cell).split()))
-    return text.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:

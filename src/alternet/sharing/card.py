@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from alternet.sharing.config import is_ours
 from alternet.sharing.results import Result
+from alternet.shown import as_markdown, as_text
 
 SHOWN = 50
 """Classes that a card names; all of them stand in `config.json`."""
@@ -57,12 +58,12 @@ class Card:
     def __str__(self) -> str:
         """The text of `README.md`, with the data ahead that the Hub reads."""
         data = ModelCardData(
-            model_name=one_line(self.name),
+            model_name=as_text(self.name),
             library_name="timm",
             pipeline_tag="image-classification",
             tags=["image-classification", "timm", "alternet", *(["onnx"] if self.onnx else [])],
-            base_model=one_line(self.base) or None,
-            license=one_line(self.license) or None,
+            base_model=as_text(self.base) or None,
+            license=as_text(self.license) or None,
             eval_results=[indexed(result) for result in self.results] or None,
         )
         return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{self.text}"))
@@ -76,58 +77,37 @@ class Card:
         )
         labels = self.config.get("label_names", ())
         classes = (
-            [f"Classes: {', '.join(map(text, labels[:SHOWN]))}{', ...' if labels[SHOWN:] else '.'}"] if labels else []
+            [f"Classes: {', '.join(map(as_markdown, labels[:SHOWN]))}{', ...' if labels[SHOWN:] else '.'}"]
+            if labels
+            else []
         )
         size = " × ".join(map(str, cfg["input_size"]))
         seen = f"Images of {size}, channel means {_row(cfg['mean'])}, standard deviations {_row(cfg['std'])}."
         measured = [_table(self.results)] if self.results else []
         parts = [
-            f"# {text(self.name)}",
+            f"# {as_markdown(self.name)}",
             f"{code(name)} with {self.parameters:,} parameters that tells {self.config['num_classes']} classes apart.",
             *attends,
             *classes,
             "## Where the weights come from",
-            *map(text, self.origin),
+            *map(as_markdown, self.origin),
             "## Use",
             _usage(ours=is_ours(name)),
             seen,
-            *(["## ONNX", text(self.onnx)] if self.onnx else []),
+            *(["## ONNX", as_markdown(self.onnx)] if self.onnx else []),
             *(["## Measured"] if self.results or self.sentences else []),
             *measured,
-            *("- " + text(sentence) for sentence in self.sentences),
+            *("- " + as_markdown(sentence) for sentence in self.sentences),
             *(["Measured with alternet."] if self.results else []),
             *(["## Source", PAPER] if is_ours(name) else []),
         ]
         return "\n\n".join(parts) + "\n"
 
 
-def one_line(words: object) -> str:
-    r"""Any text as one line that can be printed, with all else as escapes.
-
-    Examples:
-        >>> one_line("a\n---\u202eb"), one_line("caf\udce9")
-        ('a\\n---\\u202eb', 'caf\\udce9')
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(words))
-
-
-def text(words: object) -> str:
-    r"""The same as Markdown in which nothing is markup: no tag, link, table, emphasis, mention or address.
-
-    Examples:
-        >>> print(text("<b>|[x](http://y)"))
-        &lt;b&gt;\|\[x\](http&#58;//y)
-    """
-    line = re.sub(r"([\\`*_{}\[\]|~$#])", r"\\\1", one_line(words).replace("&", "&amp;"))
-    for sign, entity in {"<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}.items():
-        line = line.replace(sign, entity)
-    return line
-
-
 def code(words: object) -> str:
     """A name as code, where it is one that Markdown cannot misread."""
-    line = one_line(words)
-    return f"`{line}`" if re.fullmatch(r"[\w.+:/=-]+", line) else text(line)
+    line = as_text(words)
+    return f"`{line}`" if re.fullmatch(r"[\w.+:/=-]+", line) else as_markdown(line)
 
 
 def _usage(*, ours: bool) -> str:
@@ -154,19 +134,19 @@ def _table(results: Iterable[Result]) -> str:
         data = f"{one.data} ({one.split})" if one.split else one.data
         error = "not known" if one.error is None else f"{one.error:.2g}"
         cells = (one.says, f"{one.value:.4f}", error, data, "not known" if one.images is None else one.images, settings)
-        rows.append([text(cell) for cell in cells])
+        rows.append([as_markdown(cell) for cell in cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def indexed(result: Result) -> EvalResult:
     """A result as an entry of a `model-index`."""
-    facts = {"images": result.images, "fingerprint": one_line(result.fingerprint)}
+    facts = {"images": result.images, "fingerprint": as_text(result.fingerprint)}
     how = {"standard_error": result.error, **{key: _plain(value) for key, value in result.settings.items()}}
     return EvalResult(
         task_type="image-classification",
-        dataset_type=re.sub(r"[^\w.-]", "-", one_line(result.data), flags=re.ASCII) or "data",
-        dataset_name=one_line(result.data) or "data",
-        dataset_split=one_line(result.split) or None,
+        dataset_type=re.sub(r"[^\w.-]", "-", as_text(result.data), flags=re.ASCII) or "data",
+        dataset_name=as_text(result.data) or "data",
+        dataset_split=as_text(result.split) or None,
         dataset_args={key: value for key, value in facts.items() if value is not None},
         metric_type=result.metric,
         metric_name=result.says,
@@ -176,4 +156,4 @@ def indexed(result: Result) -> EvalResult:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float) else one_line(value)
+    return value if isinstance(value, bool | int | float) else as_text(value)

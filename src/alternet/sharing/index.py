@@ -7,8 +7,9 @@ import yaml
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from alternet.measurement import Measurement
-from alternet.sharing.card import indexed, one_line
+from alternet.sharing.card import indexed
 from alternet.sharing.results import numbers
+from alternet.shown import as_text
 
 
 def model_index(measurements: Iterable[Measurement]) -> str:
@@ -24,6 +25,6 @@ def model_index(measurements: Iterable[Measurement]) -> str:
     results: dict[str, list[Any]] = {}
     for one in (measurement.of(model) for measurement in measurements for model in measurement.models):
         for number in numbers(one):
-            results.setdefault(one_line(one.models[0]), []).append(indexed(number))
+            results.setdefault(as_text(one.models[0]), []).append(indexed(number))
     entries = [entry for name, found in results.items() for entry in eval_results_to_model_index(name, found)]
     return yaml.safe_dump({"model-index": entries}, sort_keys=False, allow_unicode=True)
