@@ -15,6 +15,8 @@ from alternet.errors import damage
 from alternet.files import read_json, read_text
 from alternet.storage import is_file, require_same
 
+PREFIX = "run:"
+"""How the name of a MODEL begins that is a training run."""
 RUN = "run.json"
 """What decides the trained weights and what is needed to load them; versions; at the end, that it is finished."""
 HEADER = "alternet"
@@ -113,7 +115,7 @@ class TrainingRun:
     @property
     def name(self) -> str:
         """The run as MODEL on the command line and in `alternet.load`."""
-        return f"run:{self.folder}"
+        return f"{PREFIX}{self.folder}"
 
     @property
     def begun(self) -> bool:

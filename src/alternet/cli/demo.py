@@ -42,6 +42,7 @@ def demo(
     from alternet.data import batches
     from alternet.distributed import local_device
     from alternet.report import render
+    from alternet.runs import TrainingRun
     from alternet.training import Recipe, train
 
     folder, target = writable(out), local_device(device)
@@ -54,7 +55,7 @@ def demo(
         say(f"      test accuracy {trained.test_accuracy:.1%} (chance {chance:.1%})")
 
     codes = []
-    models = {name: f"run:{run}" for name, run in runs.items()}
+    models = {name: TrainingRun(run).name for name, run in runs.items()}
     for number, study in enumerate(STUDIES, start=len(MODELS) + 1):
         say(f"[{number}/{steps}] measuring {', '.join(study.instruments)}")
         chosen = choose(study.instruments, study.settings, seed=0)

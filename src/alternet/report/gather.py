@@ -8,7 +8,7 @@ from pathlib import Path
 from alternet.instruments.epoch_log import over_epochs
 from alternet.instruments.figures import FIGURES, numbers
 from alternet.measurement import PROVENANCE, Measurement, in_order
-from alternet.runs import AVERAGED, LOG, RUN, WEIGHTS, TrainingRun
+from alternet.runs import AVERAGED, LOG, PREFIX, RUN, WEIGHTS, TrainingRun
 from alternet.storage import is_file
 
 PATH = re.compile(r"\brun:(?:[^@,)/]*/)*(?=[^@,)/])|(?<=@)(?:[^@,)/]*/)+(?=[^@,)/])")
@@ -117,9 +117,9 @@ def _aliases(found: Iterable[Found], notes: list[str]) -> dict[str, str]:
     """What each model is called, with a number where several would be called alike."""
     alike: dict[str, list[str]] = {}
     for name, group in {one.model: str(one.measurement.provenances[0].get("group") or "") for one in found}.items():
-        folder = group.removeprefix("run:").partition("@")[0]
+        folder = group.removeprefix(PREFIX).partition("@")[0]
         of_pattern = folder != group and name.startswith(f"{folder} ")  # names of its runs begin with the pattern
-        alike.setdefault(alias(f"run:{name}" if of_pattern else name), []).append(name)
+        alike.setdefault(alias(f"{PREFIX}{name}" if of_pattern else name), []).append(name)
     for short, same in alike.items():
         if len(same) > 1:
             each = ", ".join(f"{short} [{number}] is {name}" for number, name in enumerate(same, start=1))

@@ -16,7 +16,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from alternet.distributed import local_device
 from alternet.errors import first_line, shortened, unknown
 from alternet.models.transplanted import as_data, grafted
-from alternet.runs import RAW, RUN, TrainingRun
+from alternet.runs import PREFIX, RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
@@ -318,7 +318,7 @@ def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping
             f"{run.name} names a model that cannot be built, {facts.model} with {shortened(arguments, 200)} "
             f"({type(error).__name__}: {first_line(error)}). Is alternet up to date?"
         ) from error
-    resized(fill(model, weights, f"run:{name}"), facts.input_size, img_size)
+    resized(fill(model, weights, f"{PREFIX}{name}"), facts.input_size, img_size)
     recipe = run.facts.get("recipe")
     seed = {"recipe_seed": recipe["seed"]} if isinstance(recipe, dict) and isinstance(recipe.get("seed"), int) else {}
     origin = {

@@ -6,9 +6,8 @@ from glob import glob
 from os.path import expanduser
 from pathlib import Path
 
-from alternet.runs import RAW, TrainingRun
+from alternet.runs import PREFIX, RAW, TrainingRun
 
-RUN = "run:"
 NAMED = re.compile(r"\s*([\w .-]+)=\s*(.*)", flags=re.DOTALL)
 WITHIN = (":", "@", "+msa(", "ensemble(")
 """What stands ahead of an equals sign that belongs to the MODEL itself: to a path, or to the settings of a plan."""
@@ -74,8 +73,8 @@ def several(name: str, model: str) -> dict[str, str]:
     Raises:
         ValueError: It matches none.
     """
-    folder, at, snapshot = model.removeprefix(RUN).partition("@")
-    if not model.startswith(RUN) or not any(sign in model for sign in "*?"):
+    folder, at, snapshot = model.removeprefix(PREFIX).partition("@")
+    if not model.startswith(PREFIX) or not any(sign in model for sign in "*?"):
         return {name or model: model}
     found = sorted(Path(path) for path in glob(expanduser(folder)))
     runs = [TrainingRun(path) for path in found if TrainingRun(path).begun]

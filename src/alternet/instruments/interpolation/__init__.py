@@ -92,11 +92,11 @@ class Interpolation(LossInstrument):
     @property
     def file(self) -> Path:
         """The file of the other weights, where `towards` names some."""
-        from alternet.runs import TrainingRun
+        from alternet.runs import PREFIX, TrainingRun
 
-        if not self.towards.startswith("run:"):
+        if not self.towards.startswith(PREFIX):
             return Path(expanduser(self.towards))
-        run, snapshot = TrainingRun.named(self.towards.removeprefix("run:"))
+        run, snapshot = TrainingRun.named(self.towards.removeprefix(PREFIX))
         return run.at(snapshot)
 
     def open(self, subject: "Subject", batches: "Batches") -> "InterpolationWork":
