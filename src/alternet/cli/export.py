@@ -38,10 +38,7 @@ def export(
     subject = load(model, device=device, seed=seed, **only_of_model(settings))
     on = None
     if recalibrate is not None:
-        channels, *size = subject.example().shape[1:]
-        on = batches(
-            recalibrate, split="train", limit=limit, img_size=(size[0], size[1]), colour=channels == 3, seed=seed
-        )
+        on = batches(recalibrate, split="train", limit=limit, seed=seed, **subject.takes)
     for note in write(subject, to, measured=measured, on=on, onnx=onnx):
         say(f"note: {note}", err=True)
     say(f"Exported: {to}. Load it: timm.create_model('local-dir:{to}', pretrained=True)")

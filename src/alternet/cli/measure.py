@@ -197,9 +197,7 @@ class _Opened:
         """At the size and with the channels that the model takes."""
         from alternet.data import batches
 
-        channels, *side = subject.input_size or (3,)
-        size = (side[0], side[1]) if side else None
-        return batches(self.pictures(split, size), img_size=size, colour=channels == 3, **options)
+        return batches(self.pictures(split, subject.takes["img_size"]), **subject.takes, **options)
 
 
 def _require_possible(instruments: "Sequence[Instrument]", models: Mapping[str, str], opened: _Opened) -> None:

@@ -279,9 +279,7 @@ def _tested(study: BuildUp, jobs: Sequence[TrainingJob]) -> np.ndarray:
     accuracies = []
     for job in jobs:
         subject = load(job.result.name)
-        size = subject.input_size[1] if subject.input_size else None
-        shown = batches(study.data, split="test", img_size=size, colour=study.colour)
-        table = Calibration().measure(subject, shown).table
+        table = Calibration().measure(subject, batches(study.data, split="test", **subject.takes)).table
         accuracies += table.loc[table["metric"] == "accuracy", "value"].tolist()
     return np.array(accuracies)
 

@@ -80,10 +80,7 @@ def _measured(jobs: Sequence[MeasuringJob], device: str | None) -> list[tuple[Me
     first = jobs[0]
     try:
         subject = load(first.model, name=first.name, device=device)
-        channels, *side = subject.input_size or (3,)
-        size = (side[0], side[1]) if side else None
-        options = {"split": first.instrument.spec.split, "limit": first.limit, "img_size": size}
-        images = batches(first.data, colour=channels == 3, **options)
+        images = batches(first.data, split=first.instrument.spec.split, limit=first.limit, **subject.takes)
         instruments = [one.instrument for one in jobs]
         found = measure_each(instruments, subject, images, folders=[one.folder for one in jobs])
         by_instrument = {id(one.instrument): one for one in jobs}

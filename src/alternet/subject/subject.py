@@ -210,6 +210,17 @@ class Subject:
         words = [str(self.dtype).removeprefix("torch."), *rounded, *(["compiled"] if self.compiled else [])]
         return {"model": model, "input": entry, "dtype": ", ".join(words)}
 
+    @property
+    def takes(self) -> dict[str, Any]:
+        """The images that it takes, as `batches` is told: height and width, where they are known, and colours.
+
+        Examples:
+            >>> Subject(nn.Flatten(), name="mine", input_size=(1, 28, 20)).takes
+            {'img_size': (28, 20), 'colour': False}
+        """
+        channels, *size = self.input_size or (3,)
+        return {"img_size": tuple(size) or None, "colour": channels == 3}
+
     def example(self) -> Images:
         """Two images of grey noise [2, c, h, w] of the declared size, the same at every call."""
         if self.input_size is None:
