@@ -196,7 +196,7 @@ def test_labels_that_accuracy_is_not_defined_for_are_refused():
 
 
 def test_without_any_readable_image_it_says_so():
-    with pytest.raises(ValueError, match="no image that could be read"):
+    with pytest.raises(ValueError, match="gave no image to measure"):
         Lesion().open(*study()).tables([])
 
 

@@ -22,6 +22,11 @@ Tables = Mapping[str, Iterable[Row]]
 """The rows of each table by its name."""
 
 
+def no_image(batches: Batches) -> ValueError:
+    """The error where nothing is left to measure, since no image of the data could be read."""
+    return ValueError(f"{batches.name!r} gave no image to measure. Check that its files can be read.")
+
+
 class Work(ABC):  # noqa: B024 - its two kinds have the abstract methods
     """What an instrument opens: making it states data and facts, entering it begins the work.
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from alternet.instruments.answers import answered
 from alternet.instruments.intervals import change_interval
 from alternet.instruments.moments import mean_and_error, moments, of_mean_and_error
-from alternet.instruments.work import PerItem, Tables
+from alternet.instruments.work import PerItem, Tables, no_image
 from alternet.probe.probe import Probe
 from alternet.seeding import derived_seed
 from alternet.shapes import Images, Labels
@@ -134,7 +134,7 @@ class FourierHeatmapWork(PerItem):
         self.probe = self.undo.enter_context(Probe(self.subject, taps=[]))
         right = [self._right(images.to(self.subject.device), targets) for images, targets in self.batches]
         if not right:
-            raise ValueError(f"{self.batches.name!r} gave no image to measure. Check that its files can be read.")
+            raise no_image(self.batches)
         self.right = torch.cat(right)
 
     def items(self) -> list[Direction]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from alternet.instruments.answers import answered
 from alternet.instruments.intervals import change_interval
 from alternet.instruments.moments import mean_and_error, moments
-from alternet.instruments.work import PerItem, Row, Tables
+from alternet.instruments.work import PerItem, Row, Tables, no_image
 from alternet.probe.probe import Probe
 from alternet.seeding import derived_seed
 from alternet.shapes import Images
@@ -145,7 +145,7 @@ class FrequencyNoiseWork(PerItem):
 
     def tables(self, rows: Sequence[Sums]) -> Tables:
         if not rows:
-            raise ValueError(f"{self.batches.name!r} gave no image to measure. Check that its files can be read.")
+            raise no_image(self.batches)
         table = []
         for number, frequency in enumerate(self.instrument.frequencies):
             of_band = [row.moments for row in rows if row.band == number]

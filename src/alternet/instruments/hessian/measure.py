@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from alternet.instruments.loss_work import PRECISIONS, CurvatureWork
-from alternet.instruments.work import Tables
+from alternet.instruments.work import Tables, no_image
 from alternet.loss.curvature import Curvature
 from alternet.loss.gauss_newton import part_of
 from alternet.loss.krylov import Vector
@@ -76,7 +76,7 @@ class HessianWork(CurvatureWork):
 
     def tables(self, rows: Sequence[Pair]) -> Tables:
         if not rows:
-            raise ValueError("hessian found no image to measure. Check that the files can be read.")
+            raise no_image(self.batches)
         batches, eigenvalues = [row.batch for row in rows], [row.eigenvalue for row in rows]
         errors = [0.0] * len(rows) if self.instrument.negative == "paper" else self.errors(rows)
         return {"table": rows, "summary": summary(batches, eigenvalues, errors)}

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from alternet.instruments.intervals import change_interval
 from alternet.instruments.moments import mean_and_error, moments
-from alternet.instruments.work import PerItem, Row, Tables, where
+from alternet.instruments.work import PerItem, Row, Tables, no_image, where
 from alternet.probe.edits import Edits, bypassed, silenced
 from alternet.probe.probe import Probe
 from alternet.scores import require_classes, right_and_nll
@@ -105,7 +105,7 @@ class LesionWork(PerItem):
 
     def tables(self, rows: Sequence[Sums]) -> Tables:
         if not rows:
-            raise ValueError("lesion was given no image that could be read. Check the files of the data.")
+            raise no_image(self.batches)
         of_unit: dict[int, list[Sums]] = {}
         for row in rows:
             of_unit.setdefault(row.unit, []).append(row)
