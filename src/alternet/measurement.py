@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import re
 import sys
 import time
@@ -313,11 +312,8 @@ def keep_order(out: str | Path, models: Iterable[str]) -> None:
     names = [next(turns) if name in given else name for name in before]
     if (names := [*names, *turns]) == before:
         return
-    Path(out).mkdir(parents=True, exist_ok=True)
     with suppress(OSError):  # what cannot be written here says so where numbers are written
-        new = Path(out) / f".{ORDER}.{os.getpid()}"
-        new.write_text(json.dumps({"models": names}, ensure_ascii=False, indent=2) + "\n", "utf-8", "backslashreplace")
-        new.replace(Path(out) / ORDER)
+        write_json(Path(out) / ORDER, {"models": names})
 
 
 def kept_order(out: str | Path) -> list[str]:

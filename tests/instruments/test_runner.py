@@ -383,7 +383,7 @@ def test_a_full_disk_loses_no_number(subject, batches, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_keeps_finished_items(subject, batches, tmp_path, monkeypatch):
-    left = iter("abcd")  # the order of the models, the head of the journal and two items
+    left = iter("abcdef")  # the order of the models and the head of the journal, with their folders, and two items
     monkeypatch.setattr(os, "fsync", lambda *_: None if next(left, None) else full())
     with pytest.raises(OSError, match=r"rows of \[2\] could not be written.*No space left.*start again"):
         Squares().measure(subject, batches, out=tmp_path)
