@@ -56,7 +56,7 @@ def buildup(
     from alternet.settings import from_text
     from alternet.studies.buildup import BuildUp
     from alternet.studies.buildup import buildup as search
-    from alternet.studies.executor import InProcess, LocalProcesses
+    from alternet.studies.executor import local
     from alternet.training import Recipe
 
     set_timeout(timeout)
@@ -73,8 +73,7 @@ def buildup(
         img_size=img_size,
         model_args=of_model(given),
     )
-    executor = InProcess(device) if jobs == 1 else LocalProcesses(jobs, device)
-    found = search(study, writable(out), executor=executor, say=say)
+    found = search(study, writable(out), executor=local(jobs, device), say=say)
     for line in figures.sentences(found):
         say(line)
     folder = folder_of(out, model, found.instrument)

@@ -8,7 +8,6 @@ import typer
 from alternet.cli.options import Device, Out, Timeout, say, set_timeout, writable
 
 if TYPE_CHECKING:
-    from alternet.studies.executor import Executor
     from alternet.studies.plan import Plan
 
 
@@ -62,6 +61,7 @@ def reproduce(
     OUT/figures/FIGURE holds each as evidence.csv, .svg, .pdf and .png.
     """
     from alternet.studies import reproduce as studies
+    from alternet.studies.executor import local
     from alternet.studies.plan import Plan
     from alternet.studies.scale import scale_of
 
@@ -88,7 +88,7 @@ def reproduce(
             say(line)
         return
     writable(out)
-    executor = _executor(jobs, device)
+    executor = local(jobs, device)
     if cluster is not None:
         from alternet.studies.cluster import AT_ONCE, Slurm, minutes
 
@@ -156,9 +156,3 @@ def _one(plan: "Plan", folder: str, device: str | None) -> None:
         )
     with processes(local_device(device)):
         found[0].run(device)
-
-
-def _executor(jobs: int, device: str | None) -> "Executor":
-    from alternet.studies.executor import InProcess, LocalProcesses
-
-    return InProcess(device) if jobs == 1 else LocalProcesses(jobs, device)

@@ -24,4 +24,7 @@ EXTRA = {"speckle_noise": "noise", "gaussian_blur": "blur", "spatter": "weather"
 
 FAMILIES = STANDARD | EXTRA
 
+CLEAN = "clean"
+"""No corruption, which is of no family."""
+
 SEVERITIES = (1, 2, 3, 4, 5)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.spec import Spec, integer, number, text
+from alternet.instruments.verdicts import records
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
@@ -35,7 +36,7 @@ def panels(measurement: Measurement) -> list[Panel]:
 
 
 def _path(axis: Axes, table: pd.DataFrame, look: dict[str, Any]) -> Targets:
-    steps, colour = _records(table.sort_values("step")), look["color"]
+    steps, colour = records(table.sort_values("step")), look["color"]
     model = steps[0]["model"]
     kept = [step for step in steps if step["kept"]]
     said = []
@@ -65,7 +66,7 @@ def _path(axis: Axes, table: pd.DataFrame, look: dict[str, Any]) -> Targets:
 
 
 def _test(axis: Axes, table: pd.DataFrame, look: dict[str, Any]) -> Targets:
-    rows = {row["network"]: row for row in _records(table)}
+    rows = {row["network"]: row for row in records(table)}
     model, (values, errors) = (
         rows["chosen"]["model"],
         ([rows[name][column] for name in NETWORKS] for column in ("accuracy", "standard_error")),
@@ -95,9 +96,9 @@ def sentences(measurement: Measurement) -> list[str]:
     said = []
     for model in measurement.models:
         one = measurement.of(model)
-        steps = _records(one.table.sort_values("step"))
+        steps = records(one.table.sort_values("step"))
         kept = [step for step in steps if step["kept"]]
-        test = {row["network"]: row for row in _records(one.tables["test"])}
+        test = {row["network"]: row for row in records(one.tables["test"])}
         before, change = test["no attention"], test["difference"]
         places, seeds = counted(len(steps) - 1, "place"), counted(change["seeds"], "seed")
         if len(kept) == 1:
@@ -112,10 +113,6 @@ def sentences(measurement: Measurement) -> list[str]:
             f"(95 % interval {_signed(change['low'])} to {_signed(change['high'])}, {seeds})."
         )
     return said
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _signed(share: float) -> str:

@@ -12,7 +12,7 @@ from math import fsum, inf, sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from alternet.student import quantile
+from alternet.student import reach
 
 Moment = tuple[str, float, float | None, float | None, float | None]
 
@@ -133,5 +133,5 @@ def _mean(values: Sequence[float]) -> tuple[float, float | None, float | None, f
     error = stdev(values) / sqrt(count)
     if count < FEWEST:
         return mean, error, None, None
-    reach = float(quantile(count - 1)) * error
-    return mean, error, mean - reach, mean + reach
+    half = float(reach(error, count - 1))
+    return mean, error, mean - half, mean + half

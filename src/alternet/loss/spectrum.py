@@ -12,7 +12,7 @@ is a share: its interval is Wilson's (1927) for as many independent eigenvalues 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alternet.student import quantile
+from alternet.student import quantile, reach
 
 FEWEST = 5
 """Batches below which there are no intervals: those would be far wider than the spread that they stand for."""
@@ -119,7 +119,7 @@ def jackknife_error(without: NDArray) -> float:
 
 def _spread(without: NDArray) -> float:
     """Half an interval: the jackknife's standard error times Student's t."""
-    return float(quantile(max(len(without) - 1, 1)) * jackknife_error(without))
+    return float(reach(jackknife_error(without), max(len(without) - 1, 1)))
 
 
 def _of_ratio(above: NDArray, below: NDArray) -> Interval:

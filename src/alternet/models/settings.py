@@ -1,13 +1,10 @@
 """Checked settings of the models: what may be set, its default, and an error that says how to correct it."""
 
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal, TypeVar
 
 from alternet.errors import nearest
-from alternet.settings import Count, List, Natural, Pair, Positive, names, settings
+from alternet.settings import BelowOne, Count, List, Natural, Pair, Positive, names, settings
 
-Rate = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
 
 
@@ -51,9 +48,9 @@ class HeadSettings:
     """Channels of the images."""
     global_pool: Literal["", "avg", "max", "avgmax", "catavgmax"] = "avg"
     """How the last feature map is pooled, by timm's names; "" does not pool."""
-    drop_rate: Rate = 0.0
+    drop_rate: BelowOne = 0.0
     """Dropout before the classifier."""
-    drop_path_rate: Rate = 0.0
+    drop_path_rate: BelowOne = 0.0
     """Stochastic depth of the last block; the rate rises linearly from 0 at the first."""
 
     def drop_paths(self, blocks: int) -> list[float]:

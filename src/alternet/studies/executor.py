@@ -135,6 +135,11 @@ class LocalProcesses:
             )
 
 
+def local(number: int, device: str | None) -> Executor:
+    """The executor on this machine for so many jobs at a time."""
+    return InProcess(device) if number == 1 else LocalProcesses(number, device)
+
+
 def told(jobs: int, failed: Sequence[str]) -> RuntimeError:
     """The error of an executor some of whose jobs failed."""
     return RuntimeError(f"{len(failed)} of {jobs} jobs failed: {'; '.join(failed)}.")

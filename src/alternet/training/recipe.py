@@ -15,6 +15,7 @@ from alternet.data.shares import PartOfData
 from alternet.errors import nearest, unknown
 from alternet.files import NoTextError, read_text
 from alternet.settings import (
+    BelowOne,
     Count,
     List,
     Loader,
@@ -26,8 +27,6 @@ from alternet.settings import (
     require_known,
     settings,
 )
-
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 SHIPPED = files("alternet.training") / "recipes"
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from alternet.data.corruption_names import CLEAN as CLEAN  # for the figure, which knows nothing of data
 from alternet.data.corruption_names import EXTRA, FAMILIES, STANDARD
 from alternet.instruments.base import Instrument
 from alternet.instruments.spec import Spec, integer, number, text

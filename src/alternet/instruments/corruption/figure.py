@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from alternet.instruments.corruption import Corruption
+from alternet.instruments.corruption import CLEAN, Corruption
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.key_number import KeyNumber, interval
 from alternet.measurement import Measurement
@@ -16,7 +16,7 @@ from alternet.plotting.legend import of_models, put
 from alternet.plotting.panel import Cells, Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, Drawing, label, letters, model_styles
 
-CLEAN, MEAN = "clean", "mean"
+MEAN = "mean"
 SPREAD = 0.7
 """Part of the height of a row that the marks of all models may take."""
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from alternet.data.corrupted_sets import PairedBatches, paired
 from alternet.data.corruption import corrupted, makers, require_corruptible
-from alternet.data.corruption_names import FAMILIES, SEVERITIES, STANDARD
+from alternet.data.corruption_names import CLEAN, FAMILIES, SEVERITIES, STANDARD
 from alternet.data.image_batches import Batches
 from alternet.instruments.moments import mean_and_error, moments
 from alternet.instruments.work import PerItem, Tables
@@ -35,8 +35,6 @@ from alternet.subject.subject import Subject
 
 if TYPE_CHECKING:
     from alternet.instruments.corruption import Corruption
-
-CLEAN = "clean"
 
 METRICS = ("clean_accuracy", "mean_accuracy", "sets", *(f"severity_{s}" for s in SEVERITIES), "mce", "mce_paper")
 """Every metric of the summary, in its order."""

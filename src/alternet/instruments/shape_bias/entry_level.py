@@ -33,4 +33,7 @@ def _numbers(ranges: str) -> tuple[int, ...]:
 CATEGORIES: dict[str, tuple[int, ...]] = {name: _numbers(ranges) for name, ranges in _RANGES.items()}
 """Class numbers of ImageNet-1K by category."""
 
+ALL = "all"
+"""Stands for all classes of cues together where a table names one."""
+
 IMAGENET_CLASSES = 1000

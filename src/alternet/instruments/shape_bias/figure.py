@@ -12,14 +12,11 @@ from matplotlib.lines import Line2D
 from alternet.instruments.exhibit import Exhibit
 from alternet.instruments.key_number import KeyNumber
 from alternet.instruments.shape_bias import ShapeBias
+from alternet.instruments.shape_bias.entry_level import ALL
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry, models
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
 from alternet.plotting.style import FAINT, elide, label, model_styles, say_empty
-
-# said again here, since measure.py imports torch
-ALL = "all"
-"""Stands for all classes together in the column `shape`."""
 
 HALF = 0.5
 """As many decisions for the shape as for the texture."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from alternet.instruments.shape_bias.entry_level import CATEGORIES, IMAGENET_CLASSES
+from alternet.instruments.shape_bias.entry_level import ALL, CATEGORIES, IMAGENET_CLASSES
 from alternet.instruments.work import Batch, OnePass, Row, Tables
 from alternet.scores import require_numbers
 from alternet.shapes import Labels, Logits
@@ -27,9 +27,6 @@ from alternet.student import wilson
 
 if TYPE_CHECKING:
     from alternet.instruments.shape_bias import ShapeBias
-
-ALL = "all"
-"""Stands for all classes together in the table `bias`."""
 
 Vocabulary = Mapping[str, Sequence[int]]
 """Which classes of the model, by number, have a name in common."""
