@@ -30,6 +30,7 @@ import marks
 from tqdm import tqdm
 
 from alternet.measurement import ORDER
+from alternet_begin import CODES, LINE
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -42,9 +43,9 @@ HANG = 120
 """Seconds after which something hangs."""
 
 CALL = "measure calibration variance lesion -m test_resnet --data digits --limit 24 --img-size 32 --batch-size 8 --out"
-STOPPED = "alternet: Stopped. What is finished is kept; start the same command again to go on."
-STOPS = (signal.SIGINT, signal.SIGTERM)
-ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+STOPPED = f"alternet: {LINE}"
+STOPS = tuple(CODES)
+ENDS = CODES | {signal.SIGKILL: -9}
 
 
 @contextmanager

@@ -12,11 +12,11 @@ import pytest
 from safetensors.torch import load_file
 
 from alternet.cli import run
+from alternet_begin import CODES, LINE
 
 pytestmark = pytest.mark.slow
 
 SOURCES = str(Path(__file__).parents[2] / "src")
-LINE = "alternet: Stopped. What is finished is kept; start the same command again to go on.\n"
 DATA = ("--data", "digits", "--img-size", "32")
 MEASURE = ("measure", "variance", "hessian", "-m", "test_resnet", *DATA, "--limit", "4", "--set", "hessian.k=1")
 TRAIN = ("train", "-m", "test_resnet", *DATA, "--limit", "32", "--recipe", "quick", "--set", "epochs=2")
@@ -74,5 +74,5 @@ def test_a_signal_at_any_moment_is_one_line(milliseconds: int, number: signal.Si
         time.sleep(milliseconds / 1000)
         begun.send_signal(number)
         said = begun.communicate(timeout=60)[1]
-    assert begun.returncode == (130 if number == signal.SIGINT else 143)
-    assert said.endswith(LINE) and "Traceback" not in said
+    assert begun.returncode == CODES[number]
+    assert said.endswith(f"alternet: {LINE}\n") and "Traceback" not in said
