@@ -102,7 +102,7 @@ class Meeting:
         self._thread.join(2 * LONGEST)
         with suppress(RuntimeError):
             for _ in range(50 if self.rank == HOST and not self._broken else 0):
-                if all(self._said(other).left for other in self._others):
+                if all(self._read(other).left for other in self._others):
                     break
                 time.sleep(LONGEST / 10)
 
@@ -154,7 +154,7 @@ class Meeting:
         mine = Said(self._arrived, FINISHED.count, self._turns, int(self._left))
         self._store.set(KEY.format(self.rank), " ".join(map(str, mine)))
         for other, before in self._others.items():
-            now = self._said(other)
+            now = self._read(other)
             self._idle[other] = 0.0 if now[:2] != before[:2] else self._idle[other] + passed
             self._still[other] = 0.0 if now.turns != before.turns else self._still[other] + passed
             self._others[other] = now
@@ -162,6 +162,6 @@ class Meeting:
             self._verdict = self._store.get(LOST).decode()
         self._turns += 1
 
-    def _said(self, other: int) -> Said:
+    def _read(self, other: int) -> Said:
         key = KEY.format(other)
         return Said(*map(int, self._store.get(key).split())) if self._store.check([key]) else Said()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from alternet.data.eval_transform import unit_range
-from alternet.data.loader import Batch, Loader, outlive, received
+from alternet.data.loader import Batch, Loader, end_quietly, received
 from alternet.patience import patience
 
 pytestmark = pytest.mark.slow
@@ -131,7 +131,7 @@ def _in_a_worker(pixels: torch.Tensor) -> tuple[bool, tuple[int, ...], torch.Ten
 def test_a_worker_says_nothing_of_the_death_of_its_process_but_of_all_else(monkeypatch) -> None:
     said = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: said.append(kind))
-    outlive(0)
+    end_quietly(0)
     for error in (ConnectionResetError(), BrokenPipeError(), EOFError(), ValueError()):
         sys.excepthook(type(error), error, None)
     assert said == [ValueError]

@@ -47,7 +47,7 @@ class Budget:
         """What is left of it; a store that nobody holds any more leaves its share to the others."""
         return self.most - sum(store.bytes for store in self._stores)
 
-    def share(self, store: "Store") -> None:
+    def register(self, store: "Store") -> None:
         """Count a store from now on."""
         self._stores.add(store)
 
@@ -71,7 +71,7 @@ class Store(Generic[Key, Value]):
         self.bytes = 0
         self._held: dict[Key, Value] = {}
         self._budget = budget
-        budget.share(self)
+        budget.register(self)
 
     def offer(self, key: Key, make: Callable[[], Value], *, size: int) -> None:
         """Keep what `make` gives, of so many bytes, if there is room for it; otherwise it is not even made."""

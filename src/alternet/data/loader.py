@@ -91,13 +91,13 @@ class Loader:
             persistent_workers=self._lasting and self._workers > 0,
             pin_memory=self._lasting and torch.cuda.is_available(),
             timeout=patience() if self._workers else 0,
-            worker_init_fn=outlive,
+            worker_init_fn=end_quietly,
             generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
         )
 
 
-def outlive(_: int) -> None:
-    """Have this worker end without a traceback when the process that it works for is killed: it has done no wrong."""
+def end_quietly(_: int) -> None:
+    """Let a worker whose parent was killed exit without a traceback."""
     tell = sys.excepthook  # which the thread that hands tensors over calls for whatever it meets
 
     def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -151,7 +151,7 @@ def _forest(axis: Axes, rows: list[dict[str, Any]], of: Axis, model: str) -> Tar
             label(text), (1.02, at), xycoords=("axes fraction", "data"), va="center", fontsize=letters(8),
             annotation_clip=False,
         )  # fmt: skip
-        said.append("\n".join(_said(row, text)))
+        said.append("\n".join(_hover_lines(row, text)))
     axis.axvline(of.null, color=FAINT, linewidth=0.8, zorder=0)
     if of.log:
         axis.set_xscale("log")
@@ -173,7 +173,7 @@ def _marker(row: dict[str, Any]) -> dict[str, Any]:
     return {"marker": "o"} if row["p_holm"] < CLEAR else {"marker": "o", "mfc": "white"}
 
 
-def _said(row: dict[str, Any], text: str) -> Iterable[str]:
+def _hover_lines(row: dict[str, Any], text: str) -> Iterable[str]:
     """What a row says when it is pointed at."""
     yield str(row["what"])
     for side in ("a", "b"):

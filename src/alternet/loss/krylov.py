@@ -96,7 +96,7 @@ class Krylov:
         return self.size + len(self._beside) == self.vectors.shape[1]
 
     @property
-    def said_all(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether the present start vector has nothing to add: its space is closed, or it ran as long as the first."""
         return self.runs[-1] == 0 or (len(self.runs) > 1 and self.runs[-1] >= self.runs[0])
 

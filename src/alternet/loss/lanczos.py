@@ -121,9 +121,9 @@ class Lanczos:
         while True:
             krylov.extend()
             ritz = krylov.ritz(self.which)
-            if krylov.said_all:
+            if krylov.exhausted:
                 closed.append(ritz.values[:k])
-            settled = self._settled(ritz, k) and (not closed or (krylov.said_all and self._unchanged(closed, ritz)))
+            settled = self._settled(ritz, k) and (not closed or (krylov.exhausted and self._unchanged(closed, ritz)))
             if settled or krylov.complete or krylov.products >= self.max_products:
                 break
             if krylov.full:
@@ -164,7 +164,7 @@ class Lanczos:
             changed = _differ(every[best], found.values, allowed, self.which)
             ready = bool((ritz.residuals[best[new] - k] <= allowed).all())
             grown = torch.logaddexp(grown, 2 * krylov.log_polynomial(ritz, missed))
-            sure = krylov.products >= LEAST or krylov.said_all or krylov.complete
+            sure = krylov.products >= LEAST or krylov.exhausted or krylov.complete
             certified = not changed and sure and bool((grown >= enough).all())
             if certified or (changed and ready) or found.products + krylov.products >= self.max_products:
                 break

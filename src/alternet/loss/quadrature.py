@@ -105,9 +105,9 @@ def beyond(draws: Sequence[Sequence[Node]], known: Sequence[Node]) -> tuple[floa
         (3.0, [-5.0, 5.0])
     """
     falling = sorted(known, key=lambda node: -abs(node.eigenvalue))
-    for count, (inner, outer) in reversed(list(enumerate(pairwise(falling), start=1))):
-        gap = abs(inner.eigenvalue) - abs(outer.eigenvalue)
-        edge = (abs(inner.eigenvalue) + abs(outer.eigenvalue)) / 2
+    for count, (larger, smaller) in reversed(list(enumerate(pairwise(falling), start=1))):
+        gap = abs(larger.eigenvalue) - abs(smaller.eigenvalue)
+        edge = (abs(larger.eigenvalue) + abs(smaller.eigenvalue)) / 2
         if any(4 * node.residual >= gap for node in falling[: count + 1]):
             continue
         outer_nodes = [[node for node in draw if abs(node.eigenvalue) >= edge] for draw in draws]

@@ -176,13 +176,13 @@ def digits(numbers: Sequence[KeyNumber]) -> int | None:
 def _cell(number: KeyNumber, decimals: int | None, link: str, marked: bool) -> Cell:
     reach = ""
     if number.known:
-        low, high = _said(number, number.low, decimals), _said(number, number.high, decimals)
+        low, high = _formatted(number, number.low, decimals), _formatted(number, number.high, decimals)
         reach = f"{low} to {high}" if low.startswith("−") else f"{low}–{high}"
-    text = _said(number, number.value, decimals) + (" %" if number.percent else "")
+    text = _formatted(number, number.value, decimals) + (" %" if number.percent else "")
     return Cell(text=text, interval=reach, number=number, link=link, best=marked)
 
 
-def _said(number: KeyNumber, value: float, decimals: int | None) -> str:
+def _formatted(number: KeyNumber, value: float, decimals: int | None) -> str:
     value = 100 * value if number.percent else value
     if abs(value) >= 1e5:
         return f"{value / 1e6:.3g} M"

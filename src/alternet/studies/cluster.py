@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from alternet.studies.executor import Job, ends_with, told
+from alternet.studies.executor import Job, ends_with, jobs_failed
 
 AT_ONCE = 256
 """How many jobs of an array run at a time, where nothing is said."""
@@ -87,7 +87,7 @@ class Slurm:
             gone = {task.job_id for _, task in waiting} - known
             time.sleep(POLL if waiting else 0)
         if failed:
-            raise told(len(jobs), failed)
+            raise jobs_failed(len(jobs), failed)
 
     def __post_init__(self) -> None:
         if find_spec("submitit") is None:
@@ -168,7 +168,7 @@ class Resumed:
             RuntimeError: It failed.
         """
         # The signal that time is over is for submitit, which puts the job back; the command only ends with it.
-        done = subprocess.run(self.line, check=False, preexec_fn=ends_with(os.getpid(), deaf_to=signal.SIGUSR2))
+        done = subprocess.run(self.line, check=False, preexec_fn=ends_with(os.getpid(), ignored=signal.SIGUSR2))
         if done.returncode:
             raise RuntimeError(f"exit code {done.returncode}: {' '.join(self.line)}")
 

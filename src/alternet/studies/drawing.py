@@ -119,7 +119,7 @@ def _scatter(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Map
             bars = {"xerr": _bar(x["error"]), "yerr": _bar(y["error"])}
             look = {"color": looks[arm]["color"], "marker": looks[arm]["marker"]}
             axis.errorbar(x["value"], y["value"], **bars, linestyle="none", elinewidth=0.9, **look)
-        text = f"{QUANTITIES[show.over].title}: {_said(x)}\n{QUANTITIES[show.y].title}: {_said(y)}"
+        text = f"{QUANTITIES[show.over].title}: {_with_error(x)}\n{QUANTITIES[show.y].title}: {_with_error(y)}"
         found.append(points(axis, [x["value"]], [y["value"]], [text], name=arm))
     axis.margins(0.15)
     axis.set(xlabel=_axis_name(show.over), ylabel=_axis_name(show.y))
@@ -153,7 +153,7 @@ def _curves(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Mapp
                 axis.axhline(mine["value"].iloc[0], color=look["color"], linestyle=look["linestyle"], linewidth=1)
                 continue
             axis.errorbar(mine["x"], mine["value"], yerr=mine["error"].fillna(0), elinewidth=0.9, markersize=4, **look)
-        texts = [f"{one['x']:.4g}: {_said(one)}" for _, one in mine.iterrows()]
+        texts = [f"{one['x']:.4g}: {_with_error(one)}" for _, one in mine.iterrows()]
         found.append(points(axis, mine["x"], mine["value"], texts, name=arm))
     if show.log:
         axis.set_xscale("log", base=2)
@@ -174,7 +174,7 @@ def _levels(axis: Axes, rows: pd.DataFrame, show: Show, looks: Mapping[str, Mapp
         look = {"color": looks[arm]["color"], "marker": looks[arm]["marker"]}
         with belongs_to(arm, axis):
             axis.errorbar(one["value"], place, xerr=_bar(one["error"]), linestyle="none", elinewidth=0.9, **look)
-        found.append(points(axis, [one["value"]], [place], [_said(one)], name=arm))
+        found.append(points(axis, [one["value"]], [place], [_with_error(one)], name=arm))
     axis.set_yticks(range(len(shown)), shown)
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.margins(x=0.12)
@@ -191,7 +191,7 @@ def _bar(error: float) -> float:
     return 0.0 if np.isnan(error) else error
 
 
-def _said(one: "pd.Series[Any]") -> str:
+def _with_error(one: "pd.Series[Any]") -> str:
     error = "" if np.isnan(one["error"]) else f" ± {short(one['error'])}"
     return f"{short(one['value'])}{error}"
 

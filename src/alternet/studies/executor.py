@@ -74,7 +74,7 @@ class InProcess:
         if len(failed) == 1:
             raise failed[0][1]
         if failed:
-            raise told(len(jobs), [f"{job.folder} ({in_one_line(error).rstrip('.')})" for job, error in failed])
+            raise jobs_failed(len(jobs), [f"{job.folder} ({in_one_line(error).rstrip('.')})" for job, error in failed])
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class LocalProcesses:
                 for process in [each for each in running if each.poll() is not None]:
                     job = running.pop(process)
                     if process.returncode:
-                        failed.append(f"{job.folder} ({_last_line(_said(job), process.returncode)})")
+                        failed.append(f"{job.folder} ({_last_line(_output(job), process.returncode)})")
                     else:
                         yield job
         finally:
@@ -119,7 +119,7 @@ class LocalProcesses:
             for process in running:
                 process.wait()
         if failed:
-            raise told(len(jobs), failed)
+            raise jobs_failed(len(jobs), failed)
 
     def _started(self, job: Job, place: int) -> "subprocess.Popen[bytes]":
         threads = max(1, (os.cpu_count() or 1) // self.number)
@@ -128,7 +128,7 @@ class LocalProcesses:
             allowed = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
             environment["CUDA_VISIBLE_DEVICES"] = allowed.split(",")[place % gpus]
         job.folder.parent.mkdir(parents=True, exist_ok=True)
-        with _said(job).open("wb") as output:
+        with _output(job).open("wb") as output:
             arguments = [sys.executable, "-m", "alternet.cli", *job.command(self.device)]
             return subprocess.Popen(
                 arguments, stdout=output, stderr=output, env=environment, preexec_fn=ends_with(os.getpid())
@@ -140,12 +140,12 @@ def local(number: int, device: str | None) -> Executor:
     return InProcess(device) if number == 1 else LocalProcesses(number, device)
 
 
-def told(jobs: int, failed: Sequence[str]) -> RuntimeError:
+def jobs_failed(jobs: int, failed: Sequence[str]) -> RuntimeError:
     """The error of an executor some of whose jobs failed."""
     return RuntimeError(f"{len(failed)} of {jobs} jobs failed: {'; '.join(failed)}.")
 
 
-def _said(job: Job) -> Path:
+def _output(job: Job) -> Path:
     return job.folder.with_suffix(".txt")
 
 
@@ -154,20 +154,20 @@ def _last_line(file: Path, code: int) -> str:
     return lines[-1].strip().rstrip(".") if lines else f"exit code {code}, without a word"
 
 
-def ends_with(parent: int, *, deaf_to: signal.Signals | None = None) -> Callable[[], None] | None:
+def ends_with(parent: int, *, ignored: signal.Signals | None = None) -> Callable[[], None] | None:
     """Let a new process be ended with its parent, also where that is killed; on Linux alone.
 
     Args:
         parent: Its number.
-        deaf_to: A signal to the parent that the new process shall not mind.
+        ignored: A signal to the parent that the new process shall not mind.
     """
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)
 
     def prepare() -> None:
-        if deaf_to is not None:
-            signal.signal(deaf_to, signal.SIG_IGN)
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
         with suppress(AttributeError):
             library.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:  # it was killed before we said so

@@ -104,7 +104,7 @@ def load(  # noqa: PLR0913 - independent facts of one model; all but the first h
     if mean is not None or std is not None:
         facts |= {"mean": mean, "std": std}
         origin["normalisation"] = "given"
-    plain = model if kind_of(model) == "hf" else model.partition("@")[0]
+    plain = model if source_of(model) == "hf" else model.partition("@")[0]
     origin = {"model": plain, "model_args": given, **origin}
     subject = Subject(network.to(target).eval(), name=name or model, origin=origin, **facts)
     if img_size is not None:
@@ -210,15 +210,15 @@ def is_random(model: str) -> bool:
         return any(map(is_random, members))
     if written := Written.of(model):
         return is_random(written.base) and not written.weights
-    return kind_of(model) in UNTRAINED and "@" not in model
+    return source_of(model) in UNTRAINED and "@" not in model
 
 
 def is_published(model: str) -> bool:
     """Whether somebody published weights for a MODEL, as far as timm or torchvision know."""
-    return not members_of(model) and (kind_of(model) == "tv" or timm.is_model_pretrained(model))
+    return not members_of(model) and (source_of(model) == "tv" or timm.is_model_pretrained(model))
 
 
-def kind_of(model: str) -> str:
+def source_of(model: str) -> str:
     """Whose model a MODEL is: `tv`, `hf`, `run`, the user's own, or timm's and ours, which is nothing."""
     return _split(model)[0]
 

@@ -13,7 +13,7 @@ from alternet.seeding import random_state_kept
 from alternet.storage import is_file, sha256_of
 from alternet.subject.creating import create, create_for_data, require_known, with_attention
 from alternet.subject.ensemble import members_of
-from alternet.subject.loading import build, check, is_random, kind_of
+from alternet.subject.loading import build, check, is_random, source_of
 from alternet.subject.own import OWN, registered
 from alternet.subject.subject import ASSUMED, Subject
 from alternet.subject.timm_models import of_file
@@ -79,7 +79,7 @@ def start(
     """
     if members_of(model):
         raise ValueError(f"An ensemble is trained member by member, got {model!r}. Train one of them.")
-    if kind_of(model) == OWN:
+    if source_of(model) == OWN:
         model = registered(model)
     if is_random(model):
         network, name, taken = create_for_data(model, input_size, num_classes, arguments, seed=seed)
@@ -118,7 +118,7 @@ def _loaded(
     model: str, input_size: tuple[int, int, int], num_classes: int, arguments: Mapping[str, Any], seed: int
 ) -> Start:
     """A network with the weights that a MODEL names: they are loaded as ever, and taken over tensor by tensor."""
-    if (kind := kind_of(model)) in ("tv", "hf"):
+    if (kind := source_of(model)) in ("tv", "hf"):
         raise ValueError(f"Training takes a timm model; got {model!r}. Give a name of: alternet list models.")
     channels, height, width = input_size
     side = height if height == width else (height, width)

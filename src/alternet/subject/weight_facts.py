@@ -67,7 +67,7 @@ def facts_of(path: Path) -> WeightFacts | None:
     Raises:
         ValueError: What is said is damaged, or more than names and numbers.
     """
-    for source, content, ours in _said(path):
+    for source, content, ours in _sources(path):
         try:
             return _read(source, content, ours)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -115,7 +115,7 @@ def _plain(value: Any, most: int) -> bool:
     return value is None or bool(isinstance(value, str) and NAME.fullmatch(value))
 
 
-def _said(path: Path) -> Iterator[tuple[str, Any, bool]]:
+def _sources(path: Path) -> Iterator[tuple[str, Any, bool]]:
     """Where something is said of a file, what, and whether a run of ours says it; the nearest first."""
     if path.suffix == ".safetensors":
         try:

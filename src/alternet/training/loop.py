@@ -20,7 +20,7 @@ from alternet.training.checkpoint import read_checkpoint
 from alternet.training.epoch import evaluate, train_epoch
 from alternet.training.growing import epochs_before, goes_on
 from alternet.training.recipe import Recipe
-from alternet.training.run_writer import RunWriter, told
+from alternet.training.run_writer import RunWriter, disk_errors_told
 from alternet.training.shortage import shortage_told
 from alternet.training.train_data import TrainData
 from alternet.training.trainer import Trainer
@@ -136,7 +136,7 @@ def _to_itself(folder: Path, alone: ExitStack, complete: bool) -> None:
     if rank() == 0 and complete:
         tidy(folder)
     elif rank() == 0:
-        with told(folder):
+        with disk_errors_told(folder):
             alone.enter_context(sole_writer(folder))
 
 

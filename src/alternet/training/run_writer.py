@@ -38,7 +38,7 @@ class RunWriter:
         self, folder: Path, identity: Mapping[str, Any], facts: Mapping[str, Any], rows: Sequence[Row]
     ) -> None:
         self.folder, self.identity, self.facts = folder, identity, facts
-        with told(folder):
+        with disk_errors_told(folder):
             for cut_off in folder.glob(f".{CHECKPOINT}.*"):
                 cut_off.unlink()
             self._record(finished=False)
@@ -46,7 +46,7 @@ class RunWriter:
 
     def keep_epoch(self, trainer: Trainer, rows: Sequence[Row]) -> None:
         """Store an epoch: first what may be written twice, then the checkpoint, then the log that belongs to it."""
-        with told(self.folder):
+        with disk_errors_told(self.folder):
             self.log.watch(rows[-1])
             self._snapshot(trainer, len(rows))
             write_checkpoint(self.folder / CHECKPOINT, {"rows": [dict(row) for row in rows], **trainer.state()})
@@ -57,7 +57,7 @@ class RunWriter:
 
         What such a run came to before is `last` no more: from now on it is unfinished, and later has other weights.
         """
-        with told(self.folder):
+        with disk_errors_told(self.folder):
             if done in {0, *self._grew}:
                 self._snapshot(trainer, done)
             if done in self._grew:
@@ -67,7 +67,7 @@ class RunWriter:
     def finish(self, trainer: Trainer, rows: Sequence[Row], skipped: Sequence[str]) -> None:
         """Store the weights, then that they are final. The checkpoint stays, for a training of more epochs."""
         networks = trainer.networks()
-        with told(self.folder):
+        with disk_errors_told(self.folder):
             for name, file in FILES.items():
                 if name in networks:
                     write_weights(self.folder / file, networks[name].state_dict(), self._facts)
@@ -190,7 +190,7 @@ def snapshot_names(recipe: Recipe, grew: Collection[int] = ()) -> dict[int, str]
 
 
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
+def disk_errors_told(folder: Path) -> Iterator[None]:
     """Say in one line which folder could not be written, and that nothing is lost."""
     try:
         yield

@@ -122,6 +122,6 @@ def quadrature(operator: Operator, start: Tensor, steps: int, generator: torch.G
     """
     krylov = Krylov(operator, start, min(steps, len(start)), generator)
     krylov.extend()
-    while not (krylov.full or krylov.said_all):
+    while not (krylov.full or krylov.exhausted):
         krylov.extend()
     return krylov.ritz()
