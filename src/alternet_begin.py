@@ -53,7 +53,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _lost(what: "UnraisableHookArgs") -> None:
-    """Let a stop that Python dropped come again, and what is half built end without a word once there was one.
+    """Send a stop again that Python swallowed in a finaliser; after a stop, report no errors of half-built objects.
 
     Python goes on after whatever is raised while it finalises an object, or before and after it forks.
     """

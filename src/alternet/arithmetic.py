@@ -48,7 +48,7 @@ def known_precision(text: str) -> Precision:
 
 
 class computed_in(AbstractContextManager):
-    """One arithmetic inside, whatever the caller's code has set; as before outside.
+    """Compute in this precision inside, whatever the caller has set; restore the caller's settings afterwards.
 
     Autocast keeps no cast weights in here: they may be others in the next pass.
 

@@ -13,7 +13,7 @@ SECONDS = 5
 
 @contextmanager
 def one_try(*, asked: bool = True) -> Iterator[None]:
-    """Within it the libraries of Hugging Face do with what they downloaded before if the hub does not answer.
+    """If the hub does not answer, let the libraries of Hugging Face use only what was downloaded before.
 
     By themselves they ask six times, for half a minute, a file.
 

@@ -167,7 +167,7 @@ class Measurement:
         return Path(out)
 
     def store(self, folder: Path) -> None:
-        """Write the measurement of one model into its folder, for whom has that to itself: see `save`."""
+        """Write the measurement of one model; the caller holds the folder's lock (see `save`)."""
         texts = {name: table.to_csv(index=False, lineterminator="\n") for name, table in self.tables.items()}
         for name, text in texts.items():
             write_atomically(folder / f"{name}.csv", text)

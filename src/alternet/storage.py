@@ -171,7 +171,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def _on_disk(folder: Path) -> None:
-    """Have the disk know a folder's names, so that a rename outlives a power cut, where the file system can."""
+    """Flush a folder with fsync, so that a rename survives a power cut, where the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -201,7 +201,7 @@ class _Job:
 
     @cached_property
     def networks(self) -> dict[str, Any]:
-        """What the models compute, whatever their weights are, and the packages that this is said in the terms of."""
+        """Checksum of each model's architecture, and the package versions it depends on."""
         models, shape = (self.work.subject, *self.work.others), self.work.batches.shape
         return {"architectures": {model.name: model.architecture(shape) for model in models}, "versions": versions()}
 

@@ -84,7 +84,7 @@ CLEARLY = "A unit's step is called clear where its 95 % interval, paired image b
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """One instrument, as everybody but its mathematics knows it.
+    """What the rest of the package knows of an instrument.
 
     Attributes:
         name: Stem of its folder, its files and its command.

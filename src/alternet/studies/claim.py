@@ -241,8 +241,8 @@ def runs_of(rows: pd.DataFrame, reading: Reading, logarithm: bool) -> tuple[Runs
 def _summary(run: pd.DataFrame, summary: Summary) -> tuple[float, float]:
     """One number of one run, with the standard error over images that it has at most.
 
-    Values at several x are of the same images, in an unknown way alike, so their errors add up like numbers that go all
-    the same way.
+    Values at several x share their images, with unknown correlation; errors are added as if fully correlated, an upper
+    bound.
     """
     x, value, error = (run[name].to_numpy(dtype=float) for name in ("x", "value", "standard_error"))
     weights = _weights(x, run, summary)

@@ -226,7 +226,7 @@ class Subject:
         if self.input_size is None:
             raise ValueError(
                 f"The input size of {self.name!r} is not known: the model declares none. Give --img-size, or in Python "
-                "State it: Subject(model, name=..., input_size=(3, 224, 224))."
+                "state it: Subject(model, name=..., input_size=(3, 224, 224))."
             )
         return noise(self.input_size)
 
