@@ -25,6 +25,7 @@ from datetime import date
 from importlib import import_module
 from pathlib import Path
 from subprocess import run
+from unittest.mock import patch
 
 import marks
 from tqdm import tqdm
@@ -66,12 +67,12 @@ def no_longer_than(seconds: int):
 
 def inputs(kind: str) -> Iterator[Counter]:
     """All inputs of a kind, at once."""
-    from tests.hostile.battery import EXECUTED, environment, fault
+    from tests.hostile.battery import EXECUTED, fault
 
     module, counted = import_module(f"tests.hostile.{kind}"), Counter()
     for case in module.CASES:
         counted["how many"] += 1
-        with tempfile.TemporaryDirectory() as folder, environment(case.environment):
+        with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, case.environment):
             os.chdir(folder)
             (Path(folder) / "input").mkdir()
             try:

@@ -7,8 +7,7 @@ was taken up, told in a word. Whatever is not a ValueError or an error of the fi
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,18 +59,6 @@ def fault(case: Case, line: str) -> str:
         "came beside a file that was executed": os.path.exists(EXECUTED),
     }
     return "; ".join(what for what, wrong in faults.items() if wrong)
-
-
-@contextmanager
-def environment(given: dict[str, str]) -> Iterator[None]:
-    """Set variables for the length of a block."""
-    before = dict(os.environ)
-    os.environ.update(given)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def said(work: Callable[[], Any]) -> str:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import socket
 import struct
 import zipfile
 import zlib
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from tests.hostile.battery import EXECUTED, Case, said
+from tests.hostile.values import open_socket
 
 from alternet.data.decoding import FORMATS, decode
 
@@ -192,14 +192,6 @@ def cut() -> Iterator[Case]:
 
 def special(make: Callable[[Path], object], name: str, line: str) -> Case:
     return Case(name, make, line)
-
-
-def open_socket(path: Path) -> None:
-    here = os.getcwd()
-    os.chdir(path.parent)  # the path of a socket may have a hundred characters
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path.name)
-    os.chdir(here)
 
 
 CASES = [

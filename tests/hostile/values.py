@@ -62,7 +62,7 @@ TEXTS: dict[str, bytes] = {
 """What a file of JSON may hold instead."""
 
 
-def _socket(path: Path) -> None:
+def open_socket(path: Path) -> None:
     here = os.getcwd()
     os.chdir(path.parent)  # the path of a socket may have a hundred characters
     with socket.socket(socket.AF_UNIX) as listening:
@@ -73,7 +73,7 @@ def _socket(path: Path) -> None:
 PLACES: dict[str, Callable[[Path], object]] = {
     "a folder": lambda path: path.mkdir(),
     "a pipe": os.mkfifo,
-    "a socket": _socket,
+    "a socket": open_socket,
     "zeros without end": lambda path: path.symlink_to("/dev/zero"),
     "a device that nothing comes from": lambda path: path.symlink_to("/dev/null"),
     "a link to itself": lambda path: path.symlink_to(path.name),

@@ -14,7 +14,7 @@ from torch import nn
 from alternet.data.image_batches import Batches
 from alternet.instruments.catalogue import instrument
 from alternet.instruments.frequency_noise import FrequencyNoise
-from alternet.instruments.frequency_noise.measure import band, in_band, white_noise
+from alternet.instruments.frequency_noise.measure import band, of_band, white_noise
 from alternet.probe.probe import Probe
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "instruments.npz")
@@ -38,6 +38,10 @@ def added(batches, *, facts=None, bands=9, repeats=1, **settings):
         noise.append(torch.stack(noisy) - clean)
     whole = torch.cat(noise, dim=1)
     return whole.unflatten(0, (repeats, bands)).transpose(0, 1).flatten(0, 1)
+
+
+def in_band(noise, mask):
+    return of_band(torch.fft.rfft2(noise), mask, noise.shape[2:])
 
 
 @pytest.mark.parametrize("frequency", [0.1, 0.5, 0.9])

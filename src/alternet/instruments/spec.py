@@ -37,9 +37,9 @@ def text(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
     return Column(type="text", says=says, missing=missing, drawn=drawn)
 
 
-def integer(says: str, *, missing: bool = False, drawn: bool = True) -> Column:
+def integer(says: str, *, drawn: bool = True) -> Column:
     """A column of whole numbers."""
-    return Column(type="integer", says=says, missing=missing, drawn=drawn)
+    return Column(type="integer", says=says, drawn=drawn)
 
 
 def number(says: str, *, missing: bool = False, drawn: bool = True, of: str = "", counted: str = "") -> Column:

@@ -24,28 +24,6 @@ Interval = tuple[float, float]
 NONE: Interval = (float("nan"), float("nan"))
 
 
-def nep(eigenvalues: ArrayLike) -> float:
-    """Negative eigenvalue proportion.
-
-    Examples:
-        >>> nep([-1, 0, 2, 6])
-        0.25
-    """
-    return float((np.asarray(eigenvalues, dtype=float) < 0).mean())
-
-
-def ape(eigenvalues: ArrayLike) -> float:
-    """Average positive eigenvalue; not a number where none is positive.
-
-    Examples:
-        >>> ape([-1, 0, 2, 6])
-        4.0
-    """
-    values = np.asarray(eigenvalues, dtype=float)
-    positive = values[values > 0]
-    return float(positive.mean()) if len(positive) else float("nan")
-
-
 def summary(batches: ArrayLike, eigenvalues: ArrayLike, errors: ArrayLike = 0.0) -> list[Row]:
     """Metric, value, and low and high end of its 95 % interval over batches.
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from alternet.kinds import KINDS, kind_of
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Points, belongs_to, points
-from alternet.plotting.style import FAINT, INK, elide, kind_name, label
+from alternet.plotting.style import FAINT, INK, elide, label
 
 SHADES = {name: dict(kind.shade) for name, kind in KINDS.items() if kind.shade}
 """How the span of a unit is filled; units of other kinds stay white, as in the paper."""
@@ -89,7 +89,8 @@ def strips(axis: Axes, per_model: dict[str, list[Span]], styles: dict[str, dict[
             y = row + 0.36 * np.tile([-1, -1, 1, 1, -1, np.nan], len(cells))
             axis.plot(x, y, color=FAINT, linewidth=0.4)
         boxes = np.array([[span.start, row - 0.36, span.stop, row + 0.36] for span in cells]).reshape(-1, 4)
-        targets.append(Points(axis, boxes, [f"{span.tap} ({kind_name(span.kind)})" for span in cells], model, model))
+        texts = [f"{span.tap} ({kind_of(span.kind).words})" for span in cells]
+        targets.append(Points(axis, boxes, texts, model, model))
     axis.set_yticks(range(len(rows)), [label(elide(model, 18)) for model in rows])
     for text, model in zip(axis.get_yticklabels(), rows, strict=True):
         text.set_color(styles[model]["color"])
@@ -106,7 +107,7 @@ def unit_name(row: Any) -> str:
         >>> unit_name({"tap": "layer1.0", "kind": "conv", "depth": 0.25})
         'layer1.0 (convolution, depth 0.25)'
     """
-    return f"{row['tap']} ({kind_name(str(row['kind']))}, depth {row['depth']:.2f})"
+    return f"{row['tap']} ({kind_of(str(row['kind'])).words}, depth {row['depth']:.2f})"
 
 
 def curve(axis: Axes, table: pd.DataFrame, value: str, style: dict[str, Any]) -> Points:
@@ -179,7 +180,7 @@ def kind_entries(table: pd.DataFrame) -> list[Entry]:
             "markeredgecolor": INK,
         }
         entries.append(Entry(Line2D([], [], linestyle="none", **look), it.words))
-    entries += [Entry(Patch(**SHADES[kind]), f"{kind_name(kind)} acts here") for kind in known if kind in SHADES]
+    entries += [Entry(Patch(**SHADES[kind]), f"{kind_of(kind).words} acts here") for kind in known if kind in SHADES]
     bar = Line2D([], [], linestyle="none", marker="|", markersize=11, color=INK)
     if has_steps(table):
         return [*entries, Entry(bar, "95 % interval of the step from the unit before")]

@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from alternet.kinds import kind_of
 from alternet.plotting.depth_axis import SHADES
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Cells, ColourBar, Targets, belongs_to
-from alternet.plotting.style import FAINT, INK, elide, kind_name, label, say_empty
+from alternet.plotting.style import FAINT, INK, elide, label, say_empty
 
 BELOW = "#000000"
 COLOURS = colormaps["viridis"].with_extremes(under=BELOW, bad=(0, 0, 0, 0))
@@ -48,7 +49,7 @@ class Side(NamedTuple):
     def names(self) -> list[str]:
         """Every unit in one line."""
         rows = zip(self.units["unit"], self.units["tap"], self.kinds, strict=True)
-        return [f"{unit} · {tap} ({kind_name(kind)})" for unit, tap, kind in rows]
+        return [f"{unit} · {tap} ({kind_of(kind).words})" for unit, tap, kind in rows]
 
 
 class Heat(NamedTuple):
@@ -121,7 +122,7 @@ def entries(heats: Iterable[Heat]) -> list[Entry]:
     """Legend entries for the kinds of units that occur, for the ends of stages and for what is undefined."""
     heats = list(heats)
     kinds = {kind for heat in heats for side in (heat.down, heat.across) for kind in side.kinds}
-    shown = [Entry(Patch(**_fill(kind)), kind_name(kind)) for kind in SHADES if kind in kinds]
+    shown = [Entry(Patch(**_fill(kind)), kind_of(kind).words) for kind in SHADES if kind in kinds]
     if kinds - set(SHADES):
         shown.append(Entry(Patch(**_fill("other")), "other units" if shown else "unit"))
     if any(side.borders for heat in heats for side in (heat.down, heat.across)):

@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alternet.errors import unknown
-from alternet.kinds import kind_of
 from alternet.measurement import MARKS
 
 INK, FAINT = "#222222", "#767676"
@@ -223,11 +222,6 @@ def model_styles(models: tuple[str, ...], *, points: bool = False) -> dict[str, 
         if points:
             looks[model]["marker"] = POINTS[turn % len(POINTS)]
     return looks
-
-
-def kind_name(kind: str) -> str:
-    """A kind of unit in words; one that this version does not know stands for itself."""
-    return kind_of(kind).words
 
 
 def elide(name: str, width: int) -> str:

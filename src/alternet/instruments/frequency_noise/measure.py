@@ -65,18 +65,18 @@ def band(height: int, width: int, frequency: float, *, half_width: float, ring: 
     return inside.float()
 
 
-def in_band(noise: Images, mask: Mask) -> Images:
+def of_band(spectrum: Complex[Tensor, "n c h k"], mask: Mask, size: Sequence[int]) -> Images:
     """F⁻¹(F(δ) ⊙ M) of every image and channel, for a mask that treats a wave and its mirror image alike.
 
+    Args:
+        spectrum: F(δ), which `rfft2` gives of noise.
+        mask: M.
+        size: Height and width of the noise.
+
     Examples:
-        >>> in_band(torch.ones(1, 1, 4, 6), band(4, 6, 0.5, half_width=0.3)).abs().max().item()
+        >>> of_band(torch.fft.rfft2(torch.ones(1, 1, 4, 6)), band(4, 6, 0.5, half_width=0.3), (4, 6)).abs().max().item()
         0.0
     """
-    return of_band(torch.fft.rfft2(noise), mask, noise.shape[2:])
-
-
-def of_band(spectrum: Complex[Tensor, "n c h k"], mask: Mask, size: Sequence[int]) -> Images:
-    """The same from the spectra F(δ), which `rfft2` gives of noise of this height and width."""
     half = mask[:, : spectrum.shape[-1]].to(spectrum.device)
     return torch.fft.irfft2(spectrum * half, s=tuple(size))
 

@@ -27,8 +27,8 @@ def surface(scale: Scale) -> Reading:
     return Reading(of=Measuring(instrument=Landscape(points=scale.points), limit=scale.landscape))
 
 
-def along(quantities: Iterable[str], what: str, *, log: bool = False) -> tuple[Show, ...]:
-    return tuple(Show(quantity, along=what, log=log) for quantity in quantities)
+def along(quantities: Iterable[str], what: str) -> tuple[Show, ...]:
+    return tuple(Show(quantity, along=what) for quantity in quantities)
 
 
 def fig_1a(scale: Scale) -> Study:
