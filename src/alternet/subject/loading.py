@@ -1,6 +1,5 @@
 """From a name to a Subject: timm's models and ours, torchvision's, transformers', weight files, training runs."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -9,12 +8,9 @@ from typing import Any
 
 import timm
 import torch
-import torchvision
-from torch import Tensor, nn
-from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.distributed import local_device
-from alternet.errors import first_line, shortened, unknown
+from alternet.errors import first_line, shortened
 from alternet.models.transplanted import as_data, grafted
 from alternet.runs import PREFIX, RAW, RUN, TrainingRun
 from alternet.seeding import random_state_kept
@@ -24,17 +20,15 @@ from alternet.subject.ensemble import ensemble, members_of
 from alternet.subject.names import named
 from alternet.subject.own import OWN, check_own, from_own
 from alternet.subject.subject import Subject
-from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_file, of_folder, resized, unreachable
+from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of_folder, resized
+from alternet.subject.torchvision_models import check_torchvision, from_torchvision
 from alternet.subject.transformers_models import from_transformers
 from alternet.subject.transplant import Written, plan_transplant
 from alternet.subject.weight_checks import no_larger_than
-from alternet.subject.weight_facts import facts_of, require_own, require_plain
+from alternet.subject.weight_facts import require_own, require_plain
 from alternet.subject.weights import (
-    PREFIXES,
     fill,
     find_weights,
-    number_of_classes,
-    of_network,
     path_of,
     read_weights,
 )
@@ -186,8 +180,8 @@ def _check_one(kind: str, rest: str) -> None:
         )
     if kind == "":
         require_known(name)
-    if kind == "tv" and name not in (known := torchvision.models.list_models(module=torchvision.models)):
-        raise unknown("There is no torchvision classifier", name, known, see="alternet list models")
+    if kind == "tv":
+        check_torchvision(name)
     if kind == "run":
         run, snapshot = TrainingRun.named(rest)
         run.at(snapshot)
@@ -228,72 +222,6 @@ def _split(model: str) -> tuple[str, str]:
     if OWN in model.partition("@")[0] and kind not in BUILDERS:
         return OWN, model
     return (kind, rest) if colon and kind in BUILDERS else ("", model)
-
-
-POSITIONED = "vit_"
-"""How the names of those torchvision networks begin that are made for one image size: they have position embeddings."""
-
-
-def _from_torchvision(name: str, img_size: int | None, num_classes: int | None, given: Mapping[str, Any]) -> Built:
-    name, _, weights = name.partition("@")
-    best = torchvision.models.get_model_weights(name).DEFAULT  # pyright: ignore[reportAttributeAccessIssue]
-    preset = best.transforms()
-    own = preset.crop_size[0]
-    facts: dict[str, Any] = {"input_size": (3, own, own), "mean": tuple(preset.mean), "std": tuple(preset.std)}
-    state: Mapping[str, Tensor] = {}
-    if weights == "pretrained":
-        if given:
-            raise ValueError(f"The published weights of tv:{name} take no arguments, got {', '.join(given)}.")
-        model = _published(name, best, num_classes)
-        facts["origin"] = {"weights": {"from": "hub", "id": str(best), "url": best.url}}
-        if img_size in (None, own) or not name.startswith(POSITIONED):
-            return model, facts
-        state = model.state_dict()
-    elif weights:
-        state = read_weights(path_of(weights))
-        facts |= of_file(path_of(weights), facts_of(path_of(weights)), f"tv:{name}")
-    model = _torchvision_network(name, img_size or facts["input_size"][-1], num_classes, state, given)
-    return model, facts
-
-
-def _torchvision_network(
-    name: str, side: int, num_classes: int | None, state: Mapping[str, Tensor], given: Mapping[str, Any]
-) -> nn.Module:
-    """A network of torchvision with these weights, or with random ones where there are none."""
-    # GoogLeNet and Inception warn unless they are told to initialise themselves
-    options = {**({"init_weights": True} if name in ("googlenet", "inception_v3") else {}), **given}
-    classes = num_classes
-    try:
-        if state and (not classes or any(key.startswith(PREFIXES) for key in state)):
-            # all of torchvision's networks define the layer that makes the logits last
-            net = torchvision.models.get_model(name, weights=None, **options)
-            state = of_network(dict(state), net.state_dict(), f"tv:{name}")
-            layers = [path for path, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-            classes = classes or number_of_classes(state, tuple(layers[-1:]))
-        options |= {"num_classes": classes} if classes else {}
-        if name.startswith(POSITIONED):
-            options["image_size"] = side
-            if "encoder.pos_embedding" in state:
-                state = interpolate_embeddings(side, int(name.rpartition("_")[2]), OrderedDict(state))
-        model = torchvision.models.get_model(name, weights=None, **options)
-    except TypeError as error:
-        if not given:
-            raise
-        raise ValueError(f"tv:{name} cannot be built with {', '.join(given)} ({error}).") from error
-    return fill(model, state, f"tv:{name}") if state else model
-
-
-def _published(name: str, weights: Any, num_classes: int | None) -> nn.Module:
-    known = len(weights.meta["categories"])
-    if num_classes not in (None, known):
-        raise ValueError(
-            f"The published weights of tv:{name} tell {known} classes apart, got num_classes={num_classes}. "
-            "Leave it out, or train the model on your classes and give its weights as a file."
-        )
-    try:
-        return torchvision.models.get_model(name, weights=weights)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(unreachable(f"tv:{name}", error)) from error
 
 
 def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping[str, Any]) -> Built:
@@ -339,7 +267,7 @@ def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping
 
 BUILDERS: dict[str, Callable[..., Built]] = {
     "": from_timm,
-    "tv": _from_torchvision,
+    "tv": from_torchvision,
     "hf": from_transformers,
     "run": _from_run,
     "local-dir": from_folder,
