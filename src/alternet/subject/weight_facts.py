@@ -16,7 +16,7 @@ import timm
 from safetensors import SafetensorError, safe_open
 from timm.models import build_model_with_cfg
 
-from alternet.errors import shortened
+from alternet.errors import damage, shortened
 from alternet.files import read_json
 from alternet.runs import AVERAGED, HEADER, RUN, SNAPSHOTS, WEIGHTS
 from alternet.storage import is_file, sha256_of
@@ -72,7 +72,7 @@ def facts_of(path: Path) -> WeightFacts | None:
             return _read(source, content, ours)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"What {source} says of {path} cannot be used ({' '.join(str(error).split())}). Take it away to load "
+                f"What {source} says of {path} cannot be used ({damage(error)}). Take it away to load "
                 "the weights without it."
             ) from error
     return None
