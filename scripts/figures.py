@@ -1,8 +1,8 @@
 """Draw the figures of the docs from committed tables, and write the pages that show them: `make figures`.
 
 Run it after a table or a drawing has changed; a test sees whether it was done. Nothing is measured here: the package
-holds what the paper published, docs/results/smoke the evidence of the studies at smoke scale, docs/results/smoke-elpv that
-of three of them on solar cells, and docs/results/photos what the instruments found in the networks of the demo.
+holds what the paper published, docs/results/smoke the evidence of the studies at smoke scale, docs/results/smoke-elpv
+that of three of them on solar cells, and docs/results/photos what the instruments found in the networks of the demo.
 """
 
 import argparse

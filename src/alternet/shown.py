@@ -2,8 +2,8 @@
 
 import re
 
-HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, ends of lines, marks that turn the writing around, and bytes of file names that are no text."""
+HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, ends of lines, what has no width or turns the writing around, and bytes that are no text."""
 
 
 def as_text(words: object) -> str:

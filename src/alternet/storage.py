@@ -46,8 +46,12 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, content: bytes = b"") -> None:
     """Make a folder, and fail before the work, not after it, where nothing can be written into it.
+
+    Args:
+        folder: Where.
+        content: What is tried, and gone again at once: a full disk takes an empty file, but not a byte.
 
     Raises:
         OSError: It is a file, may not be written, or the disk is full.
@@ -55,7 +59,7 @@ def require_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:  # of no name, so that nothing is left of it, whatever happens
-            file.write(b"x")
+            file.write(content)
     except OSError as error:
         raise OSError(
             f"The folder {folder} cannot be written ({error.strerror or error}). Give another --out."

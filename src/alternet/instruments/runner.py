@@ -252,7 +252,7 @@ class _Job:
             if rank() != 0:
                 return None
             if not (folder / PROVENANCE).exists():
-                require_writable(folder)
+                require_writable(folder, b"x")
                 self.lock.enter_context(sole_writer(folder))
             if not (folder / PROVENANCE).exists():  # nor has anybody else just finished
                 return None

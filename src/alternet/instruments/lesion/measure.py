@@ -1,4 +1,4 @@
-"""Lesion: how much accuracy does each unit account for? One unit at a time is removed, at test time, without retraining.
+"""Lesion: how much accuracy does each unit account for? One at a time is removed, at test time, without retraining.
 
 For every image, the network without a unit is compared with the whole one (Park and Kim 2022, Fig. 10b and D.4):
 
