@@ -62,7 +62,7 @@ class Row(TypedDict):
     images_per_second: float
 
 
-def logged(row: Mapping[str, Any], column: str) -> float:
+def logged(row: "Mapping[str, Any] | pd.Series[Any]", column: str) -> float:
     """A number of a row of the log, of the weights that `run:DIR` is: of their moving average where one was kept.
 
     Examples:

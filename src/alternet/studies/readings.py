@@ -103,7 +103,7 @@ def landscape(tables: Tables, log: Any) -> Iterator[Row]:
 def fourier(tables: Tables, log: Any) -> Iterator[Row]:
     """The highest frequency of every unit, and what units of each kind change in it; a 1 × 1 map has none."""
     del log
-    top = highest(tables["table"].assign(model="")).dropna(subset=["delta_log_amplitude"])
+    top: Any = highest(tables["table"].assign(model="")).dropna(subset=["delta_log_amplitude"])
     for one in top.itertuples():
         yield Row("high_frequency", one.depth, one.delta_log_amplitude, one.standard_error)
     yield from _steps(top, "high")
