@@ -36,6 +36,7 @@ def test_marks_that_are_not_there_or_twice_are_refused(text: str) -> None:
         ("verification", "references"),
         ("licences", "licences"),
         ("small-data", "accuracies"),
+        ("small-data", "figures"),
         ("attention-into-your-cnn", "numbers"),
         ("claims", "verdicts"),
         ("which-instrument", "instruments"),
