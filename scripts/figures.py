@@ -47,6 +47,7 @@ class Reproduced(NamedTuple):
         ours: What the figures call these numbers.
         options: Of the command that makes them.
         figures: Which.
+        heading: What the heading of each begins with.
     """
 
     results: str
@@ -55,10 +56,11 @@ class Reproduced(NamedTuple):
     ours: str
     options: str
     figures: tuple[str, ...]
+    heading: str
 
 
 REPRODUCED = (
-    Reproduced("smoke", "paper.md", "paper", "ours, smoke", "--out runs/paper", (ALL,)),
+    Reproduced("smoke", "paper.md", "paper", "ours, smoke", "--out runs/paper", (ALL,), "##"),
     Reproduced(
         "smoke-elpv",
         "small-data.md",
@@ -66,6 +68,7 @@ REPRODUCED = (
         "ours, solar cells",
         "--data elpv --seeds 3 --out runs/solar-cells",
         ("1a", "12b", "12c"),
+        "###",
     ),
 )
 
@@ -78,9 +81,9 @@ def of_study(study: Study, measured: pd.DataFrame, ours: str) -> Figure | None:
     return figure_of(of_units(study, units_of(Plan(studies=(own,), scale=CIFAR, out=Path()), own)))
 
 
-def section(study: Study, picture: str, verdicts: Mapping[str, pd.DataFrame], options: str) -> str:
+def section(study: Study, picture: str, verdicts: Mapping[str, pd.DataFrame], done: Reproduced) -> str:
     """A figure of the paper: what it shows, the drawing, the verdicts on what it is said to show, and the command."""
-    lines = [f"## {study.figure} · {study.title}", ""]
+    lines = [f"{done.heading} {study.figure} · {study.title}", ""]
     if picture:
         lines += [f"![Figure {study.figure}: {study.title}]({picture})", ""]
     cases: dict[tuple[str, str], dict[str, str]] = {}
@@ -96,7 +99,7 @@ def section(study: Study, picture: str, verdicts: Mapping[str, pd.DataFrame], op
             for (text, case), said in cases.items()
         ]
         lines.append("")
-    lines += [f"`alternet reproduce {study.figure} {options}`"]
+    lines += [f"`alternet reproduce {study.figure} {done.options}`"]
     if study.note:
         lines += ["", study.note]
     return "\n".join(lines)
@@ -131,7 +134,7 @@ def of_studies(docs: Path, done: Reproduced) -> None:
         figure, picture = of_study(study, measured, done.ours), f"{done.pictures}/{study.figure}.svg"
         if figure is not None:
             save(figure, docs / picture)
-        sections.append(section(study, "" if figure is None else picture, verdicts, done.options))
+        sections.append(section(study, "" if figure is None else picture, verdicts, done))
     marks.write(docs / done.page, "figures", "\n\n".join(sections))
     write_table(ours[ours["verdict"] != "not measured"], docs / "results" / done.results / "claims.csv")
 

@@ -38,7 +38,7 @@ def fig_1a(scale: Scale) -> Study:
         readings=(surface(scale),),
         shows=RISES,
         exhibits=("landscape",),
-        note="Most of the height is the L2 part, which the norm of the weights decides; look at the NLL.",
+        note="In the paper most of the height is the L2 part, which the norm of the weights decides; look at the NLL.",
     )
 
 
