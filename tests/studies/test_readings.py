@@ -32,6 +32,8 @@ def test_an_accuracy_of_the_log_has_the_error_of_so_many_images():
     assert found["accuracy"].standard_error == pytest.approx(np.sqrt(0.75 * 0.25 / 48))
     assert found["test_error"].standard_error == found["accuracy"].standard_error
     assert np.isnan(found["nll_test"].standard_error)
+    (single, *_) = rows("training", {}, LOG.assign(test_images=1, test_accuracy=1.0), x=-1)
+    assert np.isnan(single.standard_error)
 
 
 def test_where_an_average_of_the_weights_was_kept_the_log_speaks_of_that():

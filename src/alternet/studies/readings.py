@@ -41,7 +41,7 @@ def training(tables: Tables, log: Any) -> Iterator[Row]:
     del tables
     last = log.iloc[-1]
     accuracy = logged(last, "test_accuracy")  # a run that tested validation images has none
-    error = np.sqrt(accuracy * (1 - accuracy) / (last.get("test_images", nan) - 1))
+    error = np.sqrt(accuracy * (1 - accuracy) / (last.get("test_images", nan) - 1 or nan))
     yield Row("accuracy", nan, accuracy, error)
     yield Row("test_error", nan, 1 - accuracy, error)
     yield Row("nll_test", nan, logged(last, "test_nll"))
