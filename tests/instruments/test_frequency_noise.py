@@ -140,7 +140,7 @@ def test_the_noise_of_an_image_depends_on_its_number_band_repeat_and_seed_alone(
 def test_the_noise_of_an_image_does_not_depend_on_its_company():
     whole = data(height=32, width=32, n=6, batch_size=4)
     of_all = added(whole)
-    order = np.array([4, 1, 5])
+    order = np.array([1, 4, 5])
     some = added(dataclasses.replace(whole, order=order))
     torch.testing.assert_close(some, of_all[:, order], rtol=0, atol=1e-6)
 
