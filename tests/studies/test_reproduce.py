@@ -225,6 +225,7 @@ def test_the_page_on_studies_of_one_s_own_runs(tmp_path):
     assert set(evidence["arm"]) == {"ViT", "ResNet"}
     assert {"test_error", "nll_train", "overconfidence"} <= set(evidence["quantity"])
     assert (tmp_path / "out" / "figures" / "honest" / "honest.svg").exists()
+    exec(more, {})  # a cell of the notebook, in which the study is a file of its own
     (tmp_path / "my_study.py").write_text(study + more)  # more arms, which no study of the file compares yet
     assert len(studies_named([str(tmp_path / "my_study.py")], SMOKE)) == 1
 
