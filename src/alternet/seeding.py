@@ -112,3 +112,8 @@ def derived_seed(*parts: int | str) -> int:
     # int(), because NumPy 2 writes its own integers as np.int64(3)
     text = repr(tuple(part if isinstance(part, str) else int(part) for part in parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
+
+
+def permuted(order: np.ndarray | int, seed: int) -> np.ndarray:
+    """An order, or the numbers below one, shuffled by the seed alone: RandomState never changes between versions."""
+    return np.random.RandomState(seed % 2**32).permutation(order)

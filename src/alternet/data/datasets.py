@@ -21,6 +21,7 @@ from alternet.data.image_dataset import ImageDataset
 from alternet.data.photos import Photos
 from alternet.data.timm_sets import PREFIXES, timm_set
 from alternet.errors import Doubt, nearest
+from alternet.seeding import permuted
 
 SPLITS = {
     "train": "train",
@@ -213,7 +214,7 @@ def subset(size: int, limit: int | None, seed: int) -> np.ndarray:
         raise ValueError(f"limit must be at least 1, got {limit}. Leave it out to take every image.")
     if limit is None or limit >= size:
         return np.arange(size)
-    return np.sort(np.random.RandomState(seed % 2**32).permutation(size)[:limit])
+    return np.sort(permuted(size, seed)[:limit])
 
 
 @dataclass(frozen=True)

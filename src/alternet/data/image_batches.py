@@ -18,6 +18,7 @@ from alternet.data.loader import Batch
 from alternet.data.reading import Reading
 from alternet.data.shares import divide
 from alternet.patience import FINISHED
+from alternet.seeding import permuted
 from alternet.stamp import Stamp, stamp_of, versions_of
 
 if TYPE_CHECKING:
@@ -252,9 +253,8 @@ class Batches:
                 "Freeze it without mixup and CutMix."
             )
         order = self._reading.indices(self.numbers)
-        if self.dataset.indexable:
-            # sorted, because the order that they have now shall not matter
-            order = np.random.RandomState(seed % 2**32).permutation(np.sort(order))
+        if self.dataset.indexable:  # sorted, because the order that they have now shall not matter
+            order = permuted(np.sort(order), seed)
         return replace(self, order=order, batch_size=batch_size or self.batch_size, part=(0, 1), _kept=Frozen())
 
     def divided(self, *, subset: str = "1", validation: str = "0") -> tuple["Batches", "Batches"]:
@@ -366,8 +366,7 @@ class Batches:
         return AugmentedStream(dataset=self.dataset, augmented=varied, buffer=buffer, workers=self.workers or 0)
 
     def _drawn(self, augment: Augmentation, seed: int, batch_size: int) -> "Batches":
-        shuffle = np.random.RandomState(seed % 2**32).permutation
-        order = shuffle(self.order) if self.dataset.indexable else self.order
+        order = permuted(self.order, seed) if self.dataset.indexable else self.order
         return replace(self, order=order, batch_size=batch_size, augment=augment, seed=seed, _kept=Frozen())
 
     def _varied(self, augment: Augmentation) -> Augmented:
@@ -382,14 +381,15 @@ class Batches:
         if self.transform.keeps(self.dataset.size):
             transform = {key: transform[key] for key in ("img_size", "colour")}
         indices = np.sort(self._reading.indices(self.numbers))
-        facts = {"pictures": self.dataset.facts(indices), "preparation": transform}  # as version 0.1.0 called them
+        facts: dict[str, Any] = {"pictures": self.dataset.facts(indices), "preparation": transform}  # named by 0.1.0
         if self.augment is None:
             return facts
-        mixed: dict[str, Any] = {"batch_size": self.batch_size} if self.augment.mixes else {}
-        drawn = np.random.RandomState(self.seed % 2**32).permutation(np.sort(self.order))
-        if mixed and self.dataset.indexable and not np.array_equal(self.order, drawn):  # shuffled before it was frozen
-            mixed["order"] = hashlib.sha256(np.asarray(self.order, dtype=np.int64).tobytes()).hexdigest()
-        return facts | {"augment": self.augment.facts, "seed": self.seed} | mixed
+        facts |= {"augment": self.augment.facts, "seed": self.seed}
+        if self.augment.mixes:
+            facts["batch_size"] = self.batch_size
+            if self.dataset.indexable and not np.array_equal(self.order, permuted(np.sort(self.order), self.seed)):
+                facts["order"] = hashlib.sha256(np.asarray(self.order, dtype=np.int64).tobytes()).hexdigest()
+        return facts
 
     @cached_property
     def _reading(self) -> Reading:

@@ -122,9 +122,10 @@ def _in_own_order(batches: Batches) -> Batches:
 
     What is frozen has an order that belongs to it, so has a shard, and a stream has one alone.
     """
+    if batches.augment is not None or batches.part != (0, 1) or not batches.dataset.indexable:
+        return batches
     own = np.sort(batches.order)
-    fixed = batches.augment is not None or batches.part != (0, 1) or not batches.dataset.indexable
-    return batches if fixed or np.array_equal(batches.order, own) else replace(batches, order=own, _kept=Frozen())
+    return batches if np.array_equal(batches.order, own) else replace(batches, order=own, _kept=Frozen())
 
 
 def _in_company(jobs: "Sequence[_Job]") -> "list[list[_Job]]":
