@@ -4,8 +4,10 @@ import ctypes
 import gc
 import os
 import resource
+import warnings
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,17 @@ from PIL import Image
 from tests.contract.networks import CLASSES, IMAGES, data, network
 from tests.contract.optional import cases
 from tests.contract.test_instruments import KINDS, SMALL, assert_same, measure
-from tests.loss.test_risk import Softmax, subject
+from tests.loss.test_risk import Softmax
 from tests.loss.test_risk import data as labelled
-from torch import Tensor
+from tests.loss.test_risk import subject as small
+from torch import Tensor, nn
 
+from alternet import memory
 from alternet.data.datasets import batches
 from alternet.data.kept import BUDGET
 from alternet.errors import Doubt
 from alternet.loss.risk import Risk
+from alternet.subject.subject import Subject
 
 SIDE, FEW, MANY = 96, 256, 1024  # up to some hundreds of pictures the peak still wavers by 30 MB, then it stays
 PICTURE = 3 * SIDE * SIDE
@@ -105,6 +110,9 @@ def narrow(most: int) -> Callable[..., None]:
 COMPARING = {"similarity"}
 """Instruments that compare the images of a batch."""
 
+DERIVING = {"hessian", "spectral_density"}
+"""Instruments whose passes are those of gradients."""
+
 
 @pytest.mark.parametrize("name", cases(KINDS))
 def test_half_as_many_images_at_a_time_give_the_same_numbers(name: str) -> None:
@@ -120,6 +128,67 @@ def test_half_as_many_images_at_a_time_give_the_same_numbers(name: str) -> None:
         return
     with pytest.warns(Doubt, match=r"out of memory with \d images at a time \(CUDA out of memory\), so \d are taken"):
         assert_same(before, measure(name, subject, whole), rtol=1e-4, atol=1e-5)
+
+
+def passing(subject: Subject) -> list[int]:
+    """How many images pass the first layer of a network, in every pass from now on."""
+    seen: list[int] = []
+    subject.model.stem.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    return seen
+
+
+@pytest.mark.parametrize("name", cases(KINDS))
+def test_as_few_images_at_a_time_as_suit_a_cache_give_the_same_numbers(name: str, monkeypatch) -> None:
+    subject = network("handwritten")
+    whole = data(subject, batch_size=IMAGES)
+    seen = passing(subject)
+    measure(name, subject, whole)  # which tries out the network
+    seen.clear()
+    before = measure(name, subject, whole)
+    shown = sum(seen)
+    seen.clear()
+    monkeypatch.setattr(memory, "PIXELS", 2 * prod(whole.shape[1:]))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Doubt)
+        assert_same(before, measure(name, subject, whole), rtol=1e-5, atol=1e-6)
+    assert sum(seen) == shown  # none is shown twice for it, nor what a lesion remembers lost
+    if name not in COMPARING | DERIVING | {"trajectory"}:
+        assert max(seen) == 2
+
+
+class Together(nn.Module):
+    """A network that normalises with the statistics of the batch, in evaluation too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, CLASSES, 3)
+        self.norm = nn.BatchNorm2d(CLASSES, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.stem(x)).relu().mean((2, 3))
+
+
+def test_images_that_are_normalised_with_one_another_stay_together(monkeypatch) -> None:
+    subject = Subject(Together(), name="together", input_size=(3, 16, 16))
+    whole = data(subject, batch_size=IMAGES)
+    monkeypatch.setattr(memory, "PIXELS", 1)
+    seen = passing(subject)
+    measure("calibration", subject, whole)
+    measure("frequency_noise", subject, whole)
+    assert set(seen) <= {2, IMAGES}  # two are the trial
+    subject.model.stem.register_forward_pre_hook(narrow(2))
+    with pytest.raises(MemoryError, match=rf"{IMAGES} images of together .*statistics of their batch.*smaller batches"):
+        measure("calibration", subject, whole)
+
+
+def test_how_many_images_suit_a_cpu(monkeypatch) -> None:
+    at_once = memory.AtOnce(network("handwritten"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    sides = (32, 64, 112, 224, 384, 1024)
+    assert [at_once.of(torch.empty(512, 3, side, side)) for side in sides] == [392, 98, 32, 8, 2, 1]
+    assert at_once.of(torch.empty(5, 3, 32, 32)) == 5
+    assert at_once.of(torch.empty(64, 3, 224, 224), whole=True) == 64
 
 
 @pytest.mark.parametrize("name", ["variance", "landscape", "hessian", "frequency_noise"])
@@ -143,7 +212,7 @@ class Narrow(Softmax):
 
 def test_derivatives_for_which_the_cpu_has_no_room_are_taken_of_fewer_images() -> None:
     images = labelled(side=2)
-    with Risk(subject(Softmax), images) as plain, Risk(subject(Narrow), images) as narrow:
+    with Risk(small(Softmax), images) as plain, Risk(small(Narrow), images) as narrow:
         with pytest.warns(Doubt, match="net: out of memory with 4 images at a time .*, so 2 are taken"):
             found = narrow.product(narrow.theta)
         torch.testing.assert_close(found, plain.product(plain.theta))

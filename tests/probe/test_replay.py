@@ -11,6 +11,7 @@ from tests.contract.networks import NETWORKS, network
 from tests.taps.tap_networks import CHANNELS, CLASSES, Function, Net, Tokens, conv, mlp, residual, subject
 from torch import Tensor, nn
 
+from alternet import memory
 from alternet.probe.edits import Edits, bypassed, changed, silenced
 from alternet.probe.probe import Probe
 from alternet.subject.subject import Subject
@@ -93,18 +94,22 @@ class Counting(nn.Module):
         return self.conv(x)
 
 
+@pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("nested", [False, True])
-def test_l_lesions_cost_half_of_l_passes(nested: bool) -> None:
+def test_l_lesions_cost_half_of_l_passes(nested: bool, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     units = [residual(Counting()) for _ in range(8)]
     body = nn.Sequential(nn.Sequential(*units[:4]), nn.Sequential(*units[4:])) if nested else nn.Sequential(*units)
     net = subject(Net(body))
     edits, counters = lesions(net)[:8], [module for module in body.modules() if isinstance(module, Counting)]
+    batch = images(net, 2 * parts)
+    monkeypatch.setattr(memory, "PIXELS", 2 * batch[0, 0].numel())
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with Probe(net) as probe:
-        list(probe.variants(images(net), edits))  # surveys the network once
+        list(probe.variants(batch, edits))  # surveys the network once
         for counter in counters:
             counter.runs = 0
-        list(probe.variants(images(net), edits))
-    first_pass_and_those_behind = [1 + behind for behind in range(8)]
+        list(probe.variants(batch, edits))
+    first_pass_and_those_behind = [parts * (1 + behind) for behind in range(8)]
     assert [counter.runs for counter in counters] == first_pass_and_those_behind
 
 

@@ -5,8 +5,9 @@ Ghostscript for PostScript. A file that would take more memory or time than a pi
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -145,14 +146,26 @@ def _require_within(picture: Image.Image, bounds: Bounds) -> None:
         bounds.require("frames", getattr(picture, "n_frames", 1))
 
 
-@contextmanager
-def _bound_of_pillow_off() -> Iterator[None]:
-    """Let our bound of pixels hold in place of Pillow's, which cannot be set from outside."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+class _bound_of_pillow_off(AbstractContextManager):
+    """Let our bound of pixels hold in place of Pillow's, one for all threads; the last to leave puts it back."""
+
+    _lock = threading.Lock()
+    _inside = 0
+    _before: int | None = None
+
+    def __enter__(self) -> None:
+        cls = type(self)
+        with self._lock:
+            if not cls._inside:
+                cls._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            cls._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        cls = type(self)
+        with self._lock:
+            cls._inside -= 1
+            if not cls._inside:
+                Image.MAX_IMAGE_PIXELS = cls._before
 
 
 @contextmanager

@@ -59,6 +59,8 @@ class Folder(ImageDataset):
         (('cat', 'dog'), ['cat/1.png', 'dog/2.png', 'dog/10.png'], 1)
     """
 
+    threadable = True
+
     def __init__(self, root: str | Path, split: str = "test") -> None:
         root = Path(root)
         if not root.is_dir():

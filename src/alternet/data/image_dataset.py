@@ -42,6 +42,7 @@ class ImageDataset(Dataset, ABC):
         crop_pct: Part of a resized picture's shorter side that is kept, where nobody says otherwise.
         channels: Where the pictures are tensors rather than colours, how many channels they have.
         passing: Whether the pictures are looked at once and then never again, so that none is kept.
+        threadable: Whether several threads may read pictures at once.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ImageDataset(Dataset, ABC):
     crop_pct: float = 0.875
     channels: int | None = None
     passing: bool = False
+    threadable: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...

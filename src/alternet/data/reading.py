@@ -1,18 +1,24 @@
 """Reading: the batches of an order by number, each picture decoded once in a call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from multiprocessing import TimeoutError as Late
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from alternet.data.augment import Augmented
 from alternet.data.eval_transform import EvalTransform, unit_range
-from alternet.data.image_dataset import ImageDataset, UnreadableImage
+from alternet.data.image_dataset import ImageDataset, Sample, UnreadableImage
 from alternet.data.kept import Budget, Picture, Store, decoded
 from alternet.data.loader import Batch, Loader, sensible_workers
+from alternet.patience import patience
+
+Prepared = tuple[Tensor, int]
+"""The pixels of a picture at the size that is asked for, uint8 [c, h, w], and its class number."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,33 +99,59 @@ class Reading:
 
     def _fresh(self, numbers: Sequence[int], workers: int | None) -> Iterator[tuple[Batch, list[int]]]:
         """Batches as bytes (as floats where they are varied), with the numbers of the pictures that could be read."""
-        workers = sensible_workers(len(numbers)) if workers is None else workers
+        # Each thread of torch reads, too, between the batches; a process that DataLoader started has but one.
+        threads = torch.get_num_threads() if self.dataset.threadable and self.varied is None else 1
+        if workers is None:  # beside a model that takes all cores a process would only be in its way
+            in_threads = threads > 1 and not torch.accelerator.is_available()
+            workers = 0 if in_threads else sensible_workers(len(numbers))
         if workers and self.dataset.indexable and numbers:
             yield from Loader(self._alone, numbers, self.skipped, workers=workers)
-            return
-        # one pass over the samples of all batches, because a stream cannot be entered in the middle
-        indices = self.indices(numbers)
-        samples = zip(indices, self.dataset.samples(indices), strict=True)
-        for number in numbers:
-            yield self._next(number, samples)
+        elif threads > 1:
+            with ThreadPool(threads) as pool:  # its threads do not keep Python from ending, should one of them hang
+                for number in numbers:
+                    yield self._plain(self._read_in(pool, self._of(number)))
+        else:
+            # one pass over the samples of all batches, because a stream cannot be entered in the middle
+            indices = self.indices(numbers).tolist()
+            samples = zip(indices, self.dataset.samples(indices), strict=True)
+            for number in numbers:
+                few = islice(samples, len(self._of(number)))  # the single pictures are free again behind each batch
+                if self.varied is None:
+                    yield self._plain((index, self._prepared(sample)) for index, sample in few)
+                else:
+                    yield self.varied.drawn(few, (self.seed,), (self.seed, number)) or self._nothing, []
 
     def _alone(self, number: int) -> tuple[Batch, list[int]]:
         return next(self._fresh([number], 0))
 
-    def _next(self, number: int, samples: Iterator[tuple[int, Any]]) -> tuple[Batch, list[int]]:
-        """One batch from the next samples; its single pictures are free again then."""
-        few = islice(samples, len(self.indices([number])))
-        if self.varied is not None:
-            return self.varied.drawn(few, (self.seed,), (self.seed, number)) or self._nothing, []
-        images, targets, read = [], [], []
-        for index, sample in few:
-            if isinstance(sample, UnreadableImage):
-                self.skipped[self.dataset.label(int(index))] = str(sample)
+    def _read(self, index: int) -> Prepared | UnreadableImage:
+        (sample,) = self.dataset.samples([index])
+        return self._prepared(sample)
+
+    def _prepared(self, sample: Sample | UnreadableImage) -> Prepared | UnreadableImage:
+        return sample if isinstance(sample, UnreadableImage) else (self.transform(sample[0]), sample[1])
+
+    def _read_in(self, pool: ThreadPool, indices: Sequence[int]) -> Iterator[tuple[int, Prepared | UnreadableImage]]:
+        read = pool.imap(self._read, indices)
+        for index in indices:
+            try:
+                yield index, read.next(patience())
+            except Late:
+                raise RuntimeError(
+                    f"{self.dataset.label(index)} of {self.dataset.name!r} was not read within {patience()} seconds. "
+                    "Look whether its disk answers; if it is only slow, raise --timeout."
+                ) from None
+
+    def _plain(self, read: Iterable[tuple[int, Prepared | UnreadableImage]]) -> tuple[Batch, list[int]]:
+        images, targets, indices = [], [], []
+        for index, picture in read:
+            if isinstance(picture, UnreadableImage):
+                self.skipped[self.dataset.label(index)] = str(picture)
             else:
-                images.append(self.transform(sample[0]))
-                targets.append(sample[1])
-                read.append(int(index))
-        return ((torch.stack(images), torch.tensor(targets)) if images else self._nothing), read
+                images.append(picture[0])
+                targets.append(picture[1])
+                indices.append(index)
+        return ((torch.stack(images), torch.tensor(targets)) if images else self._nothing), indices
 
     @property
     def _nothing(self) -> Batch:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class _Member:
 
 def _passed(works: Sequence[OnePass], label: str) -> list[_Member]:
     """The works after a pass, which is made again with batches in smaller parts where the memory was too small."""
-    at_once = AtOnce(works[0].subject.name)
+    at_once = AtOnce(works[0].subject)
     while True:
         members = [_Member(work) for work in works]
         try:
@@ -94,13 +95,13 @@ def _passed(works: Sequence[OnePass], label: str) -> list[_Member]:
             if not short_of_memory(error):
                 raise
             said = reason(error)  # not the error, which holds what was computed
-        tried = at_once.most or works[0].batches.batch_size
         if compared := [work.instrument.spec.name for work in works if work.compares]:
             raise MemoryError(
-                f"Out of memory with {tried} images of {at_once.name} at a time ({said}), which {compared[0]} compares "
-                "with one another. Free memory on the device, or give smaller batches, which are another measurement."
+                f"Out of memory with {at_once.tried} images of {at_once.name} at a time ({said}), which {compared[0]} "
+                "compares with one another. Free memory on the device, or give smaller batches, which are another "
+                "measurement."
             )
-        at_once.halve(tried, said)
+        at_once.halve(at_once.tried, said)
 
 
 def _pass(members: Sequence[_Member], label: str, at_once: AtOnce) -> None:
@@ -122,7 +123,8 @@ def _pass(members: Sequence[_Member], label: str, at_once: AtOnce) -> None:
             for member in reading:
                 member.attempt(member.read, tap, feature)
 
-        for images, targets in _in_parts(track(shard, label=label, total=len(shard)), at_once.most):
+        whole = any(member.work.compares for member in members)
+        for images, targets in _in_parts(track(shard, label=label, total=len(shard)), partial(at_once.of, whole=whole)):
             if all(member.error for member in members):
                 break
             logits = probe.observe(images, visit) if reading else probe.logits(images)
@@ -130,9 +132,12 @@ def _pass(members: Sequence[_Member], label: str, at_once: AtOnce) -> None:
                 member.attempt(member.add, Batch(images, targets, logits), probe)
 
 
-def _in_parts(batches: Iterable[tuple[Tensor, Tensor]], most: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _in_parts(
+    batches: Iterable[tuple[Tensor, Tensor]], at_once: Callable[[Tensor], int]
+) -> Iterator[tuple[Tensor, Tensor]]:
     for images, targets in batches:
-        yield from zip(images.split(most or len(images)), targets.split(most or len(images)), strict=True)
+        size = at_once(images)
+        yield from zip(images.split(size), targets.split(size), strict=True)
 
 
 def _add(total: Sums, part: Mapping[str, Tensor]) -> None:

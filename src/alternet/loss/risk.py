@@ -137,7 +137,7 @@ class Risk:
         held = (item for module in subject.model.modules() for item in vars(module).items())
         self._may_cache = any(isinstance(value, dict) and not name.startswith("_") for name, value in held)
         self._undo = ExitStack()
-        self._at_once = AtOnce(subject.name)
+        self._at_once = AtOnce(subject)
 
     def __enter__(self) -> Self:
         """Switch to evaluation mode.

@@ -45,7 +45,7 @@ class Probe:
         chosen = subject.taps if taps is None else [self._known(tap) for tap in taps]
         self.taps: tuple[Tap, ...] = tuple(sorted(chosen, key=lambda tap: tap.unit))
         self._edits: Edits = {}
-        self._at_once = AtOnce(subject.name)
+        self._at_once = AtOnce(subject)
         self._timelines: dict[tuple[torch.Size, frozenset[Address]], Timeline] = {}
         self._undo = ExitStack()
 
@@ -157,15 +157,15 @@ class Probe:
         if timeline is None:  # surveyed once for images of this size
             timeline = trusted_timeline(self.subject, few, addresses)
             self._timelines[few.shape, addresses] = timeline
-        whole: list[Replay] = []
+        replays: dict[tuple[int, int], Replay] = {}
 
         def answer(one: Edits, part: Images) -> Logits:
-            if len(part) == len(images) and whole:
-                return whole[0].logits(one)
-            whole.clear()  # where there was no memory for all images
-            replay = Replay(self.subject, self.subject.normalise(part), self._edits, timeline)
-            whole.extend([replay] if len(part) == len(images) else [])
-            return replay.logits(one)
+            place = part.storage_offset(), len(part)
+            if self._at_once.most:  # there was no memory to remember all images
+                replays.clear()
+            if place not in replays:
+                replays[place] = Replay(self.subject, self.subject.normalise(part), self._edits, timeline)
+            return replays[place].logits(one)
 
         for one in variants:
             yield self._at_once(partial(answer, one), images)
