@@ -57,7 +57,8 @@ MeasuringWorkers = Annotated[
     str,
     typer.Option(
         metavar="auto|N",
-        help="Processes that decode images beside the model; auto: what suits this machine. No number depends on it.",
+        help="Processes that decode images beside the model; auto: what suits this machine, on a CPU mostly none, since "
+        "its threads do it between the batches. No number depends on it.",
     ),
 ]
 Cache = Annotated[

@@ -68,7 +68,8 @@ def batches(  # noqa: PLR0913 - independent facts of the images; all but the fir
         colour: Three channels, or one of grey values.
         crop_pct: Part of the resized image's side that is kept; by default 0.875 for files, 1 for small images.
         interpolation: How to resize: `bilinear`, `bicubic`, `lanczos` or `nearest`.
-        workers: Processes that decode image files beside the caller; None for as many as suit this machine.
+        workers: Processes that decode image files beside the caller; None for as many as suit this machine. With 0 the
+            threads of torch decode, between the batches.
         seed: What the subset is drawn from.
         mean: Mean of each channel that images of your own were normalised with, which is undone.
         std: Standard deviation of each channel, likewise.
