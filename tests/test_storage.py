@@ -207,3 +207,12 @@ def test_a_rename_is_flushed_with_its_folder(tmp_path, monkeypatch):
     )
     write_json(tmp_path / "a.json", {})
     assert flushed[0].startswith(f"{tmp_path}/.a.json.") and flushed[1:] == [str(tmp_path)]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("precious")], ids=["a pipe", "a link"])
+def test_what_lies_where_the_holder_of_a_lock_is_noted_is_neither_waited_for_nor_written_through(tmp_path, make):
+    (tmp_path / "precious").write_text("kept")
+    make(tmp_path / ".lock-holder")
+    with sole_writer(tmp_path):
+        assert str(os.getpid()) in (tmp_path / ".lock-holder").read_text()
+    assert (tmp_path / "precious").read_text() == "kept"

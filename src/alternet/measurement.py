@@ -18,6 +18,7 @@ from pandas.api.types import is_numeric_dtype
 
 from alternet.errors import damage, shortened
 from alternet.files import read_file, read_json
+from alternet.shown import as_text
 from alternet.storage import as_bytes, require_same, safe_name, sha256_of, sole_writer, write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Measurement:
     def __repr__(self) -> str:
         """Instrument, models and the size of each table; the tables themselves are long."""
         tables = ", ".join(f"{name}: {len(table)} rows" for name, table in self.tables.items())
-        return f"Measurement({self.instrument} of {', '.join(self.models)}; {tables})"
+        return as_text(f"Measurement({self.instrument} of {', '.join(self.models)}; {tables})")
 
     @property
     def table(self) -> pd.DataFrame:
@@ -289,7 +290,7 @@ def drawn(origin: Mapping[str, Any] | None) -> str:
 
 def folder_of(out: str | Path, model: str, instrument: str) -> Path:
     """Where the measurement of a model by an instrument lies under `out`."""
-    return Path(out) / safe_name(model) / instrument
+    return Path(out) / safe_name(model) / safe_name(instrument)
 
 
 def keep_order(out: str | Path, models: Iterable[str]) -> None:
@@ -319,7 +320,7 @@ def keep_order(out: str | Path, models: Iterable[str]) -> None:
 def kept_order(out: str | Path) -> list[str]:
     """The models of a folder in the order in which they are shown; those that are not named come behind."""
     try:
-        names = json.loads((Path(out) / ORDER).read_text(encoding="utf-8"))["models"]
+        names = read_json(Path(out) / ORDER)["models"]
         return [name for name in names if isinstance(name, str)]
     except (OSError, ValueError, KeyError, TypeError):  # none, or not ours: then paths tell the order
         return []

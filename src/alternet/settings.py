@@ -155,7 +155,7 @@ def from_text(kind: type, name: str, text: str) -> Any:
     try:
         if value is None or isinstance(value, list):
             try:
-                return _validated(adapter, value)
+                return _validated(adapter, value, name)
             except ValidationError:
                 if isinstance(value, list):
                     raise
@@ -173,7 +173,7 @@ def from_file(kind: type, name: str, value: Any) -> Any:
     if isinstance(value, str):
         return from_text(kind, name, value)
     try:
-        return _validated(_adapter(kind, name), value)
+        return _validated(_adapter(kind, name), value, name)
     except ValidationError as error:
         raise ValueError(_got(kind, name, value, error)) from error
 
@@ -217,7 +217,8 @@ class Loader(yaml.SafeLoader):
         """What a text that holds one document says."""
         try:
             return super().get_single_data()
-        except (ValueError, OverflowError, RecursionError) as error:  # a date or a number that there is not
+        except (ValueError, ArithmeticError, RecursionError, LookupError, AttributeError, TypeError) as error:
+            # a date or a number that there is not, or a word that its tag calls one
             raise yaml.YAMLError(str(error)) from error
 
 
@@ -241,10 +242,10 @@ def _adapter(kind: type, name: str) -> TypeAdapter[Any]:
     return TypeAdapter(get_type_hints(kind, include_extras=True)[name], config=CONFIG)
 
 
-def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
+def _validated(adapter: TypeAdapter[Any], value: Any, name: str) -> Any:
     """Validate as JSON, where strict types take a list for a tuple."""
     try:
         text = json.dumps(value, default=str)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"a value cannot be written, expected numbers, texts and lists ({error})") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{name} cannot be written, expected numbers, texts and lists ({error})") from error
     return adapter.validate_json(text)

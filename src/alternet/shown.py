@@ -16,6 +16,16 @@ def as_text(words: object) -> str:
     return HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(words))
 
 
+def as_lines(words: object) -> str:
+    r"""The same of a text of several lines, which stay lines.
+
+    Examples:
+        >>> as_lines("a\n\x1bb")
+        'a\n\\x1bb'
+    """
+    return "\n".join(map(as_text, str(words).split("\n")))
+
+
 MARKUP = re.compile(r"[\\`*_{}\[\]|~$#]")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}
 """In their order, since `&` stands in all of them."""

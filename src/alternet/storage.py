@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from alternet import __version__
 from alternet.errors import shortened
-from alternet.files import open_file, read_file
+from alternet.files import NoTextError, open_file, read_file, read_text
 
 LOG = logging.getLogger("alternet")
 
@@ -229,7 +229,9 @@ def sole_writer(folder: Path) -> Iterator[None]:
         ) from error
     try:
         with suppress(OSError):
-            note.write_text(f"process {os.getpid()} on {platform.node() or 'this machine'}", encoding="utf-8")
+            note.unlink(missing_ok=True)  # it may be a link or a pipe that somebody else laid there
+            with note.open("x", encoding="utf-8") as file:
+                file.write(f"process {os.getpid()} on {platform.node() or 'this machine'}")
         with suppress(OSError):
             for file in _temporary(folder):
                 file.unlink(missing_ok=True)
@@ -260,8 +262,8 @@ def tidy(folder: Path) -> None:
 
 def _holder(note: Path) -> str:
     try:
-        return note.read_text(encoding="utf-8").strip() or "another process"
-    except OSError:
+        return read_text(note, most=1000).strip() or "another process"
+    except (OSError, NoTextError):
         return "another process"
 
 

@@ -1,11 +1,14 @@
 """Whatever a name holds, the terminal shows it: nothing moves its cursor, colours it, or turns its lines around."""
 
+import logging
 import sys
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.figures.crafted import calibration
 
 from alternet.cli import run
 from alternet.cli.options import say
@@ -93,3 +96,38 @@ def test_names_of_files_and_folders(capsys, tmp_path: Path, monkeypatch) -> None
     assert run(call) == 0
     said = capsys.readouterr()
     assert r"\x1b[31mbroken[x].png" in shown(said.err) and shown(said.out)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_tracebacks_and_logs(name: str, capsys, monkeypatch) -> None:
+    def load(model: str, **_: object) -> None:
+        logging.getLogger("of another package").warning("logged: %s", model)
+        raise ValueError(f"There is nothing called {model}")
+
+    monkeypatch.setattr("alternet.subject.loading.load", load)
+    monkeypatch.setattr(logging.root, "handlers", [])  # as without pytest's own
+    assert run(["taps", "-m", name]) == 2 and run(["taps", "-m", name], debug=True) == 2
+    said = shown(capsys.readouterr().err)
+    assert "Traceback" in said and said.count("logged: ") >= 2
+
+
+def test_names_of_modules_in_a_table_for_a_script(capsys, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import torch\n"
+        "def net():\n"
+        "    net = torch.nn.Sequential()\n"
+        "    net.add_module('\\x1b[2J', torch.nn.Conv2d(3, 4, 3))\n"
+        "    net.add_module('pool', torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()))\n"
+        "    return net.append(torch.nn.Linear(4, 2))\n"
+    )
+    call = ["taps", "-m", f"{tmp_path / 'own.py'}:net", "--img-size", "8"]
+    assert [run([*call, *how]) for how in ([], ["--csv"], ["--json"])] == [0, 0, 0]
+    assert shown(capsys.readouterr().out)
+
+
+def test_a_measurement_is_printed_and_shown_in_a_notebook_as_it_stands() -> None:
+    for name in NAMES:
+        measured = calibration("ResNet", name)
+        other = replace(measured, instrument="nobodys")
+        page = measured._repr_html_(), other._repr_html_()
+        assert all(map(shown, (repr(measured), *filter(None, page)))) and all(page)

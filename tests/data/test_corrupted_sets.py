@@ -1,5 +1,6 @@
 """Published folders: arrays and trees, the same subset everywhere, and what is refused."""
 
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -243,3 +244,13 @@ def test_labels_of_data_without_a_list_of_them_are_read(arrays: Path):
     del clean.dataset.targets  # pyright: ignore[reportAttributeAccessIssue]
     clean.dataset.samples = lambda indices: iter([(Image.new("RGB", (32, 32)), int(i) % 3) for i in indices])
     assert paired(clean, arrays, NAMES).images == N
+
+
+def test_a_pipe_or_an_archive_where_an_array_should_be_is_refused(arrays: Path):
+    (arrays / "labels.npy").unlink()
+    os.mkfifo(arrays / "labels.npy")
+    refused(clean_arrays(), arrays, r"labels.npy cannot be read as an array \(it is a pipe")
+    (arrays / "labels.npy").unlink()
+    with (arrays / "labels.npy").open("wb") as file:
+        np.savez(file, a=np.zeros(3))
+    refused(clean_arrays(), arrays, r"labels.npy cannot be read as an array \(it is an archive of several")

@@ -126,3 +126,8 @@ def test_what_other_packages_open_passes_the_same_door(tmp_path: Path, monkeypat
         Image.open(file)
     with Image.open(file) as whole:
         assert whole.size == (50, 50)
+    monkeypatch.setenv("ALTERNET_MAX_PIXELS", "2500")
+    monkeypatch.setenv("ALTERNET_MAX_IMAGE_BYTES", "50")
+    for source in (file, io.BytesIO(file.read_bytes())):
+        with bounded(), pytest.raises(BeyondBounds, match="bytes, more than 50"):
+            Image.open(source)

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -247,3 +248,67 @@ def test_shards_of_another_split_or_damaged_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train-1.tar").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"train-1.tar cannot be read"):
         counted(tmp_path, ("train",), asked="train")
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"1" * 30, b"1" * 5000, b"-"])
+def test_a_class_that_is_no_number_is_refused(content: bytes, tmp_path: Path) -> None:
+    shard_of({"a.cls": content}, tmp_path / "test-0.tar")
+    with pytest.raises(ValueError, match="cannot be read|expected at most 1000000"):
+        batches(f"wds/mine:{tmp_path}", img_size=20)
+
+
+def shard_of(files: dict[str, bytes], path: Path, mode: str = "w") -> None:
+    picture = io.BytesIO()
+    PICTURES[0].save(picture, "PNG")
+    with tarfile.open(path, mode) as tar:  # pyright: ignore[reportCallIssue, reportArgumentType]
+        for name, content in {"a.png": picture.getvalue(), **files}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("name", ["test-{0..99999999}.tar", "a::b.tar", "test|9.tar", "${WDS_X}.tar"])
+def test_a_shard_whose_name_stands_for_others_is_refused(name: str, tmp_path: Path) -> None:
+    shard_of({"a.cls": b"0"}, tmp_path / name)
+    with pytest.raises(ValueError, match="whose name stands for others. Rename it"):
+        batches(f"wds/mine:{tmp_path}", img_size=20)
+
+
+def test_a_shard_that_unpacks_to_gigabytes_or_is_none_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ALTERNET_MAX_IMAGE_BYTES", "1000000")
+    shard_of({"b.png": bytes(10**6 + 1)}, tmp_path / "test-0.tar", "w:gz")
+    with pytest.raises(ValueError, match="1000001 bytes, more than 1000000; ALTERNET_MAX_IMAGE_BYTES sets that"):
+        batches(f"wds/mine:{tmp_path}", img_size=20)
+    (tmp_path / "test-0.tar").unlink()
+    os.mkfifo(tmp_path / "test-0.tar")
+    with pytest.raises(ValueError, match="it is a pipe, expected a file"):
+        batches(f"wds/mine:{tmp_path}", img_size=20)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"filenames": ["/dev/zero"]},
+        {"filenames": ["../test-0.tar"]},
+        {"filenames": ["test-{0..9}.tar"]},
+        {"num_samples": 10**12},
+        {"num_samples": float("inf")},
+        {"filenames": 7},
+    ],
+)
+def test_a_file_beside_shards_that_says_more_than_is_there_is_refused(stated: dict, tmp_path: Path) -> None:
+    shard_of({"a.cls": b"0"}, tmp_path / "test-0.tar")
+    split = {"name": "test", "num_samples": 1, "filenames": ["test-0.tar"], "shard_lengths": [1]}
+    (tmp_path / "_info.json").write_text(json.dumps({"splits": {"test": split | stated}}))
+    with pytest.raises(ValueError, match=r"_info.json cannot be used \(.*Correct it, or take it away"):
+        batches(f"wds/mine:{tmp_path}", img_size=20)
+
+
+def test_a_pipe_where_a_picture_should_be_is_not_waited_for(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        PICTURES[0].save(tmp_path / name / "0.png")
+    os.mkfifo(tmp_path / "b" / "1.png")
+    data = batches(f"torch/image_folder:{tmp_path}", img_size=20)
+    assert sum(len(images) for images, _ in data) == 2
+    assert [reason for reason in data.reasons.values() if "it is a pipe" in reason]

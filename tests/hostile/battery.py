@@ -14,7 +14,10 @@ from typing import Any
 from alternet.errors import in_one_line
 from alternet.shown import as_text
 
-KINDS = ("pictures", "weights", "runs", "recipes", "settings", "names", "tables", "provenances", "snapshots", "plans")
+KINDS = (
+    *("pictures", "weights", "folders", "runs", "recipes", "settings"),
+    *("names", "tables", "provenances", "snapshots", "plans"),
+)
 """The modules of cases."""
 
 EXECUTED = "executed-by-the-battery"

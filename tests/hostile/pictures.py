@@ -57,6 +57,15 @@ def page(
     return (*plain, (278, 4, 1, height), (279, 4, 1, width * height & 0xFFFFFFFF), *more)
 
 
+def overlapping(pages: int) -> bytes:
+    """A TIFF whose pages have 65535 tags each, and lie within one another, but for the first."""
+    start, tags = 200, 2 + 12 * 65535
+    first = tiff(*page(1, 1), following=start)
+    body = b"\xff\xff\0\0" * (tags // 4)
+    places = [start + 4 * n for n in range(1, pages)]
+    return first.ljust(start, b"\0") + body + b"\0" * (tags % 4) + struct.pack(f"<{pages}I", *places, 0)
+
+
 def archive() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as packed:
@@ -137,6 +146,8 @@ PARTS: dict[str, tuple[bytes, str]] = {
         f"{CANNOT}|{NOT}",
     ),
     "a TIFF that is its own next page": (tiff(*page(1, 1), following=8), r"read 1 x 1 RGB"),
+    "a TIFF of pages within one another": (overlapping(9000), r"read 1 x 1 RGB"),
+    "a TIFF of too many of them": (overlapping(11_000), "over 10000 frames, more than 10000; ALTERNET_MAX_FRAMES"),
     "a TIFF with its page behind the end": (b"II*\0" + struct.pack("<I", 10**6), f"{CANNOT}|{NOT}"),
     "a TIFF with its pixels behind the end": (tiff(*page(16, 16, at=10**6)), CANNOT),
     "a TIFF with 65535 tags": (b"II*\0" + struct.pack("<IH", 8, 65535), f"{CANNOT}|{NOT}"),

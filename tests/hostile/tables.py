@@ -10,6 +10,8 @@ from tests.hostile.values import PLACES, TEXTS
 
 from alternet.measurement import Measurement
 from alternet.report.gather import gather
+from alternet.studies.evidence import read_evidence
+from alternet.studies.published import published_landscape
 
 REFUSED = "holds a damaged measurement|cannot be shown|holds a damaged training run"
 
@@ -62,6 +64,11 @@ CASES = [
     *(Case(f"a log of {name}", ("log", text), REFUSED, "run") for name, text in TEXTS.items()),
     *(Case(f"a log that is {name}", ("log", make), f"{REFUSED}|Nothing to report", "run") for name, make in PLACES.items()),
     *(Case(f"another table {name}", ("other", text.encode()), "^shown") for name, text in FOREIGN.items()),
+    *(Case(f"an order of models that is {name}", ("order", make), "^shown") for name, make in PLACES.items()),
+    *(Case(f"an order of models of {name}", ("order", text), "^shown") for name, text in TEXTS.items()),
+    *(Case(f"evidence that is {name}", ("evidence", make), "cannot be read as evidence", "evidence.csv") for name, make in PLACES.items()),
+    *(Case(f"evidence {name}", ("evidence", text.encode()), "is no evidence|cannot be read as evidence", "evidence.csv") for name, text in FOREIGN.items()),
+    *(Case(f"a released landscape that is {name}", ("landscape", make), "cannot be read as a released landscape", "evidence.csv") for name, make in PLACES.items()),
     Case("a table as it was", ("table", None), "^shown"),
 ]  # fmt: skip
 """All tables."""
@@ -70,6 +77,10 @@ CASES = [
 def met(case: Case, folder: Path) -> str:
     """What a report says of a folder with such a table in it."""
     kind, content = case.content
+    if kind in ("evidence", "landscape"):
+        file = folder / "evidence.csv"
+        content(file) if callable(content) else file.write_bytes(content)
+        return said(lambda: read_evidence(file) if kind == "evidence" else published_landscape(file, "a"))
     if kind == "log":
         (folder / "run").mkdir()
         (folder / "run" / "run.json").write_text(json.dumps(runs.GOOD))
@@ -82,7 +93,11 @@ def met(case: Case, folder: Path) -> str:
             facts = {key: value for key, value in facts.items() if key not in ("sha256", "rows", "columns")}
             (file.parent / "provenance.json").write_text(json.dumps(facts))
             file.unlink()
-        file = file if kind == "table" else file.with_name("other.csv")
+        if kind == "order":
+            file = folder / "models.json"
+            file.unlink(missing_ok=True)
+        elif kind == "other":
+            file = file.with_name("other.csv")
     if isinstance(content, bytes):
         file.write_bytes(content)
     elif content is not None:

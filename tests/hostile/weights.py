@@ -153,6 +153,51 @@ def script() -> bytes:
     return file.getvalue()
 
 
+def elsewhere() -> bytes:
+    """Two tables of contents: Python finds the one ahead of the end, torch the one that the end names, with a bomb."""
+    hidden, shown = bomb(), io.BytesIO()
+    table, place = struct.unpack_from("<II", hidden, hidden.rfind(b"PK\5\6") + 12)
+    with zipfile.ZipFile(shown, "w") as made:
+        made.writestr("a", b"")
+    behind = shown.getvalue()
+    own = struct.unpack_from("<I", behind, behind.rfind(b"PK\5\6") + 12)[0]
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, own, place, 0)
+    return hidden[: place + table] + behind[: behind.rfind(b"PK\5\6")] + end
+
+
+def two_ends() -> bytes:
+    """An archive of a large table of contents, in whose comment another end states a small one."""
+    whole = many(500_000)
+    comment = b"PK\6\6" + bytes(60)
+    return whole[:-2] + struct.pack("<H", len(comment)) + comment
+
+
+def calling(name: bytes, arguments: bytes, times: int = 1) -> bytes:
+    """A pickle that calls something that torch lets it, with what it gave the time before."""
+    return b"\x80\x02" + b"".join((b"c" + name + b"\n" + arguments + b"R",) * times) + b"."
+
+
+def doubling(times: int) -> bytes:
+    """A pickle that writes a text as hexadecimal digits, and those again, and again."""
+    text = b"X\1\0\0\0aX\6\0\0\0latin1\x86R"
+    again = b"q\1c_codecs\nencode\nh\1X\3\0\0\0hex\x86R" * times
+    return b"\x80\x02c_codecs\nencode\n" + text + again + b"."
+
+
+def pickled(content: bytes) -> bytes:
+    return repacked(lambda name, data: content if name.endswith("data.pkl") else data)
+
+
+def _within_itself() -> dict[str, Any]:
+    content: dict[str, Any] = dict(GOOD)
+    content["again"] = content
+    return content
+
+
+HUGE = b"(\x8a\x05" + struct.pack("<q", 2**35)[:5] + b"t"
+"""The arguments of a call: 32 GiB."""
+
+
 def of(**changed: Tensor | None) -> dict[str, Tensor]:
     state = {**GOOD, **{key.replace("__", "."): value for key, value in changed.items()}}
     return {key: value for key, value in state.items() if value is not None}
@@ -231,6 +276,17 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "stretched.pth": ("one number as 4 million", saved(of(fc__weight=torch.ones(1).expand(2**11, 2**11))), r"fc.weight is \[2048, 2048\], but only 4 bytes"),
     "nan.pth": ("NaN", saved(of(fc__weight=nan(float("nan")))), r"NaN or infinite values in 1 tensor \(fc.weight\)"),
     "inf.safetensors": ("infinity", tensors(of(fc__weight=nan(float("inf")), fc__bias=torch.full((3,), float("-inf")))), r"NaN or infinite values in 2 tensors \(fc"),
+    "array.pth": ("a call for 32 GiB", pickled(calling(b"__builtin__\nbytearray", HUGE)), "makes more of a few bytes as it is read"),
+    "array.bin": ("the same in Python 3", pickled(calling(b"builtins\nbytearray", HUGE)), "makes more of a few bytes as it is read"),
+    "old-array.pth": ("the same in the old format", calling(b"builtins\nbytearray", HUGE), "makes more of a few bytes as it is read"),
+    "hex.pth": ("a text that doubles 40 times", pickled(doubling(40)), "makes more of a few bytes as it is read"),
+    "text.bin": ("bytes as torch.save writes them", saved({**GOOD, "note": b"abc"}), READ),
+    "made.pth": ("a tensor that is made and not stored", calling(b"torch\nFloatTensor", b"(J" + struct.pack("<i", 10**9) + b"t"), CANNOT),
+    "made.bin": ("the same in an archive", pickled(b"\x80\x02}X\1\0\0\0actorch\nFloatTensor\n(J" + struct.pack("<i", 10**9) + b"tRs."), "its tensors would take 4000000000 bytes"),
+    "within.pth": ("a dictionary within itself", saved(_within_itself()), READ),
+    "elsewhere.pth": ("two tables of contents", elsewhere(), "its table of contents lies elsewhere than it says"),
+    "ends.pth": ("two ends", two_ends(), "its table of contents has \\d+ bytes, expected at most|lies elsewhere"),
+    "keys.pth": ("1 and '1'", saved({**GOOD, 1: torch.ones(1), "1": torch.zeros(1)}), "1 and 1 would both be called 1"),
     "twice.pth": ("names that are the same", saved({**GOOD, "module.fc.weight": torch.zeros(3, 4)}), "fc.weight and module.fc.weight would both be called fc.weight"),
     "compiled.pth": ("names that are the same when compiled", saved({"_orig_mod.fc.bias": torch.zeros(3), **GOOD}), "would both be called fc.bias"),
     "other.pth": ("of another model", saved({"head.weight": torch.ones(3, 4)}), r"2 missing \(fc.weight, fc.bias\); 1 unexpected"),

@@ -1,5 +1,6 @@
 """What is taken away from a report: figures for a paper with their numbers, and the table of models."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -85,3 +86,11 @@ def test_tables_escape_what_their_format_reads(tmp_path: Path):
     assert r"a\_b &amp; c\|d" in page and "&lt;b&gt;" in page and r"\$a\$ \{b\} &#64;me" in page
     with pytest.raises(ValueError, match="must end in .csv, .tex, .md"):
         write_table(table, tmp_path / "t.docx")
+
+
+def test_an_instrument_that_is_called_by_a_path_stays_in_its_folder(tmp_path: Path):
+    foreign = replace(calibration("ResNet"), instrument="../../elsewhere")
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    written = [*take_away([foreign], tmp_path / "in" / "deep"), foreign.save(tmp_path / "in" / "deep")]
+    assert written and [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["deep"]

@@ -22,6 +22,7 @@ from alternet.cli.reproduce import reproduce
 from alternet.cli.taps import taps
 from alternet.cli.train import train
 from alternet.errors import LostProcess, in_one_line
+from alternet.shown import as_text
 from alternet_begin import LINE, code_of_end
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
@@ -64,6 +65,25 @@ def _options(
         raise typer.Exit(WRONG_CALL)
 
 
+class _Shown(logging.Formatter):
+    """What is logged as a terminal may show it: a message is one line, and so is each of a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = self.formatException(record.exc_info).splitlines() if record.exc_info else []
+        return "\n".join(map(as_text, (record.getMessage(), *told)))
+
+
+def _log(*, debug: bool) -> None:
+    """Let what is logged, by other packages too, be shown as lines; where wanted, ours in full."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Shown())
+    if debug:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Shown())
+        logging.basicConfig(handlers=[handler])
+        logging.getLogger("alternet").setLevel(logging.DEBUG)
+
+
 def main() -> NoReturn:
     """Run the command and end with 0 done, 1 a measurement failed, 2 a wrong call, 130 and 143 stopped from outside."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
@@ -85,9 +105,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         alternet 1.0.0
         0
     """
-    if debug:
-        logging.basicConfig(format="%(message)s")
-        logging.getLogger("alternet").setLevel(logging.DEBUG)
+    _log(debug=debug)
     try:
         with command(arguments), doubts_said():
             code = app(arguments, standalone_mode=False, prog_name="alternet") or DONE
@@ -125,6 +143,7 @@ def _ended(error: BrokenPipeError | SystemExit | LostProcess, debug: bool) -> in
 
 def _tell(line: str, code: int, error: BaseException, debug: bool) -> int:
     if debug:
-        traceback.print_exception(error)
+        for told in "".join(traceback.format_exception(error)).splitlines():
+            say(told, err=True)
     say("alternet: " + " ".join(line.split()), err=True)
     return code

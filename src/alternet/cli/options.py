@@ -255,7 +255,7 @@ def doubts_said() -> Iterator[None]:
             from alternet.distributed import rank
 
             if not issubclass(category, Doubt):
-                usual(message, category, *where)
+                usual(as_text(message), category, *where)
             elif str(message) not in said:
                 said.add(str(message))
                 if rank() == 0:

@@ -9,6 +9,7 @@ import typer
 
 from alternet.cli.options import ImgSize, Model, Settings, only_of_model
 from alternet.cli.tables import cell, print_table
+from alternet.shown import as_text
 
 
 def taps(
@@ -46,7 +47,9 @@ def taps(
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            [{key: as_text(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+        )
     else:
         _show(rows, f"Taps of {subject.name}")
 

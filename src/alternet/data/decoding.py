@@ -7,9 +7,10 @@ Ghostscript for PostScript. A file that would take more memory or time than a pi
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from struct import unpack
 from typing import IO, Any
 
 import numpy as np
@@ -137,13 +138,42 @@ def _file(source: Path | IO[bytes]) -> Iterator[IO[bytes]]:
 def _require_within(picture: Image.Image, bounds: Bounds) -> None:
     width, height = picture.size
     bounds.require("pixels", width * height, f"{width} x {height} = {width * height}")
-    if picture.format == "TIFF":  # to count its pages is to read through the file
-        with suppress(EOFError):
-            picture.seek(bounds.frames)
-            bounds.require("frames", bounds.frames + 1, f"over {bounds.frames}")
-        picture.seek(0)
+    if picture.format == "TIFF":
+        file: IO[bytes] = picture.fp  # pyright: ignore[reportAttributeAccessIssue] - of what was opened from a file
+        bounds.require("frames", _pages(file, bounds.frames + 1), f"over {bounds.frames}")
     elif picture.format != "GIF":
         bounds.require("frames", getattr(picture, "n_frames", 1))
+
+
+def _pages(file: IO[bytes], most: int) -> int:
+    """How many pages a TIFF has, counted up to `most` by where each says that the next one begins.
+
+    Pillow reads all tags of every page on the way, and pages may overlap: a small file would keep it for hours.
+    """
+    before = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(16)
+    order, large = "<" if head[:2] == b"II" else ">", 43 in head[2:4]
+    count, tag, place = (f"{order}Q", 20, f"{order}Q") if large else (f"{order}H", 12, f"{order}I")
+    width = 8 if large else 4
+    (next_page,) = unpack(place, head[width : 2 * width])
+    pages: set[int] = set()
+    while next_page and next_page not in pages and len(pages) < most:
+        pages.add(next_page)
+        next_page = _number(file, next_page, count, size) * tag + next_page + (8 if large else 2)
+        next_page = _number(file, next_page, place, size)
+    file.seek(before)
+    return len(pages)
+
+
+def _number(file: IO[bytes], place: int, kind: str, size: int) -> int:
+    """The number at a place of a file of so many bytes; 0 where it does not lie within."""
+    width = {"H": 2, "I": 4, "Q": 8}[kind[1]]
+    if place > size - width:
+        return 0
+    file.seek(place)
+    return unpack(kind, file.read(width))[0]
 
 
 class _bound_of_pillow_off(AbstractContextManager):
@@ -180,6 +210,7 @@ def bounded() -> Iterator[None]:
 
     def guarded(source: Any, mode: Any = "r", formats: Any = None) -> Image.Image:
         del formats
+        _require_short(source, bounds)
         with _bound_of_pillow_off():
             picture = before(source, mode, FORMATS)
         try:
@@ -194,6 +225,17 @@ def bounded() -> Iterator[None]:
         yield
     finally:
         Image.open = before
+
+
+def _require_short(source: Any, bounds: Bounds) -> None:
+    """Refuse what is no regular file or has too many bytes, before anything of it is read."""
+    if isinstance(source, str | os.PathLike):
+        with open_file(Path(source)) as file:
+            bounds.require("bytes", file.seek(0, os.SEEK_END))
+    elif getattr(source, "seekable", lambda: False)():
+        here = source.tell()
+        bounds.require("bytes", source.seek(0, os.SEEK_END))
+        source.seek(here)
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:

@@ -3,16 +3,28 @@
 import re
 import tarfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from alternet.errors import Doubt
+from alternet.data.decoding import Bounds
+from alternet.errors import Doubt, damage, first_line, shortened
+from alternet.files import open_file, read_json
 
 STATED = ("_info.json", "info.json")
 """Files beside shards in which timm reads what they hold."""
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 SPLITS = ("train", "training", "test", "val", "valid", "validation")
+
+SEVERAL = re.compile(r"[{}$|]|::")
+"""What in a name stands for other names, when webdataset reads it."""
+
+MOST_CLASSES = 10**6
+"""Classes that a file may state; each takes memory before any picture is read."""
+
+DIGITS = 20
+"""Bytes of a class number."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +59,19 @@ def counted(root: Path, names: tuple[str, ...], *, asked: str) -> Shards | None:
         asked: How it was asked for.
 
     Raises:
-        ValueError: Shards of other splits alone, or one that cannot be read.
+        ValueError: Shards of other splits alone, or one that cannot be read, or a file that says more than is there.
     """
-    if not root.is_dir() or any((root / name).is_file() for name in STATED):
+    if not root.is_dir():
+        return None
+    if stated := [root / name for name in STATED if (root / name).exists()]:
+        for file in stated:
+            _require_plain(root, file)
         return None
     files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.tar"))
     if not files:
         return None
+    if strange := [file for file in files if SEVERAL.search(file)]:
+        raise ValueError(f"{root} holds a shard {strange[0]!r}, whose name stands for others. Rename it.")
     by_split = {name: [file for file in files if name in _words(file)] for name in SPLITS}
     chosen = next((by_split[name] for name in names if by_split.get(name)), None)
     if chosen is None and any(by_split.values()):
@@ -67,22 +85,60 @@ def counted(root: Path, names: tuple[str, ...], *, asked: str) -> Shards | None:
     return Shards(tuple(chosen or files), sum(n for n, _ in held), max(top for _, top in held) + 1)
 
 
+def _require_plain(root: Path, stated: Path) -> None:
+    """Refuse a file beside shards that names others than those below it, or more pictures than they have bytes."""
+    try:
+        facts = read_json(stated)
+        splits = facts.get("splits") if isinstance(facts, Mapping) else None
+        for split in splits.values() if isinstance(splits, Mapping) else ():  # whatever else it is, timm refuses
+            files = list(map(str, split.get("filenames") or ()))
+            for name in files:
+                if Path(name).is_absolute() or ".." in Path(name).parts or SEVERAL.search(name):
+                    raise ValueError(f"it names {shortened(name, 100)}, which is no file below it")
+                if (root / name).exists():
+                    open_file(root / name).close()
+            held = sum((root / name).stat().st_size for name in files if (root / name).is_file())
+            if int(split.get("num_samples") or 0) > held:
+                raise ValueError(f"it states {split['num_samples']} pictures in shards of {held} bytes")
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{stated} cannot be used ({damage(error)}). Correct it, or take it away.") from error
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names of so many classes that have none.
+
+    Raises:
+        ValueError: They are more than anybody has.
+
+    Examples:
+        >>> numbered(2)
+        ('0', '1')
+    """
+    if count > MOST_CLASSES:
+        raise ValueError(
+            f"The data states {count} classes, expected at most {MOST_CLASSES}. Correct its class numbers."
+        )
+    return tuple(map(str, range(count)))
+
+
 def _words(file: str) -> list[str]:
     return re.split(r"[^a-z]+", file.lower())
 
 
 def _held(file: Path) -> tuple[int, int]:
     """How many pictures a shard holds, and its largest class number; -1 where there is none."""
-    pictures, top = set(), -1
+    pictures, top, bounds = set(), -1, Bounds.set()
     try:
-        with tarfile.open(file) as shard:
+        with open_file(file) as opened, tarfile.open(fileobj=opened) as shard:
             for member in shard:
+                bounds.require("bytes", member.size)
                 path = PurePosixPath(member.name)
                 key, _, ending = path.name.partition(".")
                 if ending.lower() in PICTURES:
                     pictures.add(path.parent / key)
                 elif ending == "cls" and (content := shard.extractfile(member)) is not None:
-                    top = max(top, int(content.read()))
-    except (OSError, ValueError, tarfile.TarError) as error:
-        raise ValueError(f"The shard {file} cannot be read ({error}). Repair it.") from error
+                    top = max(top, int(content.read(DIGITS)))
+                    numbered(top + 1)
+    except Exception as error:  # those who unpack it have errors of their own
+        raise ValueError(f"The shard {file} cannot be read ({first_line(error)}). Repair it.") from error
     return len(pictures), top

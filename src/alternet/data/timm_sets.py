@@ -19,8 +19,9 @@ from timm.data.dataset_factory import create_dataset
 
 from alternet.data.decoding import as_rgb, bounded, decode, unreadable
 from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sample, UnreadableImage, checksum
-from alternet.data.shards import counted
+from alternet.data.shards import counted, numbered
 from alternet.errors import first_line
+from alternet.files import open_file
 from alternet.hub import one_try
 
 PREFIXES = {
@@ -91,6 +92,8 @@ class TorchvisionImages(TimmImages):
     def __init__(self, dataset: Any, name: str, split: str) -> None:
         super().__init__(dataset, name, split)
         self.classes = tuple(str(name) for name in getattr(dataset, "classes", ()))
+        if callable(loader := getattr(dataset, "loader", None)):  # which opens whatever lies at a path
+            dataset.loader = partial(_of_a_file, loader)
 
     @property
     def labelled(self) -> bool:
@@ -170,13 +173,13 @@ class StreamedImages(TimmImages):
         if declared := _declared_classes(self.dataset.reader) or self._stated_classes:
             return declared
         top = max((_class_number(target) for _, target in self._stream()), default=UNLABELLED)
-        return tuple(str(number) for number in range(top + 1))
+        return numbered(top + 1)
 
     @property
     def _stated_classes(self) -> tuple[str, ...]:
         """What `_info.json` beside the shards says: `class_names`, or how many classes there are, `num_classes`."""
         info = getattr(self.dataset.reader, "info", None) or {}
-        return tuple(map(str, info.get("class_names") or range(int(info.get("num_classes") or 0))))
+        return tuple(map(str, info.get("class_names") or numbered(int(info.get("num_classes") or 0))))
 
     def require_trainable(self) -> None:
         """Refuse a stream that does not say what training must know beforehand.
@@ -365,6 +368,12 @@ def _opened(name: str, root: str | None, split: str) -> Any:
         f"timm cannot open {name!r}{where}: {reason}. Check the name, give its folder as {name}:PATH, and "
         "download it beforehand."
     ) from error
+
+
+def _of_a_file(loader: Callable[[str], Any], path: str) -> Any:
+    """What somebody else's function reads at a path, if there is a file."""
+    open_file(Path(path)).close()
+    return loader(path)
 
 
 def _class_number(target: Any) -> int:

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from alternet.files import open_file
 from alternet.loss.parameters import ParameterVector
 from alternet.runs import AVERAGED, LAST, RAW, WEIGHTS, TrainingRun
 from alternet.storage import is_file
@@ -91,6 +92,7 @@ class WeightPath:
 
     def _open(self, file: Path) -> Any:
         try:
+            open_file(file).close()  # says if it is no file, for which the library would wait
             opened = self._undo.enter_context(safe_open(file, framework="pt"))
             # shapes stand in the head of the file; no tensor is read
             given = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118

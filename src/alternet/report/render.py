@@ -17,6 +17,7 @@ from alternet.instruments import figures
 from alternet.measurement import Measurement
 from alternet.report.contents import Contents, Study, contents, in_one_order
 from alternet.report.gather import gather
+from alternet.shown import as_lines
 from alternet.storage import write_atomically
 
 SHORT: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
@@ -81,6 +82,7 @@ def html(shown: Contents) -> str:
     environment = Environment(
         loader=PackageLoader("alternet.report", "."),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -117,7 +119,17 @@ def _strips(pictures: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any
 
 def _packed(targets: Sequence[Mapping[str, Any]]) -> str:
     """What places say, compressed, as `figures.js` unpacks it: in plain text it would be a third of a page."""
-    return base64.b64encode(zlib.compress(json.dumps(targets, **SHORT).encode("utf-8"), 9)).decode("ascii")
+    told = [{key: _shown_in(value) for key, value in target.items()} for target in targets]
+    return base64.b64encode(zlib.compress(json.dumps(told, **SHORT).encode("utf-8"), 9)).decode("ascii")
+
+
+def _shown(value: Any) -> Any:
+    """What stands in the page: texts from outside hold nothing that hides or turns around what is beside it."""
+    return as_lines(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _shown_in(value: Any) -> Any:
+    return [_shown(one) for one in value] if isinstance(value, list) else _shown(value)
 
 
 def _asset(name: str) -> str:

@@ -7,7 +7,7 @@ from alternet.instruments import figures
 from alternet.measurement import Measurement
 from alternet.plotting.style import ENDINGS
 from alternet.report.contents import in_one_order
-from alternet.storage import write_atomically
+from alternet.storage import safe_name, write_atomically
 
 
 def take_away(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
@@ -29,7 +29,8 @@ def take_away(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
     with figures.cast(in_one_order([figures.as_shown(one) for one in measurements])):
         for one in measurements:
             for name, table in figures.as_shown(one).tables.items():
-                file = folder / (f"{one.instrument}.csv" if name == "table" else f"{one.instrument}-{name}.csv")
+                called = safe_name(one.instrument)  # which a provenance says, and it may say a path
+                file = folder / (f"{called}.csv" if name == "table" else f"{called}-{name}.csv")
                 write_atomically(file, table.to_csv(index=False, lineterminator="\n"))
                 files.append(file)
             if one.instrument in figures.FIGURES:

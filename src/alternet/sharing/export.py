@@ -1,7 +1,6 @@
 """Export: a model becomes a folder that timm loads and the Hugging Face Hub takes, whole or not at all."""
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ import alternet.models  # noqa: F401 - registers our models in timm
 from alternet import __version__
 from alternet.data.image_batches import Batches
 from alternet.errors import in_one_line
+from alternet.files import read_json
 from alternet.runs import TrainingRun
 from alternet.seeding import random_state_kept
 from alternet.sharing.card import Card
@@ -210,10 +210,10 @@ def _strange(held: Sequence[str]) -> str:
 def _other(folder: Path, weights: str) -> str:
     """In what a folder with the files of an export is none of these weights as it was written."""
     try:
-        before = json.loads((folder / CONFIG).read_text(encoding="utf-8"))[OURS]
+        before = read_json(folder / CONFIG)[OURS]
         if before["weights_sha256"] != weights:
             return "an export of other weights"
-        return "" if before["card_sha256"] == _digest((folder / CARD).read_bytes()) else f"a {CARD} that was edited"
+        return "" if before["card_sha256"] == sha256_of(folder / CARD) else f"a {CARD} that was edited"
     except (OSError, ValueError, KeyError, TypeError):
         return "files that no export wrote"
 

@@ -6,6 +6,7 @@ is what a figure compares, as the paper calls it; its settings along an axis (sh
 same code draws and judges both.
 """
 
+import io
 from collections.abc import Iterable
 from importlib.resources import files as resources
 from math import nan
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from alternet.errors import unknown
+from alternet.files import read_file
 from alternet.storage import write_atomically
 
 COLUMNS = ("figure", "arm", "quantity", "x", "seed", "value", "standard_error")
@@ -134,7 +136,8 @@ def read_evidence(file: str | Path | IO[str]) -> pd.DataFrame:
     """
     name = file if isinstance(file, str | Path) else getattr(file, "name", "The table")
     try:
-        rows = pd.read_csv(file, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False)
+        source = io.BytesIO(read_file(Path(file))) if isinstance(file, str | Path) else file
+        rows = pd.read_csv(source, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"{name} cannot be read as evidence: {error}") from error
     return checked(rows, str(name))

@@ -128,7 +128,8 @@ class LocalProcesses:
             allowed = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
             environment["CUDA_VISIBLE_DEVICES"] = allowed.split(",")[place % gpus]
         job.folder.parent.mkdir(parents=True, exist_ok=True)
-        with _output(job).open("wb") as output:
+        _output(job).unlink(missing_ok=True)  # what an earlier one said, or a link or a pipe in its place
+        with _output(job).open("xb") as output:
             arguments = [sys.executable, "-m", "alternet.cli", *job.command(self.device)]
             return subprocess.Popen(
                 arguments, stdout=output, stderr=output, env=environment, preexec_fn=ends_with(os.getpid())

@@ -1,10 +1,12 @@
 """Published landscapes: the raw numbers that the paper's authors released, as a measurement like any other."""
 
+import io
 from math import isfinite
 from pathlib import Path
 
 import pandas as pd
 
+from alternet.files import read_file
 from alternet.loss.flatness import COLUMNS, Heights, Ray, flatness
 from alternet.measurement import EXACT, Measurement
 
@@ -37,7 +39,7 @@ def published_landscape(file: str | Path, model: str) -> Measurement:
         [9.0, 8.0, 9.0, 8.0, 7.0, 8.0, 9.0, 8.0, 9.0]
     """
     try:
-        raw = pd.read_csv(file, header=None, **EXACT).astype(float)
+        raw = pd.read_csv(io.BytesIO(read_file(Path(file))), header=None, **EXACT).astype(float)
         table = pd.DataFrame({name: raw[place] for name, place in COLUMN.items()})
         nll = table["nll"].where(table["nll"].map(isfinite))
         table = table.assign(model=model, nll=nll, loss=nll + WEIGHT_DECAY * table["l2"])

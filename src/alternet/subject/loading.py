@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import timm
@@ -24,7 +25,7 @@ from alternet.subject.timm_models import Built, Side, from_folder, from_timm, of
 from alternet.subject.torchvision_models import check_torchvision, from_torchvision
 from alternet.subject.transformers_models import from_transformers
 from alternet.subject.transplant import Written, plan_transplant
-from alternet.subject.weight_checks import no_larger_than
+from alternet.subject.weight_checks import require_fitting
 from alternet.subject.weight_facts import require_own, require_plain
 from alternet.subject.weights import (
     fill,
@@ -239,8 +240,9 @@ def _from_run(name: str, img_size: Side, num_classes: int | None, given: Mapping
         ) from error
     arguments = {**require_plain(facts.model_args, str(run.folder / RUN)), **given}
     try:
-        with no_larger_than(weights, str(run.folder / RUN)):
-            model, _ = create(facts.model, num_classes=facts.num_classes, **arguments)
+        build = partial(create, facts.model, num_classes=facts.num_classes, **arguments)
+        require_fitting(build, weights, str(run.folder / RUN))
+        model, _ = build()
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"{run.name} names a model that cannot be built, {facts.model} with {shortened(arguments, 200)} "

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from alternet.seeding import random_state_kept
 from alternet.storage import sha256_of
 from alternet.subject.creating import create, require_known
 from alternet.subject.subject import ASSUMED
-from alternet.subject.weight_checks import no_larger_than
+from alternet.subject.weight_checks import require_fitting
 from alternet.subject.weight_facts import CONFIG, WeightFacts, facts_of, folder_facts, read_config
 from alternet.subject.weights import PREFIXES, fill, find_weights, number_of_classes, of_network, path_of, read_weights
 
@@ -47,12 +48,14 @@ def _of_weights(name: str, path: Path, img_size: Side, num_classes: int | None, 
     same = known is not None and known.model.partition(".")[0] == name.partition(".")[0]
     arguments = {**(known.model_args if known and same else {}), **given}
     facts["origin"]["model_args"] = arguments
+    if known and same:
+        build = partial(_create_timm, name, None, num_classes or known.num_classes, arguments)
+        require_fitting(build, state, known.source)
     if any(key.startswith(PREFIXES) for key in state):
         state = of_network(state, _names_in(name, arguments), name)
     state, classes = _for_classes(state, num_classes or (known.num_classes if known else None), name, num_classes == 0)
     if known and same and known.ours:
-        with no_larger_than(state, known.source):
-            model = _create_timm(name, None, classes, arguments)
+        model = _create_timm(name, None, classes, arguments)
         return resized(fill(model, state, name), facts.get("input_size"), img_size), facts
     if name in NAMES:
         model = _create_timm(name, None, classes, arguments)

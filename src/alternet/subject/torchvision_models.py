@@ -10,6 +10,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from alternet.errors import unknown
 from alternet.subject.timm_models import Built, of_file, unreachable
+from alternet.subject.weight_checks import require_fitting
 from alternet.subject.weight_facts import facts_of
 from alternet.subject.weights import PREFIXES, fill, number_of_classes, of_network, path_of, read_weights
 
@@ -45,6 +46,9 @@ def from_torchvision(name: str, img_size: int | None, num_classes: int | None, g
     elif weights:
         state = read_weights(path_of(weights))
         facts |= of_file(path_of(weights), facts_of(path_of(weights)), f"tv:{name}")
+        if name.startswith(POSITIONED) and img_size is None:  # then the size is what is said beside the file
+            side = {"image_size": facts["input_size"][-1]}
+            require_fitting(lambda: torchvision.models.get_model(name, weights=None, **side), state, weights)
     model = _network(name, img_size or facts["input_size"][-1], num_classes, state, given)
     return model, facts
 

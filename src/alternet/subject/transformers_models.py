@@ -1,12 +1,16 @@
 """Models of transformers: what they were saved as, with the normalisation of their image processor."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
+from alternet.errors import first_line
 from alternet.hub import one_try
 from alternet.subject.declared import tower_of
+from alternet.subject.saved_folder import require_sound_folder
 from alternet.subject.timm_models import Built, Side, unreachable
-from alternet.subject.weight_checks import note_missing
+from alternet.subject.weight_checks import no_larger_than, note_infinite, note_missing
 from alternet.subject.weights import path_of
 
 
@@ -20,16 +24,18 @@ def from_transformers(name: str, img_size: Side, num_classes: int | None, given:
         raise ValueError(f"hf:{name}: a transformers id brings its own weights; write hf:{name.split('@')[0]}.")
     if given:
         raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
+    local = path_of(name).is_dir()
     options: dict[str, Any] = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
     safe = {"trust_remote_code": False}  # where nothing is said, transformers asks at a terminal
     try:
-        with one_try(asked=not path_of(name).is_dir()):
+        with one_try(asked=not local), _looked_at(path_of(name)) if local else nullcontext():
             config = transformers.AutoConfig.from_pretrained(name, **safe)
             kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
             model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **safe, **own)
             mean, std = _processed(transformers.AutoImageProcessor, name)
     except (OSError, ValueError) as error:
         raise ValueError(unreachable(f"hf:{name}", error)) from error
+    note_infinite(model.state_dict())
     if getattr(model, "main_input_name", "pixel_values") != "pixel_values" and not tower_of(model):
         raise ValueError(f"hf:{name} takes {model.main_input_name}, expected a network for images.")
     weights = {"from": "hub", "id": name, "revision": getattr(model.config, "_commit_hash", None)}
@@ -45,6 +51,18 @@ def from_transformers(name: str, img_size: Side, num_classes: int | None, given:
 
 
 CLASSIFIER = "AutoModelForImageClassification"
+
+
+@contextmanager
+def _looked_at(folder: Path) -> Iterator[None]:
+    """Let nothing but plain files be read from a folder, and no network be built beyond the size of its weights."""
+    with no_larger_than(require_sound_folder(folder), str(folder)):
+        try:
+            yield
+        except (OSError, ValueError):
+            raise
+        except Exception as error:  # transformers looks at no part of a configuration before it uses it
+            raise ValueError(f"it cannot be built as its configuration says: {first_line(error)}") from error
 
 
 def _kind_of_transformer(config: Any, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

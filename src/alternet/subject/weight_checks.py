@@ -1,25 +1,35 @@
 """What a weight file must not be: larger inside than outside, of another kind of numbers, or ambiguous in its names."""
 
+import codecs
+import pickletools
 import struct
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from alternet.errors import Doubt
 from alternet.files import open_file
+from alternet.seeding import random_state_kept
 
-ZIP, END, END_64 = b"PK\3\4", b"PK\5\6", b"PK\6\6"
+ZIP, END, END_64, BEFORE_END_64 = b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7"
 DIRECTORY = 2**24
 """Bytes of an archive's table of contents, or of the header of a safetensors file: some 100 000 tensors."""
 
 FARTHEST_END = 2**16 + 22
 """Bytes from the end of an archive within which its end record begins."""
+
+PICKLES = 5
+"""In a file of torch.save before version 1.6: what it is, three times, the weights, and the list of storages."""
 
 
 def require_sound(path: Path) -> None:
@@ -32,7 +42,7 @@ def require_sound(path: Path) -> None:
     with open_file(path) as file:
         begun = file.read(8)
         size = file.seek(0, 2)
-        file.seek(max(size - FARTHEST_END, 0))
+        file.seek(start := max(size - FARTHEST_END, 0))
         end = file.read()
     if path.suffix == ".safetensors":
         header = int.from_bytes(begun, "little")
@@ -40,15 +50,22 @@ def require_sound(path: Path) -> None:
         if header > size - 8:
             raise ValueError(f"its header has {header} bytes, but the file {size}")
     elif begun.startswith(ZIP):
-        _require_short(_directory(end), "table of contents")
+        _require_short(_directory(end, start), "table of contents")
         try:
             with ZipFile(path) as archive:
                 inside = sum(entry.file_size for entry in archive.infolist())
-        except (BadZipFile, RuntimeError) as error:
+                if inside > size:
+                    raise ValueError(f"it unpacks to {inside} bytes, but has {size}; torch.save packs nothing")
+                for entry in archive.infolist():
+                    if entry.filename.lower().endswith(".pkl"):  # torch does not mind the case
+                        with archive.open(entry) as pickled:
+                            _require_still(pickled)
+        except (BadZipFile, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"its archive is damaged: {error}") from error
-        if inside > size:
-            raise ValueError(f"it unpacks to {inside} bytes, but has {size}; torch.save packs nothing")
         _require_stored(path, size)
+    else:
+        with open_file(path) as pickled:
+            _require_still(pickled)
 
 
 def _require_short(length: int, what: str) -> None:
@@ -56,14 +73,47 @@ def _require_short(length: int, what: str) -> None:
         raise ValueError(f"its {what} has {length} bytes, expected at most {DIRECTORY}")
 
 
-def _directory(end: bytes) -> int:
-    """The size of an archive's table of contents, as its last bytes state it."""
-    place, place_64 = end.rfind(END), end.rfind(END_64)
-    sizes = [struct.unpack_from("<I", end, place + 12)[0]] if 0 <= place <= len(end) - 22 else []
-    sizes += [struct.unpack_from("<Q", end, place_64 + 40)[0]] if 0 <= place_64 <= len(end) - 56 else []
-    if not sizes:
+def _directory(end: bytes, start: int) -> int:
+    """The size of an archive's table of contents, as its last bytes state it, which begin at `start` in the file.
+
+    Python takes the table for what lies right ahead of the end, torch for what lies where the end says; both must be
+    one, or what is looked at here is not what is read.
+    """
+    place = end.rfind(END)
+    if not 0 <= place <= len(end) - 22:
         raise ValueError("its archive has no end: it is cut off")
-    return min(sizes)  # where there are both, the one that does not suffice is all ones
+    length, offset = struct.unpack_from("<II", end, place + 12)
+    if end[max(place - 20, 0) : place].startswith(BEFORE_END_64) and place >= 76:
+        place -= 76
+        if not end.startswith(END_64, place):
+            raise ValueError("its archive is damaged: its end lies elsewhere than it says")
+        length, offset = struct.unpack_from("<QQ", end, place + 40)
+    if offset + length != start + place:
+        raise ValueError("its archive is damaged: its table of contents lies elsewhere than it says")
+    return length
+
+
+def _require_still(file: IO[bytes]) -> None:
+    """Refuse pickles that grow as they are read; none is run here, and what is no pickle is for torch to refuse."""
+    called: set[str] = set()
+    texts: set[str] = set()
+    with suppress(ValueError):  # where one cannot be followed, torch gives up as well
+        for _ in range(PICKLES):
+            for kind, value, _ in pickletools.genops(file):
+                if kind.name == "GLOBAL":
+                    called.add(str(value).replace("__builtin__", "builtins"))
+                elif isinstance(value, str):
+                    texts.add(value)
+    if "builtins bytearray" in called or ("_codecs encode" in called and any(map(_makes_bytes_of_bytes, texts))):
+        raise ValueError("it makes more of a few bytes as it is read, which no weights do")
+
+
+def _makes_bytes_of_bytes(name: str) -> bool:
+    """Whether a text names a way to encode whose result can be encoded again, and so grows without end."""
+    try:
+        return codecs.lookup(name).name in ("hex", "base64", "quopri", "uu", "bz2", "zlib")
+    except (LookupError, ValueError):
+        return False
 
 
 def _require_stored(path: Path, size: int) -> None:
@@ -71,10 +121,20 @@ def _require_stored(path: Path, size: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         content = torch.load(path, map_location="meta", weights_only=True)
-    stack, storages = [content], {}
+    require_stored(content, size)
+
+
+def require_stored(content: Any, size: int) -> None:
+    """Refuse tensors whose storages together are larger than the file that they came from.
+
+    Raises:
+        ValueError: They are.
+    """
+    stack, storages, seen = [content], {}, set()
     while stack:
         value = stack.pop()
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and id(value) not in seen:  # a pickle may hold one within itself
+            seen.add(id(value))
             stack += value.values()
         elif isinstance(value, Tensor) and value.layout == torch.strided:
             storage = value.untyped_storage()
@@ -91,7 +151,6 @@ def require_plain(state: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: One of them is of another kind.
     """
-    infinite: list[str] = []
     for name, tensor in state.items():
         kind = str(tensor.dtype).removeprefix("torch.")
         if tensor.layout != torch.strided or tensor.device.type == "meta" or tensor.is_quantized:
@@ -103,8 +162,16 @@ def require_plain(state: Mapping[str, Tensor]) -> None:
         stored = tensor.untyped_storage().nbytes()
         if tensor.numel() * tensor.element_size() > max(stored, 2**20):
             raise ValueError(f"{name} is {list(tensor.shape)}, but only {stored} bytes of it are stored")
-        if tensor.is_floating_point() and tensor.element_size() > 1 and not bool(tensor.isfinite().all()):
-            infinite.append(name)
+    note_infinite(state)
+
+
+def note_infinite(state: Mapping[str, Tensor]) -> None:
+    """Say which tensors are not finite."""
+    infinite = [
+        name
+        for name, tensor in state.items()
+        if tensor.is_floating_point() and tensor.element_size() > 1 and not bool(tensor.isfinite().all())
+    ]
     if infinite:
         warnings.warn(f"NaN or infinite values in {_counted(infinite)} of the weights.", Doubt, stacklevel=3)
 
@@ -120,27 +187,65 @@ def _counted(names: Sequence[str]) -> str:
     return f"{count} ({', '.join(names[:3])}{', ...' if names[3:] else ''})"
 
 
+class LargerError(ValueError):
+    """A network is larger than the weights that are to go into it."""
+
+
 @contextmanager
-def no_larger_than(state: Mapping[str, Tensor], source: str) -> Iterator[None]:
+def no_larger_than(held: int, source: str) -> Iterator[None]:
     """End the building of a network as soon as it is larger than the weights that are to go into it.
 
+    Args:
+        held: How many numbers these are, or, where only their size is known, bytes.
+        source: What describes the network.
+
     Raises:
-        ValueError: It is; four times the size is granted, for layers that are built to be replaced.
+        LargerError: It is; four times the size is granted, for layers that are built to be replaced, and much more
+            for what it computes as it is built, such as masks.
     """
-    held = sum(tensor.numel() for tensor in state.values())
-    built = 0
 
-    def count(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:
-        nonlocal built
-        built += 0 if parameter is None else parameter.numel()
-        if built > 4 * held + 2**22:
-            raise ValueError(f"{source} describes a network of {built} numbers or more, but its weights are {held}.")
+    def counting(most: int) -> Callable[[nn.Module, str, Tensor | None], None]:
+        built = 0
 
-    hook = register_module_parameter_registration_hook(count)
-    try:
+        def count(_module: nn.Module, _name: str, tensor: Tensor | None) -> None:
+            nonlocal built
+            built += 0 if tensor is None else tensor.numel()
+            if built > most:
+                line = f"{source} describes a network of {built} numbers or more, but its weights are {held}."
+                raise LargerError(line)
+
+        return count
+
+    with ExitStack() as undo:
+        undo.callback(register_module_parameter_registration_hook(counting(4 * held + 2**22)).remove)
+        undo.callback(register_module_buffer_registration_hook(counting(4 * held + 2**28)).remove)
         yield
-    finally:
-        hook.remove()
+
+
+def require_fitting(build: Callable[[], object], state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a network that is larger than the weights that are to go into it, before it takes any memory.
+
+    Args:
+        build: Builds it.
+        state: The weights.
+        source: What describes it.
+
+    Raises:
+        LargerError: It is.
+    """
+    with random_state_kept(), no_larger_than(sum(map(torch.numel, state.values())), source):
+        try:
+            with torch.device("meta"):
+                build()
+        except LargerError:
+            raise
+        except Exception:  # some look at values as they are built; what else is wrong is said where it is built for use
+            try:
+                build()
+            except LargerError:
+                raise
+            except Exception:
+                return
 
 
 def require_distinct(names: Sequence[str], plain: Sequence[str]) -> None:

@@ -36,6 +36,9 @@ LOADING = {
 LARGEST = 2**16
 """What no size of a network exceeds; larger ones would be built for hours."""
 
+MOST_CLASSES = 2**20
+"""More than any data set has."""
+
 NAME = re.compile(r"[\w+-][\w.+-]*|")
 """Text that an argument may be: a name, and no path or address."""
 
@@ -70,7 +73,7 @@ def facts_of(path: Path) -> WeightFacts | None:
     for source, content, ours in _sources(path):
         try:
             return _read(source, content, ours)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(
                 f"What {source} says of {path} cannot be used ({damage(error)}). Take it away to load "
                 "the weights without it."
@@ -143,7 +146,12 @@ def read_config(path: Path) -> dict[str, Any] | None:
     """
     config = path.parent / CONFIG
     content = _read_json(config) if is_file(config) else None
-    return content if isinstance(content, dict) and isinstance(content.get("architecture"), str) else None
+    if not isinstance(content, dict) or not isinstance(content.get("architecture"), str):
+        return None
+    if not isinstance(content.get("pretrained_cfg") or {}, dict):
+        got = shortened(content["pretrained_cfg"], 100)
+        raise ValueError(f"{config} states pretrained_cfg={got}, expected facts by name. Take it away to load without.")
+    return content
 
 
 def folder_facts(path: Path) -> dict[str, Any]:
@@ -175,6 +183,8 @@ def _read(source: str, content: Any, ours: bool) -> WeightFacts:
     for name in ("mean", "std"):
         if content.get(name) is not None:
             facts[name] = tuple(map(float, content[name]))
+    if classes is not None and not 0 <= int(classes) <= MOST_CLASSES:
+        raise ValueError(f"it states {shortened(classes, 100)} classes, expected at most {MOST_CLASSES}")
     if ("mean" in facts) != ("std" in facts):
         raise ValueError("it states only one of mean and std")
     return WeightFacts(

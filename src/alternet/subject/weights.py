@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from alternet.errors import Doubt, first_line
 from alternet.storage import is_file
 from alternet.subject.declared import head_of
-from alternet.subject.weight_checks import require_distinct, require_plain, require_sound
+from alternet.subject.weight_checks import require_distinct, require_plain, require_sound, require_stored
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 WRAPPERS = ("state_dict_ema", "model_ema", "teacher", "student", "state_dict", "model", "model_state_dict", "net")
@@ -51,6 +51,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; what cannot be read raises
                 content = torch.load(path, map_location="cpu", weights_only=True)
+            require_stored(content, path.stat().st_size)  # before any number in them is looked at
     except Exception as error:  # a damaged file can make its parser fail in any way
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise ValueError(
@@ -64,13 +65,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
-    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
-    if not state:
+    held = content.items() if isinstance(content, Mapping) else ()
+    tensors = [(str(key), value) for key, value in held if isinstance(value, Tensor)]
+    if not tensors:
         raise ValueError(f"{path} holds no weights: expected a dictionary of tensors by name.")
-    plain = [key.removeprefix("module.").removeprefix("_orig_mod.") for key in state]
+    names = [name for name, _ in tensors]  # of which 1 and "1" would be one
+    plain = [name.removeprefix("module.").removeprefix("_orig_mod.") for name in names]
     try:
-        require_distinct(list(state), plain)
-        require_plain(state)
+        require_distinct(names, plain)
+        require_plain(state := dict(tensors))
     except ValueError as error:
         raise ValueError(f"{path} cannot be taken for weights: {error}. Save the model's own state_dict.") from error
     return dict(zip(plain, state.values(), strict=True))

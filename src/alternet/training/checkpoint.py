@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from alternet.files import open_file
 from alternet.runs import HEADER
 from alternet.storage import write_atomically
 
@@ -50,12 +51,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: The file is damaged or something else.
     """
     try:
+        open_file(path).close()  # says if it is no file, for which the library would wait
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise ValueError(f"its header does not say {FORMAT}")
-            return _unpack(json.loads(header["plan"]), file)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            state = _unpack(json.loads(header["plan"]), file)
+            if not isinstance(state, dict):
+                raise ValueError(f"it holds a {type(state).__name__}, expected a state by names")
+            return state
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a readable checkpoint ({error}). Delete it to train again from the start."
         ) from error

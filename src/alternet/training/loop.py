@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from alternet.distributed import gather, local_device, processes, rank, together
+from alternet.errors import damage
 from alternet.progress import track
 from alternet.runs import CHECKPOINT, Row, TrainingRun
 from alternet.seeding import derived_seed, random_state_kept
@@ -224,8 +225,22 @@ def _resume(trainer: Trainer, folder: Path) -> list[Row]:
     if not path.exists():
         return []
     state = read_checkpoint(path)
-    trainer.load(state)
-    return [Row(**row) for row in state["rows"]]
+    try:
+        trainer.load(state)
+        return [Row(**row) for row in state["rows"]]
+    except torch.OutOfMemoryError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # torch says misfits in its own way
+        raise ValueError(
+            f"{path} is no checkpoint of this training ({damage(error)[:200]}). Delete it to train again "
+            "from the start."
+        ) from error
 
 
 def _identity(begun: Start, images: TrainData, recipe: Recipe) -> dict[str, Any]:
