@@ -57,7 +57,7 @@ MeasuringWorkers = Annotated[
     str,
     typer.Option(
         metavar="auto|N",
-        help="Processes that decode images beside the model; auto: what suits this machine, on a CPU mostly none, since "
+        help="Processes that decode images beside the model; auto: what suits this machine, on a CPU mostly none, as "
         "its threads do it between the batches. No number depends on it.",
     ),
 ]

@@ -160,7 +160,7 @@ class Probe:
         replays: dict[tuple[int, int], Replay] = {}
 
         def answer(one: Edits, part: Images) -> Logits:
-            place = part.storage_offset(), len(part)
+            place = int(part.storage_offset()), len(part)
             if self._at_once.most:  # there was no memory to remember all images
                 replays.clear()
             if place not in replays:
