@@ -3,7 +3,7 @@
 256 JPEGs of 500 x 375 are made on the spot and measured with ResNet-18 at 224 pixels. Every call opens the folder anew,
 so that it decodes each picture once; the rival shows the network the same images from memory, and the ratio says how
 many such passes a call takes. In the last rows whole commands, in processes of their own, are held against a script of
-timm's own loader, with as many workers, and a loop that does nothing but the forward pass.
+timm's own loader, with a worker for every core but one, and a loop that does nothing but the forward pass.
 """
 
 import subprocess
@@ -81,7 +81,7 @@ def _commands(folder: str) -> Iterator[dict[str, Any]]:
 
         def command(limit: int) -> None:
             call = [sys.executable, "-m", "alternet.cli", "measure", "fourier", "-m", MODEL, "--data", folder]
-            _run([*call, "--limit", str(limit), "--workers", workers, "--out", f"{out}/{next(numbers)}"])
+            _run([*call, "--limit", str(limit), "--out", f"{out}/{next(numbers)}"])
 
         def script(text: str) -> None:
             _run([sys.executable, "-c", text, folder, workers])
