@@ -22,6 +22,7 @@ from alternet.data.image_dataset import UNLABELLED, ImageDataset, Indices, Sampl
 from alternet.data.shards import counted
 from alternet.errors import first_line
 from alternet.hub import one_try
+from alternet.patience import FINISHED
 
 PREFIXES = {
     "torch": "a data set of torchvision, already downloaded: torch/NAME:PATH",
@@ -261,6 +262,7 @@ class StreamedImages(TimmImages):
                 if pair is None:
                     return
                 number += 1
+                FINISHED.one()
                 yield pair
         except Exception as error:  # a stream cannot be taken up again behind the damage
             raise ValueError(
