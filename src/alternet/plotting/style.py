@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from alternet.errors import unknown
 from alternet.measurement import MARKS
+from alternet.storage import write_atomically
 
 INK, FAINT = "#222222", "#767676"
 
@@ -306,14 +307,17 @@ def svg(figure: Figure) -> str:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as `.svg`, `.png` or `.pdf`, the same bytes for the same numbers.
+    """Write a figure as `.svg`, `.png` or `.pdf`, whole or not at all, the same bytes for the same numbers.
 
     Raises:
         ValueError: The ending is none of these.
+        OSError: It cannot be written.
     """
     path = Path(path)
     if path.suffix not in ENDINGS:
         raise ValueError(f"Cannot write a figure as {path.name!r}: its name must end in .svg, .png or .pdf.")
+    picture = io.BytesIO()
     with context():
-        figure.savefig(path, metadata=ENDINGS[path.suffix])
+        figure.savefig(picture, format=path.suffix.removeprefix("."), metadata=ENDINGS[path.suffix])
+    write_atomically(path, picture.getvalue())
     return path

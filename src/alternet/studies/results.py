@@ -16,7 +16,7 @@ from alternet.plotting.style import cast, save
 from alternet.report.contents import Study as Shown
 from alternet.report.render import write
 from alternet.runs import TrainingRun
-from alternet.storage import write_json
+from alternet.storage import write_atomically, write_json
 from alternet.studies import drawing
 from alternet.studies.declaration import Study, Training
 from alternet.studies.evidence import COLUMNS, PUBLISHED_SEED, checked, published, write_evidence
@@ -174,8 +174,7 @@ def _of_evidence(plan: Plan, study: Study, own: pd.DataFrame, folder: Path) -> S
 
 def _of_units(plan: Plan, study: Study, folder: Path) -> Shown:
     units = units_of(plan, study)
-    folder.mkdir(parents=True, exist_ok=True)
-    units.to_csv(folder / "units.csv", index=False, lineterminator="\n")
+    write_atomically(folder / "units.csv", units.to_csv(index=False, lineterminator="\n"))
     shown = of_units(study, units)
     if (figure := figure_of(shown)) is not None:
         _saved(figure, folder, study.figure)
