@@ -1,5 +1,6 @@
 """Published folders: arrays and trees, the same subset everywhere, and what is refused."""
 
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -243,3 +244,11 @@ def test_labels_of_data_without_a_list_of_them_are_read(arrays: Path):
     del clean.dataset.targets  # pyright: ignore[reportAttributeAccessIssue]
     clean.dataset.samples = lambda indices: iter([(Image.new("RGB", (32, 32)), int(i) % 3) for i in indices])
     assert paired(clean, arrays, NAMES).images == N
+
+
+def test_a_pipe_in_place_of_an_array_is_not_waited_for(arrays: Path):
+    (arrays / "fog.npy").unlink()
+    (arrays / "labels.npy").unlink()
+    os.mkfifo(arrays / "labels.npy")
+    np.save(arrays / "fog.npy", np.zeros(1))
+    refused(clean_arrays(), arrays, "labels.npy cannot be read as an array .it is a pipe, expected a file.")

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -247,3 +248,14 @@ def test_shards_of_another_split_or_damaged_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train-1.tar").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"train-1.tar cannot be read"):
         counted(tmp_path, ("train",), asked="train")
+
+
+@pytest.mark.parametrize("name", ["train-0.tar", "_info.json"])
+@pytest.mark.parametrize("stated", [False, True])
+def test_a_pipe_among_the_shards_is_not_waited_for(stated: bool, name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    shard(tmp_path / "train-1.tar", 0)
+    if stated:
+        (tmp_path / "info.json").write_text("{}")
+    with pytest.raises(ValueError, match=rf"{name} is a pipe, a socket or a device, expected a file. Remove it"):
+        dataset(f"wds/mine:{tmp_path}", split="train")

@@ -22,6 +22,7 @@ from alternet.data.folder import Folder, ImageNet
 from alternet.data.image_batches import Batches
 from alternet.data.image_dataset import ArrayImages, ImageDataset
 from alternet.errors import first_line
+from alternet.files import open_file
 
 Sets = Mapping[tuple[str, int], ImageDataset]
 """The pictures of every corruption and severity, indexed like the clean ones."""
@@ -155,6 +156,7 @@ def _targets(clean: Batches) -> np.ndarray:
 def _array(path: Path) -> np.ndarray:
     """An array that stays on the disk until it is used; a file that could run code is not read."""
     try:
+        open_file(path).close()  # a pipe would be waited for
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from alternet.errors import Doubt
+from alternet.patience import FINISHED
 
 STATED = ("_info.json", "info.json")
 """Files beside shards in which timm reads what they hold."""
@@ -47,11 +48,17 @@ def counted(root: Path, names: tuple[str, ...], *, asked: str) -> Shards | None:
         asked: How it was asked for.
 
     Raises:
-        ValueError: Shards of other splits alone, or one that cannot be read.
+        ValueError: Shards of other splits alone, one that cannot be read, or something that is no file.
     """
-    if not root.is_dir() or any((root / name).is_file() for name in STATED):
+    if not root.is_dir():
         return None
-    files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.tar"))
+    paths = list(root.rglob("*.tar"))
+    for path in (*(root / name for name in STATED), *paths):
+        if path.exists() and not (path.is_file() or path.is_dir()):  # whoever reads it would wait for a writer
+            raise ValueError(f"{path} is a pipe, a socket or a device, expected a file. Remove it.")
+    if any((root / name).is_file() for name in STATED):
+        return None
+    files = sorted(path.relative_to(root).as_posix() for path in paths)
     if not files:
         return None
     by_split = {name: [file for file in files if name in _words(file)] for name in SPLITS}
@@ -77,6 +84,7 @@ def _held(file: Path) -> tuple[int, int]:
     try:
         with tarfile.open(file) as shard:
             for member in shard:
+                FINISHED.one()
                 path = PurePosixPath(member.name)
                 key, _, ending = path.name.partition(".")
                 if ending.lower() in PICTURES:

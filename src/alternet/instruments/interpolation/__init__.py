@@ -1,6 +1,5 @@
 """Interpolation: NLL + L2 on the straight line between two sets of weights, and the barrier there."""
 
-import hashlib
 from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -10,6 +9,7 @@ from pydantic import Field
 from alternet.instruments.loss_instrument import LossInstrument
 from alternet.instruments.spec import Spec, number
 from alternet.settings import Count, Natural, settings
+from alternet.storage import sha256_of
 
 if TYPE_CHECKING:
     from alternet.data.image_batches import Batches
@@ -75,7 +75,7 @@ class Interpolation(LossInstrument):
         content = ""
         if self.towards:
             try:
-                content = hashlib.sha256(self.file.read_bytes()).hexdigest()
+                content = sha256_of(self.file)
             except OSError as error:
                 raise ValueError(
                     f"interpolation cannot read towards={str(self.file)!r} ({error.strerror or error}). Give a "
