@@ -6,7 +6,9 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -198,9 +200,7 @@ def test_words_that_look_like_numbers_stay_words(tmp_path):
 
 
 def test_what_a_killed_call_left_beside_the_order_goes_with_the_next_one(tmp_path):
-    left, young = tmp_path / ".models.json.12", tmp_path / ".models.json.34"
-    for file in (left, young):
-        file.touch()
+    left, young = (Path(tempfile.mkstemp(dir=tmp_path, prefix=".models.json.")[1]) for _ in range(2))
     os.utime(left, (0, 0))
     keep_order(tmp_path, ["a"])
     assert sorted(file.name for file in tmp_path.iterdir()) == [young.name, "models.json"]

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -216,3 +218,41 @@ def test_what_lies_where_the_holder_of_a_lock_is_noted_is_neither_waited_for_nor
     with sole_writer(tmp_path):
         assert str(os.getpid()) in (tmp_path / ".lock-holder").read_text()
     assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_to_be_written(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for where in ("fsync", "replace"):
+        with monkeypatch.context() as broken:
+            broken.setattr(os, where, full)
+            with pytest.raises(OSError, match="No space left") as caught:
+                write_json(tmp_path / "a.json", {})
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a.json"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_left_beside_a_file_without_a_lock_goes_when_it_is_written_again(tmp_path):
+    def left(age, mode=0o600):
+        descriptor, name = tempfile.mkstemp(dir=tmp_path, prefix=".report.html.")
+        os.close(descriptor)
+        os.chmod(name, mode)
+        os.utime(name, (time.time() - age,) * 2)
+        return Path(name)
+
+    killed, filling, mine = left(120), left(5), left(120, mode=0o644)
+    other = tmp_path / ".report.html.backup"
+    other.touch(mode=0o600)
+    os.utime(other, (0, 0))
+    write_atomically(tmp_path / "report.html", "")
+    assert not killed.exists() and filling.exists() and mine.exists() and other.exists()
+
+
+def test_an_item_without_room_is_told_once(tmp_path):
+    journal = Journal(tmp_path, identity="a").__enter__()
+    os.dup2(os.open("/dev/full", os.O_WRONLY), journal._file.fileno())
+    with pytest.raises(OSError, match="No space left"):
+        journal.add("x", [[1]])
+    journal.__exit__()  # which would say it again, of what the file still holds
+    assert Journal(tmp_path, identity="a").done() == {}

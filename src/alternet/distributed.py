@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from alternet.errors import LostProcess, first_line
+from alternet.errors import Failure, LostProcess, first_line, in_one_line
 from alternet.meeting import Meeting
 from alternet.patience import patience
 
@@ -128,11 +128,11 @@ def together(work: Callable[[], T]) -> list[T]:
     except Exception as failure:
         error = failure
     # the error goes to the others as text: not every exception can be pickled
-    told = None if error is None else f"{type(error).__name__}: {error}"
+    told = None if error is None else in_one_line(error)
     outcomes: list[tuple[Any, str | None]] = gather((mine, told))
     if error is not None:
         raise error
     for number, (_, failure) in enumerate(outcomes):
         if failure is not None:
-            raise RuntimeError(f"Process {number} of {world_size()} failed. {failure}")
+            raise Failure(f"Process {number} of {world_size()} failed. {failure}")
     return [result for result, _ in outcomes]

@@ -1,5 +1,7 @@
 """Errors: what, got, expected, what to do, in one line; and the names that somebody may have meant."""
 
+import errno
+import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -22,6 +24,10 @@ class LostProcess(BaseException):
     def __init__(self, line: str, *, told: bool = False) -> None:
         super().__init__(line)
         self.told = told
+
+
+class Failure(RuntimeError):
+    """Work that failed through no wrong argument; what it says is addressed to the user, and told as it stands."""
 
 
 def nearest(name: str, known: Iterable[str], *, shown: int = 8) -> str:
@@ -96,7 +102,19 @@ def _middle_left_out(word: re.Match[str]) -> str:
 
 def _of_system(error: BaseException) -> TypeGuard[OSError]:
     """Whether it is an error of the operating system, which Python tells with a number in front."""
-    return isinstance(error, OSError) and error.filename is not None and error.strerror is not None
+    return isinstance(error, OSError) and error.errno is not None and error.strerror is not None
+
+
+FULL = "Make room there, or write elsewhere"
+WAYS = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: "Write elsewhere"}
+"""What to do about an error of the operating system, by its number, where there is one thing to do."""
+
+
+def _told_of_system(error: OSError) -> str:
+    """Where it happened, what happened, and what to do unless that is said already."""
+    said = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror)
+    way = WAYS.get(error.errno or 0) if error.strerror == os.strerror(error.errno or 0) else None
+    return f"{said}. {way}." if way else said
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
@@ -126,8 +144,8 @@ def in_one_line(error: BaseException) -> str:
         >>> in_one_line(ValueError("No such model.")), in_one_line(AssertionError())
         ('No such model.', 'AssertionError')
     """
-    said = f"{error.filename}: {error.strerror}" if _of_system(error) else str(error)
+    said = _told_of_system(error) if _of_system(error) else str(error)
     line, kind = LONG.sub(_middle_left_out, " ".join(said.split())), type(error).__name__
     line = line if len(line) <= LONGEST else f"{line[:500]} ... {line[-250:]}"
-    addressed = isinstance(error, ValueError | OSError | FloatingPointError | MemoryError)
+    addressed = isinstance(error, ValueError | OSError | FloatingPointError | MemoryError | Failure)
     return line if line and addressed else ": ".join(filter(None, (kind, line)))

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +18,16 @@ from pandas.api.types import is_numeric_dtype
 from alternet.errors import damage, shortened
 from alternet.files import read_file, read_json
 from alternet.shown import as_text
-from alternet.storage import as_bytes, require_same, safe_name, sha256_of, sole_writer, write_atomically, write_json
+from alternet.storage import (
+    as_bytes,
+    require_same,
+    safe_name,
+    sha256_of,
+    sole_writer,
+    sweep,
+    write_atomically,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -304,10 +312,7 @@ def keep_order(out: str | Path, models: Iterable[str]) -> None:
         ['c', 'a', 'b']
     """
     given = list(dict.fromkeys(models))
-    with suppress(OSError):
-        for left in Path(out).glob(f".{ORDER}.*"):  # by who was killed here; nobody takes a minute for it
-            if time.time() - left.stat().st_mtime > 60:
-                left.unlink(missing_ok=True)
+    sweep(Path(out) / ORDER)
     before = kept_order(out)
     turns = iter(given)
     names = [next(turns) if name in given else name for name in before]

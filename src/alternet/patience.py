@@ -1,6 +1,9 @@
 """Patience: how long something is waited for from which nothing comes, and how much was finished here meanwhile."""
 
 import os
+import stat
+import time
+from contextlib import suppress
 
 TIMEOUT = "ALTERNET_TIMEOUT"
 """The variable in which `--timeout` stands, so that the processes of a command and the jobs of a study inherit it."""
@@ -20,8 +23,19 @@ def patience() -> int:
     return int(text)
 
 
+PULSE = "ALTERNET_PULSE"
+"""The variable in which a process finds the number of the pipe through which whoever started it hears that it gets on.
+"""
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+
 class Finished:
     """Counts what this process has finished: batches, answers of a model, Hessian products, files looked at.
+
+    Args:
+        pipe: Who started this process hears of it at the other end; None where nobody listens.
 
     Examples:
         >>> counted = Finished()
@@ -30,13 +44,26 @@ class Finished:
         1
     """
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, pipe: int | None = None) -> None:
+        self.count, self._pipe, self._next = 0, pipe, 0.0
 
     def one(self) -> None:
         """Something more is finished; it costs next to nothing."""
         self.count += 1
+        if self._pipe is not None and (now := time.monotonic()) >= self._next:
+            self._next = now + BEAT
+            with suppress(OSError):  # nobody listens any more, or has not listened for long
+                os.write(self._pipe, b".")
 
 
-FINISHED = Finished()
+def _listener() -> int | None:
+    """The pipe to whoever started this process; what this process starts itself shall not find it."""
+    text = os.environ.pop(PULSE, "")
+    with suppress(OSError, ValueError, OverflowError):
+        if text and stat.S_ISFIFO(os.fstat(int(text)).st_mode):
+            return int(text)
+    return None
+
+
+FINISHED = Finished(_listener())
 """That of this process."""

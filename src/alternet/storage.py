@@ -6,10 +6,13 @@ import logging
 import os
 import platform
 import re
+import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,8 @@ LOG = logging.getLogger("alternet")
 
 LOCK, HOLDER = ".lock", ".lock-holder"
 """In a folder that is being written: what is locked, and who has locked it."""
+ABANDONED = 60
+"""Seconds after which nobody is writing on a file that is half-written."""
 JOURNALS = "items.*.jsonl"
 """What journals are called, with the number of their process."""
 
@@ -156,10 +161,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: The disk is full or the folder cannot be written; an older file at `path` is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = as_bytes(content)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    data, temporary = as_bytes(content), ""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -168,13 +174,27 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)  # mkstemp lets nobody but the owner read
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno:  # which names the temporary file, or none
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    _on_disk(path.parent)
+    on_disk(path.parent)
 
 
-def _on_disk(folder: Path) -> None:
+def sweep(path: Path) -> None:
+    """Remove what writers of a file left half-written beside it who were killed, where nobody holds a lock."""
+    with suppress(OSError):
+        for left in path.parent.glob(f".{escape(path.name)}.????????"):
+            found = left.lstat()
+            ours = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600  # as mkstemp makes them
+            if ours and time.time() - found.st_mtime > ABANDONED:
+                left.unlink(missing_ok=True)
+
+
+def on_disk(folder: Path) -> None:
     """Flush a folder with fsync, so that a rename survives a power cut, where the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -331,7 +351,8 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # all that was added is on the disk; what was not says so once
+            self._file.close()
 
     def remove(self) -> None:
         """Delete the journal files once the finished tables are safe."""

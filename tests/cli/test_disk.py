@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,46 @@ def test_a_folder_that_is_taken_away_meanwhile(
         out.unlink()
     assert run(call) == 0
     assert len(list(out.rglob("provenance.json"))) == 2
+
+
+def test_where_nothing_can_be_kept_anywhere_the_others_are_measured(
+    tmp_path: Path, whole: dict[str, bytes], capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    flush = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if "/calibration/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    call = [*CALL, "--out", str(tmp_path / "out")]
+    with monkeypatch.context() as broken:
+        broken.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+        broken.setattr(os, "fsync", failing)
+        assert run(call) == 1
+    (line,) = failures(capfd.readouterr().err)
+    assert "calibration of test_resnet failed: The measurement is complete but could not be written" in line
+    assert len(list((tmp_path / "out").rglob("provenance.json"))) == len(INSTRUMENTS) - 1
+    assert run(call) == 0
+    assert tables(tmp_path / "out") == whole
+
+
+def test_what_else_is_written_says_where_and_what_to_do(
+    small_disk: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    measured = tmp_path / "measured"
+    assert run([*CALL[:3], *CALL[4:-4], "--out", str(measured)]) == 0
+    capfd.readouterr()
+    with (small_disk / "filled").open("wb", buffering=0) as filled, suppress(OSError):
+        while filled.write(bytes(4096)):
+            pass
+    for call in (
+        ["claims", "--published", "--csv", f"{small_disk}/claims.csv"],
+        ["claims", "--published", "--figure", f"{small_disk}/claims.svg"],
+        ["report", str(measured), "--out", f"{small_disk}/report.html"],
+        ["report", str(measured), "--out", f"{tmp_path}/report.html", "--figures", f"{small_disk}"],
+    ):
+        assert run(call) == 1
+        (line,) = failures(capfd.readouterr().err)
+        assert "No space left on device" in line and str(small_disk) in line and "Make room there" in line
+    assert [file.name for file in small_disk.rglob("*") if file.is_file()] == ["filled"]

@@ -61,7 +61,7 @@ alternet_begin.main()
 """The command, which says when it has begun; before that, Python starts."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize(
     "milliseconds",
     [20, *(pytest.param(n, marks=pytest.mark.thorough) for n in (0, 5, 10, 50, 100, 200, 500, 1000, 2000))],

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from alternet_begin import CODES
+
 pytestmark = pytest.mark.slow
 
 LINE = "alternet: Stopped. What is finished is kept; start the same command again to go on.\n"
@@ -35,11 +37,11 @@ def in_a_process(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("module", ["alternet", "typer", "alternet.cli", "alternet.cli.options", "timm", "torch"])
 def test_a_command_that_is_stopped_while_it_begins(module: str, number: int) -> None:
     done = in_a_process(STOPPED.format(module=module, number=int(number)))
-    assert (done.returncode, done.stderr) == (130 if number == signal.SIGINT else 143, LINE)
+    assert (done.returncode, done.stderr) == (CODES[signal.Signals(number)], LINE)
 
 
 LOST = """
@@ -66,7 +68,7 @@ alternet_begin.main()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_that_python_drops_comes_again(number: int) -> None:
     done = in_a_process(LOST.format(number=int(number), before=""))
-    assert (done.returncode, done.stderr) == (130 if number == signal.SIGINT else 143, LINE)
+    assert (done.returncode, done.stderr) == (CODES[signal.Signals(number)], LINE)
 
 
 def test_without_a_stop_what_python_drops_is_said() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from alternet.data import loader as module
 from alternet.data.eval_transform import unit_range
 from alternet.data.loader import Batch, Loader, end_quietly, received
+from alternet.errors import Doubt, Failure, in_one_line
 from alternet.patience import patience
 
 pytestmark = pytest.mark.slow
@@ -65,8 +67,9 @@ def test_a_lost_worker_is_replaced_and_no_batch_lost_or_given_twice(at, fail, tm
 def test_a_worker_that_is_lost_twice_is_named(tmp_path: Path) -> None:
     loader = Loader(failing(2, None, killed), range(7), {}, workers=1)
     read = []
-    with pytest.raises(RuntimeError, match=r"was lost twice .*(killed|exited).* at batch \d.*Lower --workers"):
+    with pytest.raises(Failure, match=r"was lost twice .*(killed|exited).* at batch \d.*Lower --workers") as caught:
         read.extend(int(targets[0]) for _, targets in loader)
+    assert in_one_line(caught.value).startswith("A process that reads images was lost twice")
 
 
 def test_a_death_is_told_where_the_next_batch_is_waited_for(tmp_path: Path) -> None:
@@ -135,6 +138,16 @@ def test_a_worker_says_nothing_of_the_death_of_its_process_but_of_all_else(monke
     for error in (ConnectionResetError(), BrokenPipeError(), EOFError(), ValueError()):
         sys.excepthook(type(error), error, None)
     assert said == [ValueError]
+
+
+def test_without_a_temporary_folder_no_worker_is_waited_for(monkeypatch) -> None:
+    def full() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(module, "get_temp_dir", full)
+    with pytest.warns(Doubt, match="images are read by one process alone"):
+        loader = Loader(lambda _: os.getpid(), range(3), {}, workers=2, lasting=True)
+    assert list(loader) == [os.getpid()] * 3
 
 
 def test_an_error_within_a_worker_is_no_lost_worker() -> None:

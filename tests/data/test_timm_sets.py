@@ -281,7 +281,7 @@ def test_a_shard_that_unpacks_to_gigabytes_or_is_none_is_refused(tmp_path: Path,
         batches(f"wds/mine:{tmp_path}", img_size=20)
     (tmp_path / "test-0.tar").unlink()
     os.mkfifo(tmp_path / "test-0.tar")
-    with pytest.raises(ValueError, match="it is a pipe, expected a file"):
+    with pytest.raises(ValueError, match="is a pipe, a socket or a device, expected a file"):
         batches(f"wds/mine:{tmp_path}", img_size=20)
 
 
@@ -312,3 +312,14 @@ def test_a_pipe_where_a_picture_should_be_is_not_waited_for(tmp_path: Path) -> N
     data = batches(f"torch/image_folder:{tmp_path}", img_size=20)
     assert sum(len(images) for images, _ in data) == 2
     assert [reason for reason in data.reasons.values() if "it is a pipe" in reason]
+
+
+@pytest.mark.parametrize("name", ["train-0.tar", "_info.json"])
+@pytest.mark.parametrize("stated", [False, True])
+def test_a_pipe_among_the_shards_is_not_waited_for(stated: bool, name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    shard(tmp_path / "train-1.tar", 0)
+    if stated:
+        (tmp_path / "info.json").write_text("{}")
+    with pytest.raises(ValueError, match=rf"{name} is a pipe, a socket or a device, expected a file. Remove it"):
+        dataset(f"wds/mine:{tmp_path}", split="train")

@@ -1,5 +1,6 @@
 """Interpolation: a line by hand, both ends, statistics of BatchNorm, and files that are not what they were."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,9 @@ def test_an_end_that_is_not_finite_is_refused(tmp_path: Path) -> None:
         pytest.raises(ValueError, match="The weights of .*broken.pth are not finite"),
     ):
         settings.measure(subject(0), data())
+
+
+def test_a_pipe_in_place_of_weights_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(ValueError, match="cannot read towards=.*pipe.pth.*it is a pipe, expected a file"):
+        Interpolation(towards=str(tmp_path / "pipe.pth"))

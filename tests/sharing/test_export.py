@@ -21,6 +21,7 @@ from alternet.sharing import export as module
 from alternet.sharing.export import export
 from alternet.sharing.results import of_run
 from alternet.shown import as_markdown, as_text
+from alternet.storage import sole_writer
 from alternet.subject.loading import load
 from alternet.training import Recipe, train
 from alternet.training.train_data import TrainData
@@ -222,6 +223,24 @@ def test_nothing_half_is_left(run, folder, tmp_path, monkeypatch, failure):
             export(subject, tmp_path / name, measured=[folder.parent / "out"])
     assert [path.name for path in tmp_path.iterdir()] == ["hub"]
     assert (tmp_path / "hub" / "README.md").read_bytes() == before
+
+
+def test_what_a_killed_export_left_is_put_back_or_removed_and_two_at_once_are_refused(run, tmp_path):
+    subject = load(run.name, device="cpu")
+    export(subject, tmp_path / "hub")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "hub").iterdir()}
+    spare = tmp_path / ".hub.export"
+    spare.mkdir()
+    (tmp_path / "hub").rename(spare / "old")  # killed where the new folder was to take its place
+    (spare / "new").mkdir()
+    (spare / "new" / "half").touch()
+    with sole_writer(spare):
+        with pytest.raises(ValueError, match=r"\.hub\.export is being written by process"):
+            export(subject, tmp_path / "hub")
+        assert (spare / "old").exists()
+    export(subject, tmp_path / "hub")
+    assert [path.name for path in tmp_path.iterdir()] == ["hub"]
+    assert {file.name for file in (tmp_path / "hub").iterdir()} == set(before)
 
 
 def test_a_network_that_timm_would_build_otherwise_is_not_exported(run, tmp_path):

@@ -1,5 +1,6 @@
 """Executors: how many jobs run at a time, with what of the machine each, and that none is left behind."""
 
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ class Started:
     def terminate(self) -> None:
         self.ended = True
 
-    def wait(self) -> None:
+    def send_signal(self, number: int) -> None:
+        assert number == signal.SIGCONT
+
+    def wait(self, timeout: float | None = None) -> None:
         assert self.ended, "it would be waited for until it is done"
 
 

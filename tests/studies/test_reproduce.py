@@ -246,3 +246,18 @@ def test_the_figures_are_listed_without_torch():
     assert done.stdout.strip().endswith("set()"), done.stdout
     assert "12c" in done.stdout
     assert json.dumps(done.stdout.count("\n")) == "39"
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_in_any_way_costs_the_others_no_figure(done):
+    plan, *_ = done
+
+    class Diverges:
+        def run(self, jobs):
+            yield from ()
+            raise FloatingPointError("The training loss is not finite.")
+
+    (plan.out / "report.html").unlink(missing_ok=True)
+    results, failed = reproduce(plan, Diverges())
+    assert isinstance(failed, FloatingPointError) and not results.missing
+    assert (plan.out / "report.html").exists()

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,24 @@ def test_files_cut_off_by_a_kill_are_swept_up(tmp_path: Path) -> None:
     (tmp_path / ".checkpoint.safetensors.abc").write_bytes(b"half")
     run(tmp_path, RECIPE.with_settings({"epochs": 2}))
     assert not list(tmp_path.glob(".*"))
+
+
+class Hanging(ToyTrainSet):
+    """Training images that are not read to their end in the second epoch."""
+
+    def batch(self, numbers: Any, seed: Any) -> Any:
+        if seed[1:3] == (1, 1) and torch.utils.data.get_worker_info() is not None:
+            time.sleep(60)
+        return super().batch(numbers, seed)
+
+
+@pytest.mark.slow
+def test_images_that_are_waited_for_in_vain_are_told_with_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTERNET_TIMEOUT", "3")
+    recipe = RECIPE.with_settings({"epochs": 2})
+    data = toy(recipe, train_images=Hanging(*pictures(64, 0)), workers=1)
+    with pytest.raises(ChildProcessError, match=r"lost in epoch 2 .*raise --timeout, now 3 seconds.*kept") as caught:
+        run(tmp_path, recipe, data)
+    assert in_one_line(caught.value) == str(caught.value)

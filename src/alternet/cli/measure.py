@@ -298,10 +298,11 @@ def _say_failed(what: str, error: Exception) -> None:
 
     kept = ""
     if isinstance(error, NotStoredError):  # its own folder has no room for it, but the hours are not lost
-        folder = tempfile.mkdtemp(prefix="alternet-")
+        folder = ""
         try:
+            folder = tempfile.mkdtemp(prefix="alternet-")
             kept = f" It is kept in {error.measurement.save(folder)}: move it to the --out folder."
-        except OSError:
+        except OSError:  # nor is there room anywhere else
             shutil.rmtree(folder, ignore_errors=True)
     _say(f"alternet: {what} failed: {in_one_line(error)}{kept}", err=True)
     LOG.debug("the traceback of this failure", exc_info=error)

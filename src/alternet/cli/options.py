@@ -85,8 +85,8 @@ Timeout = Annotated[
         min=1,
         max=10**9 - 1,
         metavar="SECONDS",
-        help="How long a process that reads images, or shares the work, is waited for while it finishes nothing, by "
-        "default 600.",
+        help="How long a process that reads images, shares the work or does a job is waited for while it finishes "
+        "nothing, by default 600.",
     ),
 ]
 Settings = Annotated[
@@ -206,18 +206,42 @@ def writable(out: Path) -> Path:
 
 def say(line: str = "", *, err: bool = False) -> None:
     """Print a line; names in it may be anything. Where it cannot be written (a full disk), that is all."""
-    with full_disk_borne(sys.stderr if err else sys.stdout):
+    with lost_output_borne(sys.stderr if err else sys.stdout):
         typer.echo(as_text(line), err=err)
 
 
-@contextmanager
-def full_disk_borne(stream: TextIO) -> Iterator[None]:
-    """Go on without an output that cannot be written; one that nobody reads any more is another matter."""
+def put_out(text: str) -> None:
+    """Print what somebody is going to read from a file or a pipe, all of it.
+
+    Raises:
+        OSError: There is no room for it.
+        BrokenPipeError: Nobody reads it any more.
+    """
     try:
-        yield
+        sys.stdout.write(text)
+        sys.stdout.flush()
     except BrokenPipeError:
         raise
-    except OSError:
+    except OSError as error:
+        forget_output(sys.stdout)
+        raise OSError(
+            f"What is printed cannot be written where it goes ({error.strerror or error}). Make room there, or send it "
+            "elsewhere."
+        ) from error
+
+
+@contextmanager
+def lost_output_borne(stream: TextIO) -> Iterator[None]:
+    """Go on without an output that cannot be written or that nobody reads any more, as `| head` leaves it."""
+    try:
+        yield
+    except OSError as error:
+        forget_output(stream)
+        if not isinstance(error, BrokenPipeError) and stream is sys.stdout:
+            say(f"note: what is printed cannot be written any more ({error.strerror or error}).", err=True)
+    except SystemExit as end:  # which rich makes of it
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         forget_output(stream)
 
 

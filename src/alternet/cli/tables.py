@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from alternet.cli.options import full_disk_borne
+from alternet.cli.options import lost_output_borne
 from alternet.shown import as_text
 
 if TYPE_CHECKING:
@@ -36,5 +36,5 @@ def print_table(table: "Table", *, fitted: bool = True) -> None:
         console.width = wide
     elif not fitted:
         console.width = max(console.width, wide)
-    with full_disk_borne(sys.stdout):
+    with lost_output_borne(sys.stdout):
         console.print(table)

@@ -1,13 +1,13 @@
 """`alternet taps`: the units of a model, in forward order."""
 
 import csv
+import io
 import json
-import sys
 from typing import Annotated, Any
 
 import typer
 
-from alternet.cli.options import ImgSize, Model, Settings, only_of_model
+from alternet.cli.options import ImgSize, Model, Settings, only_of_model, put_out
 from alternet.cli.tables import cell, print_table
 from alternet.shown import as_text
 
@@ -43,13 +43,15 @@ def taps(
         for tap in subject.taps
     ]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        put_out(json.dumps(rows, indent=2) + "\n")
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(
             [{key: as_text(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
         )
+        put_out(table.getvalue())
     else:
         _show(rows, f"Taps of {subject.name}")
 

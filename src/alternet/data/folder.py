@@ -180,6 +180,7 @@ class ImageNet(Folder):
 def _walk(root: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
     """Folder and name of every image file below a folder, without the folders that were seen before."""
     for folder, subfolders, names in os.walk(root, followlinks=True):
+        FINISHED.one()
         if (identity := _identity(folder)) in seen:  # a link back to a folder above it
             subfolders.clear()
             continue

@@ -6,18 +6,23 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.util import get_temp_dir
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
+from alternet.errors import Doubt, Failure
 from alternet.patience import FINISHED, patience
+
+T = TypeVar("T")
 
 Batch = tuple[Tensor, Tensor]
 """Images [n, c, h, w] in [0, 1] and their targets; of no length where no picture could be read."""
@@ -56,44 +61,76 @@ class Loader:
         self._batches = self._loader(requests)
 
     def __iter__(self) -> Iterator[Any]:
-        done, again = 0, False
-        batches = self._batches
-        while True:
-            try:
-                for batch, skipped in received(batches):
-                    self.skipped.update(skipped)
-                    done += 1
-                    FINISHED.one()
-                    yield batch
-                return
-            except RuntimeError as error:
-                if not (lost := LOST.search(str(error))):
-                    raise
-                error.__traceback__ = None  # it holds the dead workers, of which torch complains whenever a child ends
-                del batches
-                if again:
-                    raise RuntimeError(
-                        f"A process that reads images was lost twice ({lost[0]}), now at batch {done + 1}. Lower "
-                        f"--workers or --batch-size if memory was short; if images come slowly, raise "
-                        f"--timeout, now {patience()} seconds."
-                    ) from error
-                again = True
-                batches = self._loader(list(islice(self._requests, done, None)))
-                self._batches = self._loader(self._requests)
+        for batch, skipped in replaced_once(self._batches, self._again):
+            self.skipped.update(skipped)
+            yield batch
+
+    def _again(self, done: int) -> DataLoader:
+        """What is left of this pass with new workers, which all passes to come have as well."""
+        rest = self._loader(list(islice(self._requests, done, None)))
+        self._batches = self._loader(self._requests)
+        return rest
 
     def _loader(self, requests: Iterable[Any]) -> DataLoader:
+        workers = able(self._workers)
         return DataLoader(
             _Made(self._make, self.skipped),
             batch_size=None,
             sampler=requests,
-            num_workers=self._workers,
+            num_workers=workers,
             collate_fn=as_it_is,
-            persistent_workers=self._lasting and self._workers > 0,
+            persistent_workers=self._lasting and workers > 0,
             pin_memory=self._lasting and torch.cuda.is_available(),
-            timeout=patience() if self._workers else 0,
+            timeout=patience() if workers else 0,
             worker_init_fn=end_quietly,
             generator=torch.Generator(),  # it draws the workers' seeds, from the caller's generator if not from its own
         )
+
+
+def replaced_once(batches: Iterable[T], again: Callable[[int], Iterable[T]]) -> Iterator[T]:
+    """What workers hand over; where one is lost, new ones make what was not handed over, once.
+
+    Args:
+        batches: What the workers make.
+        again: The same by other workers, from behind so many on.
+
+    Raises:
+        Failure: One is lost again.
+    """
+    done, replaced = 0, False
+    while True:
+        try:
+            for batch in received(batches):
+                done += 1
+                FINISHED.one()
+                yield batch
+            return
+        except RuntimeError as error:
+            if not (lost := LOST.search(str(error))):
+                raise
+            error.__traceback__ = None  # it holds the dead workers, of which torch complains whenever a child ends
+            del batches
+            if replaced:
+                raise Failure(
+                    f"A process that reads images was lost twice ({lost[0]}), now at batch {done + 1}. Lower "
+                    f"--workers or --batch-size if memory was short; if images come slowly, raise "
+                    f"--timeout, now {patience()} seconds."
+                ) from error
+            replaced = True
+            batches = again(done)
+
+
+def able(workers: int) -> int:
+    """So many workers, or none where they could hand nothing over: they do so through a file in a temporary folder."""
+    try:
+        if workers:
+            get_temp_dir()  # which the workers take over
+    except OSError:
+        warnings.warn(
+            "No temporary folder can be written, so images are read by one process alone.", Doubt, stacklevel=2
+        )
+        return 0
+    return workers
 
 
 def end_quietly(_: int) -> None:

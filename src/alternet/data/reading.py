@@ -15,6 +15,7 @@ from alternet.data.eval_transform import EvalTransform, unit_range
 from alternet.data.image_dataset import ImageDataset, Sample, UnreadableImage
 from alternet.data.kept import Budget, Picture, Store, decoded
 from alternet.data.loader import Batch, Loader, sensible_workers
+from alternet.errors import Failure
 from alternet.patience import patience
 
 Prepared = tuple[Tensor, int]
@@ -137,7 +138,7 @@ class Reading:
             try:
                 yield index, read.next(patience())
             except Late:
-                raise RuntimeError(
+                raise Failure(
                     f"{self.dataset.label(index)} of {self.dataset.name!r} was not read within {patience()} seconds. "
                     "Look whether its disk answers; if it is only slow, raise --timeout."
                 ) from None

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from alternet.data.decoding import Bounds
 from alternet.errors import Doubt, damage, first_line, shortened
 from alternet.files import open_file, read_json
+from alternet.patience import FINISHED
 
 STATED = ("_info.json", "info.json")
 """Files beside shards in which timm reads what they hold."""
@@ -59,19 +60,11 @@ def counted(root: Path, names: tuple[str, ...], *, asked: str) -> Shards | None:
         asked: How it was asked for.
 
     Raises:
-        ValueError: Shards of other splits alone, or one that cannot be read, or a file that says more than is there.
+        ValueError: Shards of other splits alone, one that cannot be read or is no file, or a file that says more than
+            is there.
     """
-    if not root.is_dir():
+    if not (files := _unstated(root)):
         return None
-    if stated := [root / name for name in STATED if (root / name).exists()]:
-        for file in stated:
-            _require_plain(root, file)
-        return None
-    files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.tar"))
-    if not files:
-        return None
-    if strange := [file for file in files if SEVERAL.search(file)]:
-        raise ValueError(f"{root} holds a shard {strange[0]!r}, whose name stands for others. Rename it.")
     by_split = {name: [file for file in files if name in _words(file)] for name in SPLITS}
     chosen = next((by_split[name] for name in names if by_split.get(name)), None)
     if chosen is None and any(by_split.values()):
@@ -83,6 +76,23 @@ def counted(root: Path, names: tuple[str, ...], *, asked: str) -> Shards | None:
         )
     held = [_held(root / file) for file in chosen or files]
     return Shards(tuple(chosen or files), sum(n for n, _ in held), max(top for _, top in held) + 1)
+
+
+def _unstated(root: Path) -> list[str]:
+    """The shards below a folder by their paths, none where a file says what they hold; all are files."""
+    if not root.is_dir():
+        return []
+    paths = list(root.rglob("*.tar"))
+    stated = [root / name for name in STATED if (root / name).exists()]
+    for path in (*stated, *paths):
+        if path.exists() and not (path.is_file() or path.is_dir()):  # whoever reads it would wait for a writer
+            raise ValueError(f"{path} is a pipe, a socket or a device, expected a file. Remove it.")
+    for path in stated:
+        _require_plain(root, path)
+    files = [] if stated else sorted(path.relative_to(root).as_posix() for path in paths)
+    if strange := [file for file in files if SEVERAL.search(file)]:
+        raise ValueError(f"{root} holds a shard {strange[0]!r}, whose name stands for others. Rename it.")
+    return files
 
 
 def _require_plain(root: Path, stated: Path) -> None:
@@ -131,6 +141,7 @@ def _held(file: Path) -> tuple[int, int]:
     try:
         with open_file(file) as opened, tarfile.open(fileobj=opened) as shard:
             for member in shard:
+                FINISHED.one()
                 bounds.require("bytes", member.size)
                 path = PurePosixPath(member.name)
                 key, _, ending = path.name.partition(".")

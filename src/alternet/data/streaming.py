@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from alternet.data.augment import Augmented
 from alternet.data.decoding import decode
 from alternet.data.image_dataset import Sample, UnreadableImage
-from alternet.data.loader import Batch, as_it_is, received
+from alternet.data.loader import Batch, able, as_it_is, end_quietly, replaced_once
 from alternet.data.timm_sets import StreamedImages, Undecoded
-from alternet.patience import FINISHED, patience
+from alternet.patience import patience
 
 T = TypeVar("T")
 
@@ -64,24 +64,29 @@ class AugmentedStream:
             ValueError: The stream ends before as many images as are stated, or cannot be read.
         """
         key = (batch_size, seed, share)
-        if key not in self._kept:
+
+        def begun(step: int) -> DataLoader:
+            begin, loader = self._kept[key]
+            begin.copy_(torch.tensor([epoch, step]))
+            return loader
+
+        def again(step: int) -> DataLoader:
             self._kept[key] = self._loader(*key)
-        number, loader = self._kept[key]
-        number.fill_(epoch)
+            return begun(step)
+
         try:
-            for batch, skipped in received(loader):
+            for batch, skipped in replaced_once(begun(0) if key in self._kept else again(0), again):
                 self.skipped.update(skipped)
-                FINISHED.one()
                 yield batch
         except Exception:
             del self._kept[key]  # its workers may be gone
             raise
 
     def _loader(self, batch_size: int, seed: int, share: Share) -> tuple[Tensor, DataLoader]:
-        """A loader whose workers stay from epoch to epoch, and where they read which one it is."""
-        number = torch.zeros((), dtype=torch.int64).share_memory_()
-        make = partial(replace(self)._batches, number, batch_size, seed, share)  # a copy, which keeps no loader
-        workers = min(self.workers, max(len(self) // batch_size, 1))
+        """A loader whose workers stay from epoch to epoch, and where they read which one it is, and from which step."""
+        begin = torch.zeros(2, dtype=torch.int64).share_memory_()
+        make = partial(replace(self)._batches, begin, batch_size, seed, share)  # a copy, which keeps no loader
+        workers = able(min(self.workers, max(len(self) // batch_size, 1)))
         loader = DataLoader(
             _Made(make),
             batch_size=None,
@@ -89,15 +94,16 @@ class AugmentedStream:
             collate_fn=as_it_is,
             persistent_workers=workers > 0,
             timeout=patience() if workers else 0,
+            worker_init_fn=end_quietly,
             generator=torch.Generator(),
         )
-        return number, loader
+        return begin, loader
 
     def _batches(
-        self, number: Tensor, batch_size: int, seed: int, share: Share
+        self, begin: Tensor, batch_size: int, seed: int, share: Share
     ) -> Iterator[tuple[Batch, dict[str, str]]]:
         """What this worker makes: every so many-th batch of the epoch."""
-        epoch = int(number)
+        epoch, first = begin.tolist()
         info, draws = get_worker_info(), np.random.default_rng([seed, epoch])
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         samples = shuffled(self.dataset.undecoded(draws), self.buffer, draws)
@@ -108,7 +114,7 @@ class AugmentedStream:
                     f"{self.dataset.name!r} states {len(self)} images but gave {step * batch_size + len(batch)}. "
                     "Correct num_samples in its _info.json."
                 )
-            if step % workers == worker:
+            if step >= first and (step - first) % workers == worker:
                 of = (seed, epoch, step, share.first)
                 mine = [(one.number, _decoded(one)) for one in batch[share.first :: share.step]]
                 if (made := self.augmented.drawn(mine, of, of)) is None:

@@ -23,6 +23,7 @@ from alternet.data.shards import counted, numbered
 from alternet.errors import first_line
 from alternet.files import open_file
 from alternet.hub import one_try
+from alternet.patience import FINISHED
 
 PREFIXES = {
     "torch": "a data set of torchvision, already downloaded: torch/NAME:PATH",
@@ -264,6 +265,7 @@ class StreamedImages(TimmImages):
                 if pair is None:
                     return
                 number += 1
+                FINISHED.one()
                 yield pair
         except Exception as error:  # a stream cannot be taken up again behind the damage
             raise ValueError(

@@ -307,7 +307,7 @@ def svg(figure: Figure) -> str:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as `.svg`, `.png` or `.pdf`, the same bytes for the same numbers, whole or not at all.
+    """Write a figure as `.svg`, `.png` or `.pdf`, whole or not at all, the same bytes for the same numbers.
 
     Raises:
         ValueError: The ending is none of these.
@@ -316,8 +316,8 @@ def save(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in ENDINGS:
         raise ValueError(f"Cannot write a figure as {path.name!r}: its name must end in .svg, .png or .pdf.")
-    written = io.BytesIO()
+    picture = io.BytesIO()
     with context():
-        figure.savefig(written, format=path.suffix.removeprefix("."), metadata=ENDINGS[path.suffix])
-    write_atomically(path, written.getvalue())
+        figure.savefig(picture, format=path.suffix.removeprefix("."), metadata=ENDINGS[path.suffix])
+    write_atomically(path, picture.getvalue())
     return path

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -25,7 +24,7 @@ from alternet.sharing.card import Card
 from alternet.sharing.config import configuration
 from alternet.sharing.onnx_file import require_onnx, write_onnx
 from alternet.sharing.results import Result, of_measurements, of_run
-from alternet.storage import sha256_of, versions, write_atomically, write_json
+from alternet.storage import on_disk, sha256_of, sole_writer, versions, write_atomically, write_json
 from alternet.subject.recalibration import recalibrate
 from alternet.subject.subject import Subject, logits_of
 from alternet.subject.weight_facts import CONFIG, OURS, folder_facts
@@ -220,24 +219,33 @@ def _other(folder: Path, weights: str) -> str:
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    """A folder beside the one that is meant, which takes its place when it is complete."""
+    """A folder beside the one that is meant, which takes its place when it is complete.
+
+    Raises:
+        ValueError: Somebody else is writing the same export.
+    """
     folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    spare = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    spare = folder.parent / f".{folder.name}.export"
     place, old = spare / "new", spare / "old"
-    try:
-        place.mkdir()
-        yield place
-        if folder.exists():
-            os.replace(folder, old)
+    with sole_writer(spare):
         try:
+            _put_back(old, folder)  # by who was killed here
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            yield place
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                os.replace(folder, old)
             os.replace(place, folder)
-        except BaseException:
-            if old.exists():
-                os.replace(old, folder)
-            raise
-    finally:
-        shutil.rmtree(spare, ignore_errors=True)
+            on_disk(folder.parent)
+        finally:
+            _put_back(old, folder)
+            shutil.rmtree(spare, ignore_errors=True)
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
 
 
 def _require_same_logits(place: Path, subject: Subject) -> None:

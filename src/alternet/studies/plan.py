@@ -6,7 +6,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from alternet.errors import in_one_line
+from alternet.errors import Failure, in_one_line
 from alternet.instruments.calibration import Calibration
 from alternet.instruments.corruption import Corruption
 from alternet.studies.declaration import Arm, Measuring, Reading, Study, Training
@@ -59,7 +59,7 @@ class NetworkJob:
             for one, error in _measured(part, device)
         ]
         if failed:
-            raise RuntimeError(f"{self.folder}: {len(failed)} measurements failed: {'; '.join(failed)}")
+            raise Failure(f"{self.folder}: {len(failed)} measurements failed: {'; '.join(failed)}")
 
     def _parts(self) -> Mapping[tuple, list[MeasuringJob]]:
         """Measurements of the same weights on the same images, which share passes where they can."""
@@ -85,7 +85,7 @@ def _measured(jobs: Sequence[MeasuringJob], device: str | None) -> list[tuple[Me
         found = measure_each(instruments, subject, images, folders=[one.folder for one in jobs])
         by_instrument = {id(one.instrument): one for one in jobs}
         return [(by_instrument[id(kind)], got) for kind, got in found if isinstance(got, Exception)]
-    except (ValueError, OSError) as error:
+    except Exception as error:  # what shares other images goes on
         return [(first, error)]
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alternet.memory import short_of_memory
+from alternet.patience import patience
 from alternet.training.recipe import Recipe
 
-LOST, IN_A_WORKER = "DataLoader worker (pid", "in DataLoader worker process"
+LOST, IN_A_WORKER = ("DataLoader worker (pid", "DataLoader timed out"), "in DataLoader worker process"
 
 
 @contextmanager
@@ -35,11 +36,12 @@ def shortage_told(recipe: Recipe, workers: int, epoch: int) -> Iterator[None]:
         reason = next((line.strip(" .") for line in reversed(str(error).splitlines()) if line.strip()), "")[:160]
         lacking = short_of_memory(error)
         again = kept(epoch) + (", and the same command goes on from there" if epoch else "")
-        if LOST in text or (lacking and IN_A_WORKER in text):
+        if any(said in text for said in LOST) or (lacking and IN_A_WORKER in text):
             what = "had not enough memory" if lacking else "was lost"
+            slow = f", raise --timeout, now {patience()} seconds, if images come slowly" if LOST[1] in text else ""
             raise ChildProcessError(
                 f"A process that prepares images {what} in epoch {epoch + 1} ({reason}). Set fewer workers, now "
-                f"{workers} (with 0 this process prepares them itself), or free memory: {again}."
+                f"{workers} (with 0 this process prepares them itself), or free memory{slow}: {again}."
             ) from error
         if lacking:
             raise MemoryError(
