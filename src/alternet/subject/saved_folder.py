@@ -41,7 +41,9 @@ def require_sound_folder(folder: Path) -> int:
                 if file.suffix == ".safetensors":
                     _require_real(file)
         except (ValueError, OSError, SafetensorError) as error:
-            raise ValueError(f"{file} cannot be taken for a part of a saved model: {error}.") from error
+            raise ValueError(
+                f"{file} cannot be taken for a part of a saved model: {error}. Save the model again, or give another."
+            ) from error
     return size
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from alternet.errors import first_line
@@ -25,10 +24,11 @@ def from_transformers(name: str, img_size: Side, num_classes: int | None, given:
     if given:
         raise ValueError(f"hf: models are built as their configuration says, got {', '.join(given)}. Leave it out.")
     local = path_of(name).is_dir()
+    held = require_sound_folder(path_of(name)) if local else 0
     options: dict[str, Any] = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
     safe = {"trust_remote_code": False}  # where nothing is said, transformers asks at a terminal
     try:
-        with one_try(asked=not local), _looked_at(path_of(name)) if local else nullcontext():
+        with one_try(asked=not local), _as_described(held, name) if local else nullcontext():
             config = transformers.AutoConfig.from_pretrained(name, **safe)
             kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
             model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **safe, **own)
@@ -54,9 +54,9 @@ CLASSIFIER = "AutoModelForImageClassification"
 
 
 @contextmanager
-def _looked_at(folder: Path) -> Iterator[None]:
-    """Let nothing but plain files be read from a folder, and no network be built beyond the size of its weights."""
-    with no_larger_than(require_sound_folder(folder), str(folder)):
+def _as_described(held: int, name: str) -> Iterator[None]:
+    """Let no network be built beyond the bytes of its weights; what a description is not good for is an error."""
+    with no_larger_than(held, f"hf:{name}"):
         try:
             yield
         except (OSError, ValueError):
