@@ -157,9 +157,11 @@ def _array(path: Path) -> np.ndarray:
     """An array that stays on the disk until it is used; a file that could run code is not read."""
     try:
         open_file(path).close()  # NumPy would wait for a pipe
-        if not isinstance(array := np.load(path, mmap_mode="r", allow_pickle=False), np.ndarray):
-            raise ValueError("it is an archive of several")
-        return array
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return array
+        array.close()
+        raise ValueError("it is an archive of several")
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as an array ({first_line(error)}). It is damaged or not the published file: fetch "
