@@ -1,5 +1,9 @@
-"""While tests run, functions of ours refuse arguments and results of other shapes than their annotations state."""
+"""While tests run, functions of ours refuse arguments and results of other shapes than their annotations state.
 
+And signals end what tests start, also where whoever started them ignores some, as `nohup` and `&` let them.
+"""
+
+import signal
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -53,3 +57,7 @@ class OfOurs(MetaPathFinder):
 
 
 sys.meta_path.insert(0, OfOurs())
+
+for ignored in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)

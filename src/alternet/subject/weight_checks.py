@@ -60,7 +60,7 @@ def require_sound(path: Path) -> None:
                     if entry.filename.lower().endswith(".pkl"):  # torch does not mind the case
                         with archive.open(entry) as pickled:
                             _require_still(pickled)
-        except (BadZipFile, RuntimeError, NotImplementedError) as error:
+        except (BadZipFile, RuntimeError) as error:
             raise ValueError(f"its archive is damaged: {error}") from error
         _require_stored(path, size)
     else:
