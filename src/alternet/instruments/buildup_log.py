@@ -13,7 +13,7 @@ from alternet.instruments.verdicts import records
 from alternet.measurement import Measurement
 from alternet.plotting.legend import Entry
 from alternet.plotting.panel import Panel, Targets, belongs_to, points
-from alternet.plotting.style import FAINT, elide, model_styles
+from alternet.plotting.style import FAINT, elide, label, model_styles
 from alternet.plotting.units import counted
 
 NETWORKS = ("no attention", "chosen")
@@ -57,7 +57,7 @@ def _path(axis: Axes, table: pd.DataFrame, look: dict[str, Any]) -> Targets:
             value = f"{step['units']}\n{step['accuracy']:.1%} ± {step['standard_error']:.1%}"
             said.append(value if step["step"] == 0 else value + gain)
     numbers = [step["step"] for step in steps]
-    names = ["none", *(f"+ {elide(step['unit'], 18)}" for step in steps[1:])]
+    names = ["none", *(label(f"+ {elide(step['unit'], 18)}") for step in steps[1:])]
     axis.set_xticks(numbers, names, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_ylabel("validation accuracy")
     axis.yaxis.set_major_formatter(lambda v, _: f"{v:.1%}")

@@ -1,6 +1,7 @@
 """Figures: one drawing an instrument, from the numbers of a measurement alone, without torch and without a display."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from math import isfinite
@@ -11,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alternet.errors import nearest
+from alternet.errors import first_line, nearest
 from alternet.instruments import buildup_log, differences, epoch_log, rounding, training_log, verdicts
 from alternet.instruments.base import Instrument
 from alternet.instruments.catalogue import instruments
@@ -133,7 +134,7 @@ def draw(
     called = {name: (names or {}).get(name, name) for name in measurement.models}
     measurement = measurement.renamed(called)
     own = {called[name]: colour for name, colour in (colours or {}).items()}
-    with drawn_for(style), context(), coloured(own):
+    with _told(measurement), drawn_for(style), context(), coloured(own):
         if axes is None:
             return shown.figure(as_shown(measurement))
         if shown.panels is None:
@@ -157,13 +158,13 @@ def panels(measurement: Measurement) -> list[Panel]:
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
-    with context():
+    with _told(measurement), context():
         return shown.panels(as_shown(measurement)) if shown.panels else []
 
 
 def legend(measurement: Measurement) -> list[Entry]:
     """What the signs in the panels mean."""
-    with context():
+    with _told(measurement), context():
         return exhibit(measurement.instrument).entries(as_shown(measurement))
 
 
@@ -180,7 +181,8 @@ def key_numbers(measurement: Measurement) -> list[KeyNumber]:
 
 def _stated(measurement: Measurement) -> Mapping[str, float | KeyNumber]:
     shown = FIGURES.get(measurement.instrument)
-    return shown.numbers(measurement) if shown and shown.numbers else {}
+    with _told(measurement):
+        return shown.numbers(measurement) if shown and shown.numbers else {}
 
 
 def sentences(measurement: Measurement) -> list[str]:
@@ -191,4 +193,21 @@ def sentences(measurement: Measurement) -> list[str]:
     """
     shown = exhibit(measurement.instrument)
     shown.check(measurement)
-    return [*shown.sentences(as_shown(measurement)), *rounding.sentences(measurement)]
+    with _told(measurement):
+        return [*shown.sentences(as_shown(measurement)), *rounding.sentences(measurement)]
+
+
+@contextmanager
+def _told(measurement: Measurement) -> Iterator[None]:
+    """Let tables whose columns hold words or numbers that no measurement writes be an error like others.
+
+    Raises:
+        ValueError: They cannot be shown.
+    """
+    try:
+        yield
+    except (LookupError, ArithmeticError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"The tables of {measurement.instrument} of {', '.join(measurement.models)} cannot be shown "
+            f"({type(error).__name__}: {first_line(error)}). They were edited, or damaged: measure again."
+        ) from error
