@@ -24,7 +24,7 @@ def test_texts_in_tables(instrument: str, tmp_path: Path) -> None:
     measured = MAKERS[instrument]("ResNet")
     for name, table in measured.tables.items():
         for column in (column for column in table if table[column].map(lambda cell: isinstance(cell, str)).all()):
-            hostile = table.assign(**{column: HOSTILE + table[column]})
+            hostile = table.assign(**{str(column): HOSTILE + table[column]})
             folder = tmp_path / f"{name}-{column}"
             if column == "model":
                 changed = measured.renamed({model: HOSTILE + model for model in measured.models})
