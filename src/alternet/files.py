@@ -39,11 +39,16 @@ def open_file(path: Path) -> BufferedReader:
         Traceback (most recent call last):
         alternet.files.NoFileError: it is a folder, expected a file
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    return open(path, "rb", opener=_regular)
+
+
+def _regular(path: str, flags: int) -> int:
+    """The descriptor of a regular file, for `open`, which alone owns it then and closes it at whatever comes."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
     try:
-        if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
-            raise NoFileError(f"it is {KINDS.get(stat.S_IFMT(mode), 'something else')}, expected a file")
-        return os.fdopen(descriptor, "rb")
+        if stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
+            return descriptor
+        raise NoFileError(f"it is {KINDS.get(stat.S_IFMT(mode), 'something else')}, expected a file")
     except BaseException:
         os.close(descriptor)
         raise

@@ -144,6 +144,25 @@ def test_transformers_from_a_folder(tmp_path: Path):
     assert net.logits(torch.rand(2, 3, 32, 32)).shape == (2, 2)
 
 
+@pytest.mark.parametrize("bars", [True, False])
+def test_transformers_says_nothing_of_its_own_and_is_left_as_it_was(bars: bool, tmp_path: Path, capfd):
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    logging = transformers.utils.logging
+    small = {"image_size": 32, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(intermediate_size=32, **small))
+    model.save_pretrained(tmp_path, state_dict=model.state_dict() | {"further.weight": torch.zeros(3)})
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
+    try:
+        capfd.readouterr()
+        with pytest.warns(Doubt, match=r"has no place for 1 tensor \(further.weight\) of its weights: left out"):
+            load(f"hf:{tmp_path}")
+        assert capfd.readouterr() == ("", "")
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (before[0], bars)
+    finally:
+        (logging.enable_progress_bar if before[1] else logging.disable_progress_bar)()
+
+
 def test_layers_that_a_folder_of_transformers_lacks_are_said(tmp_path: Path):
     transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
     small = {"image_size": 32, "patch_size": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -9,7 +9,7 @@ from alternet.hub import one_try
 from alternet.subject.declared import tower_of
 from alternet.subject.saved_folder import require_sound_folder
 from alternet.subject.timm_models import Built, Side, unreachable
-from alternet.subject.weight_checks import no_larger_than, note_infinite, note_missing
+from alternet.subject.weight_checks import no_larger_than, note_infinite, note_missing, note_unread
 from alternet.subject.weights import path_of
 
 
@@ -28,7 +28,7 @@ def from_transformers(name: str, img_size: Side, num_classes: int | None, given:
     options: dict[str, Any] = {"num_labels": num_classes, "ignore_mismatched_sizes": True} if num_classes else {}
     safe = {"trust_remote_code": False}  # where nothing is said, transformers asks at a terminal
     try:
-        with one_try(asked=not local), _as_described(held, name) if local else nullcontext():
+        with _quietly(local), one_try(asked=not local), _as_described(held, name) if local else nullcontext():
             config = transformers.AutoConfig.from_pretrained(name, **safe)
             kind, own = ("AutoModel", {}) if num_classes == 0 else _kind_of_transformer(config, options)
             model, told = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **safe, **own)
@@ -45,12 +45,31 @@ def from_transformers(name: str, img_size: Side, num_classes: int | None, given:
     if drawn := sorted(key for key in {*told.get("missing_keys", ()), *mismatched} if not key.startswith(unused)):
         weights["drawn"] = drawn
         note_missing([key for key in drawn if key in told.get("missing_keys", ())], f"hf:{name}")
+    # what is taken without its head leaves that out
+    note_unread(sorted(told.get("unexpected_keys", ())) if kind == CLASSIFIER else (), f"hf:{name}")
     if mean is None:
         return model, {"origin": {"weights": weights}}
     return model, {"mean": mean, "std": std, "origin": {"weights": weights, "normalisation": "its image processor"}}
 
 
 CLASSIFIER = "AutoModelForImageClassification"
+
+
+@contextmanager
+def _quietly(local: bool) -> Iterator[None]:
+    """Let transformers neither draw bars over files that lie here nor list what we say in a line of our own."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if local:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 @contextmanager

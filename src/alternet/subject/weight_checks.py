@@ -182,6 +182,12 @@ def note_missing(names: Sequence[str], model: str) -> None:
         warnings.warn(f"{model} brings no weights for {_counted(names)}: random values.", Doubt, stacklevel=3)
 
 
+def note_unread(names: Sequence[str], model: str) -> None:
+    """Say which tensors of a file have no place in the model that it describes."""
+    if names:
+        warnings.warn(f"{model} has no place for {_counted(names)} of its weights: left out.", Doubt, stacklevel=3)
+
+
 def _counted(names: Sequence[str]) -> str:
     count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
     return f"{count} ({', '.join(names[:3])}{', ...' if names[3:] else ''})"
