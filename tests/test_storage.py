@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -187,6 +188,18 @@ def test_a_writer_that_is_refused_removes_nothing_of_another(tmp_path):
         with pytest.raises(ValueError, match="is being written"), sole_writer(tmp_path):
             pass
         assert (tmp_path / ".table.csv.abcdefgh").exists()
+
+
+def test_who_has_just_locked_a_folder_is_named_as_soon_as_it_says_so(tmp_path):
+    note = tmp_path / ".lock-holder"
+    with sole_writer(tmp_path):
+        said = note.read_text()
+        note.unlink()
+        late = threading.Timer(0.05, note.write_text, (said,))
+        late.start()
+        with pytest.raises(ValueError, match=rf"is being written by process {os.getpid()} on"), sole_writer(tmp_path):
+            pass
+        late.join()
 
 
 def test_beside_a_finished_result_nothing_is_removed_while_somebody_writes(tmp_path):

@@ -281,10 +281,12 @@ def tidy(folder: Path) -> None:
 
 
 def _holder(note: Path) -> str:
-    try:
-        return read_text(note, most=1000).strip() or "another process"
-    except (OSError, NoTextError):
-        return "another process"
+    for _ in range(10):  # who has just locked the folder is about to say so
+        with suppress(OSError, NoTextError):
+            if said := read_text(note, most=1000).strip():
+                return said
+        time.sleep(0.02)
+    return "another process"
 
 
 class Journal:
