@@ -45,8 +45,8 @@ def from_transformers(name: str, img_size: Side, num_classes: int | None, given:
     if drawn := sorted(key for key in {*told.get("missing_keys", ()), *mismatched} if not key.startswith(unused)):
         weights["drawn"] = drawn
         note_missing([key for key in drawn if key in told.get("missing_keys", ())], f"hf:{name}")
-    # what is taken without its head leaves that out
-    note_unread(sorted(told.get("unexpected_keys", ())) if kind == CLASSIFIER else (), f"hf:{name}")
+    # what is taken without its head, or with another, leaves that out
+    note_unread(sorted(told.get("unexpected_keys", ())) if kind == CLASSIFIER and not options else (), f"hf:{name}")
     if mean is None:
         return model, {"origin": {"weights": weights}}
     return model, {"mean": mean, "std": std, "origin": {"weights": weights, "normalisation": "its image processor"}}
