@@ -16,6 +16,16 @@ def as_text(words: object) -> str:
     return HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(words))
 
 
+def as_cell(value: object) -> object:
+    r"""A value of a table: a text as `as_text` shows it, anything else as it is.
+
+    Examples:
+        >>> as_cell("a\x1bb"), as_cell(1.5), as_cell(None)
+        ('a\\x1bb', 1.5, None)
+    """
+    return as_text(value) if isinstance(value, str) else value
+
+
 def as_lines(words: object) -> str:
     r"""The same of a text of several lines, which stay lines.
 

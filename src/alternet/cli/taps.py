@@ -9,7 +9,7 @@ import typer
 
 from alternet.cli.options import ImgSize, Model, Settings, only_of_model, put_out
 from alternet.cli.tables import cell, print_table
-from alternet.shown import as_text
+from alternet.shown import as_cell
 
 
 def taps(
@@ -48,9 +48,7 @@ def taps(
         table = io.StringIO()
         writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            [{key: as_text(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
-        )
+        writer.writerows([{key: as_cell(value) for key, value in row.items()} for row in rows])
         put_out(table.getvalue())
     else:
         _show(rows, f"Taps of {subject.name}")

@@ -7,15 +7,11 @@ from html import escape
 
 from alternet.instruments import figures
 from alternet.measurement import Measurement
-from alternet.shown import as_text
+from alternet.shown import as_cell, as_text
 
 LOG = logging.getLogger("alternet")
 DPI = 100
 ROWS = 12
-
-
-def _shown(cell: object) -> object:
-    return as_text(cell) if isinstance(cell, str) else cell
 
 
 def html(measurement: Measurement) -> str | None:
@@ -26,7 +22,7 @@ def html(measurement: Measurement) -> str | None:
     """
     try:
         if measurement.instrument not in figures.FIGURES:
-            return measurement.table.head(ROWS).rename(columns=as_text).map(_shown).to_html(index=False)
+            return measurement.table.head(ROWS).rename(columns=as_text).map(as_cell).to_html(index=False)
         picture = io.BytesIO()
         figures.draw(measurement).savefig(picture, format="png", dpi=DPI)  # its size hangs on no number of points
         said = [as_text(line) for line in figures.sentences(measurement)]
